@@ -1,0 +1,8 @@
+using Xunit;
+namespace SystemTap.Tests;
+
+public class HouseTests
+{
+    [Fact]
+    public void Two() => Assert.Equal(2, 1 + 1);
+}

@@ -19,7 +19,7 @@ public enum Severity
 }
 
 /// <summary>
-/// One message to the user, as data. <see cref="DiagnosticPrinter"/> gives it SystemTap's form: message, <c>saw:</c> or
+/// One message to the user, as data. The printer gives it SystemTap's form: message, <c>saw:</c> or
 /// <c>source:</c> place, source line, caret, then hints.
 /// </summary>
 public sealed class Diagnostic

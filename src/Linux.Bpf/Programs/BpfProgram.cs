@@ -47,6 +47,21 @@ public sealed unsafe class BpfProgram : IDisposable
     public static BpfProgram Load(ProgramSpec spec, IBpfSys? sys = null)
     {
         sys ??= LinuxBpfSys.Instance;
+        return new BpfProgram(spec, new KernelFd(sys, (int)Load(spec, sys, explain: true)));
+    }
+
+    /// <summary>Loads without a log and without throwing for what the kernel answers: for feature probes, where refusal is an ordinary answer.</summary>
+    /// <returns>The program, or null with the errno.</returns>
+    public static BpfProgram? TryLoad(ProgramSpec spec, out int errno, IBpfSys? sys = null)
+    {
+        sys ??= LinuxBpfSys.Instance;
+        long fd = Load(spec, sys, explain: false);
+        errno = fd < 0 ? (int)-fd : 0;
+        return fd < 0 ? null : new BpfProgram(spec, new KernelFd(sys, (int)fd));
+    }
+
+    private static long Load(ProgramSpec spec, IBpfSys sys, bool explain)
+    {
         Instruction[] slots = Patch(spec);
         ProgramBtf? btf = ProgramBtf.Needed(spec.Code) ? new ProgramBtf(spec) : null;
         using KernelFd? btfFd = btf?.Load(sys);
@@ -80,9 +95,7 @@ public sealed unsafe class BpfProgram : IDisposable
                     (attr.LineInfo, attr.LineInfoCnt, attr.LineInfoRecSize) = ((ulong)lines, (uint)btf.Lines.Length, (uint)sizeof(ProgramBtf.LineInfo));
             }
             long fd = sys.Bpf(BpfCommand.ProgLoad, &attr, sizeof(ProgLoadAttr));
-            if (fd < 0)
-                fd = LoadWithLog(spec, sys, &attr, fd);
-            return new BpfProgram(spec, new KernelFd(sys, (int)fd));
+            return fd < 0 && explain ? LoadWithLog(spec, sys, &attr, fd) : fd;
         }
     }
 

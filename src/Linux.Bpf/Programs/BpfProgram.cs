@@ -172,12 +172,22 @@ public sealed unsafe class BpfProgram : IDisposable
     /// <exception cref="BpfException">The program type cannot be run so, or a size is wrong.</exception>
     public TestRunResult TestRun(in TestRunInput input)
     {
-        fixed (byte* context = input.Context, contextOut = input.ContextOut, data = input.Data, dataOut = input.DataOut)
+        ReadOnlySpan<byte> contextIn = input.Context;
+        Span<byte> contextResult = input.ContextOut;
+        if (Spec.Type == ProgramType.Syscall && contextIn.Length > 0)
+        {
+            // The kernel writes this type's context back over the input and refuses an output buffer.
+            Span<byte> inPlace = contextResult.Length >= contextIn.Length ? contextResult[..contextIn.Length] : new byte[contextIn.Length];
+            contextIn.CopyTo(inPlace);
+            contextIn = inPlace;
+            contextResult = default;
+        }
+        fixed (byte* context = contextIn, contextOut = contextResult, data = input.Data, dataOut = input.DataOut)
         {
             ProgTestRunAttr attr = default;
             attr.ProgFd = Fd;
-            (attr.CtxIn, attr.CtxSizeIn) = ((ulong)context, (uint)input.Context.Length);
-            (attr.CtxOut, attr.CtxSizeOut) = ((ulong)contextOut, (uint)input.ContextOut.Length);
+            (attr.CtxIn, attr.CtxSizeIn) = ((ulong)context, (uint)contextIn.Length);
+            (attr.CtxOut, attr.CtxSizeOut) = ((ulong)contextOut, (uint)contextResult.Length);
             (attr.DataIn, attr.DataSizeIn) = ((ulong)data, (uint)input.Data.Length);
             (attr.DataOut, attr.DataSizeOut) = ((ulong)dataOut, (uint)input.DataOut.Length);
             attr.Repeat = (uint)input.Repeat;
@@ -197,7 +207,7 @@ public readonly ref struct TestRunInput
 {
     /// <summary>Context bytes; for a raw tracepoint its arguments as 64-bit words.</summary>
     public ReadOnlySpan<byte> Context { get; init; }
-    /// <summary>Receives the context afterwards (SYSCALL, XDP); for SYSCALL programs it must be as long as the input or empty.</summary>
+    /// <summary>Receives the context afterwards (SYSCALL, XDP); if shorter than the input of a SYSCALL program, the result is dropped.</summary>
     public Span<byte> ContextOut { get; init; }
     /// <summary>Packet.</summary>
     public ReadOnlySpan<byte> Data { get; init; }

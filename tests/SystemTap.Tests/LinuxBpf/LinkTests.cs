@@ -33,9 +33,12 @@ public partial class LinkTests
     {
         using BpfProgram program = BpfProgram.Load(spec);
         long before = memory.Word(0);
-        using (attach(program))
+        using (BpfLink link = attach(program))
+        {
             for (int i = 0; i < 5000; i++)
                 getppid();
+            Assert.Null(link.Missed());
+        }
         long counted = memory.Word(0) - before;
         Assert.InRange(counted, 5000, 5000 + 5000); // Other threads of this process make a few calls too.
         long after = memory.Word(0);

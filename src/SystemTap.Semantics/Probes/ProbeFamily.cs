@@ -94,7 +94,7 @@ public sealed record TypedValue(Expr Value, CType? CType);
 /// <param name="Type">Type in the kernel's or a module's BTF. (DWARF types come with the function-probe work as another subclass of the same idea.)</param>
 /// <param name="IsUser">The value points into user memory.</param>
 /// <param name="IsInMemory">The value is the address of an object of this type (struct, union, array), not the object itself.</param>
-public sealed record CType(SystemTap.Targets.Btf.BtfType Type, bool IsUser, bool IsInMemory);
+public sealed record CType(BtfType Type, bool IsUser, bool IsInMemory);
 
 /// <summary>A context variable for listings.</summary>
 /// <param name="Name">With the dollar sign.</param>

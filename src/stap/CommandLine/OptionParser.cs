@@ -140,7 +140,7 @@ internal static partial class OptionParser
         var bestDistance = 3;
         foreach (var (candidate, _) in Long)
         {
-            var distance = Language.Diagnostics.Suggestions.Distance(name, candidate, bestDistance);
+            var distance = SystemTap.Language.Diagnostics.Suggestions.Distance(name, candidate, bestDistance);
             if (distance < bestDistance)
             {
                 (best, bestDistance) = (candidate, distance);

@@ -54,7 +54,9 @@ public sealed class TracepointsTests : IDisposable
         Assert.Null(all.Find("demo")!.System);
         Assert.NotNull(all.Find("things:demo"));
         Assert.Null(all.Find("things:nothing"));
-        Assert.Equal(2, all.Match("th*:*").Count);
+        Assert.Empty(all.Match("th*:*"));
+        Assert.Empty(all.Match("things:*"));
+        Assert.Equal(2, all.Match("*:*").Count);
     }
 
     [Fact]

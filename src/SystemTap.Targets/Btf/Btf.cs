@@ -154,6 +154,25 @@ public sealed class Btf
     /// <summary>The id by which a BPF program names a kernel function it attaches to or calls (a kfunc); 0 when absent.</summary>
     public int FindFunctionId(ReadOnlySpan<char> name) => Find(BtfKind.Function, name)?.Id ?? 0;
 
+    /// <summary>
+    /// Functions this file describes itself whose name fits a pattern of <see cref="Globs"/>, by ascending id. A name may come
+    /// twice: static functions of different files. Some 2 ms for a vmlinux.
+    /// </summary>
+    public List<BtfType> MatchFunctions(string pattern)
+    {
+        var result = new List<BtfType>();
+        var prefix = Encoding.UTF8.GetBytes(Globs.LiteralPrefix(pattern).ToString());
+        var all = pattern == "*";
+        foreach (var id in IdsOf(BtfKind.Function, BtfKind.Function))
+        {
+            var type = new BtfType(this, id);
+            var name = type.NameUtf8;
+            if (name.StartsWith(prefix) && (all || Globs.Matches(pattern, Encoding.UTF8.GetString(name))))
+                result.Add(type);
+        }
+        return result;
+    }
+
     private BtfEnumeratorIndex? _enumerators;
 
     /// <summary>
@@ -181,13 +200,31 @@ public sealed class Btf
 
     private bool SomeEnumHasSign()
     {
-        for (var id = FirstId; id < EndId; id++)
+        foreach (var id in IdsOf(BtfKind.Enum, BtfKind.Enum64))
         {
             var type = new BtfType(this, id);
-            if (type.Kind == BtfKind.Enum64 || type.Kind == BtfKind.Enum && type.KindFlag)
+            if (type.Kind == BtfKind.Enum64 || type.KindFlag)
                 return true;
         }
         return false;
+    }
+
+    /// <summary>Ids of this file's own types of two kinds, ascending: a scan of 0.5 ms for a vmlinux.</summary>
+    internal List<int> IdsOf(BtfKind first, BtfKind second)
+    {
+        var ids = new List<int>();
+        var types = _types.Span;
+        var offsets = _index.Offsets;
+        for (var i = 0; i < offsets.Length; i++)
+        {
+            var offset = offsets[i];
+            if ((uint)offset > (uint)(types.Length - RecordHeader))
+                throw Malformed($"the record of type {FirstId + i} lies outside the file");
+            var kind = (BtfKind)(types[offset + 7] & 0x1f); // the top byte of "info"
+            if (kind == first || kind == second)
+                ids.Add(FirstId + i);
+        }
+        return ids;
     }
 
     // -------------------------------------------------------------------------------------------- reading records

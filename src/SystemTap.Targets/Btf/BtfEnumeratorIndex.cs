@@ -12,7 +12,7 @@ internal sealed class BtfEnumeratorIndex
     {
         _btf = btf;
         var entries = new List<ulong>(4096);
-        for (var id = btf.FirstId; id < btf.EndId; id++)
+        foreach (var id in btf.IdsOf(BtfKind.Enum, BtfKind.Enum64))
         {
             foreach (var enumerator in btf.Type(id).EnumeratorsHere)
                 entries.Add((ulong)BtfIndex.Hash(enumerator.NameUtf8) << 32 | (uint)id);

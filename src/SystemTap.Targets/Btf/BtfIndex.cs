@@ -38,7 +38,9 @@ internal sealed class BtfIndex
 
     private ReadOnlySpan<int> Words => MemoryMarshal.Cast<byte, int>(_body.Span);
 
-    public int Offset(int position) => Words[..TypeCount][position];
+    public ReadOnlySpan<int> Offsets => Words[..TypeCount];
+
+    public int Offset(int position) => Offsets[position];
 
     /// <summary>Ids of types whose name may have this hash.</summary>
     public ReadOnlySpan<int> Candidates(uint hash)

@@ -39,17 +39,10 @@ public static class Traceiter
     public static List<string> Names(Btf btf)
     {
         var names = new HashSet<string>(2048);
-        for (var id = btf.FirstId; id < btf.EndId; id++)
+        foreach (var id in btf.IdsOf(BtfKind.Function, BtfKind.Typedef))
         {
             var type = new BtfType(btf, id);
-            var prefix = type.Kind switch
-            {
-                BtfKind.Function => FunctionPrefix,
-                BtfKind.Typedef => TypedefPrefix,
-                _ => default,
-            };
-            if (prefix.IsEmpty)
-                continue;
+            var prefix = type.Kind == BtfKind.Function ? FunctionPrefix : TypedefPrefix;
             var name = type.NameUtf8;
             if (name.StartsWith(prefix) && name.Length > prefix.Length)
                 names.Add(System.Text.Encoding.UTF8.GetString(name[prefix.Length..]));

@@ -57,8 +57,10 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
         KernelFeature.StrCaseCmp => Kfuncs(["bpf_strcasecmp"], (a, id) =>
             Iterator(Slot(a)).Emit(Instruction.Mov(Reg.R2, Reg.R1)).CallKfunc(id[0])),
         KernelFeature.RdonlyCast => Kfuncs(["bpf_rdonly_cast"], (a, id) => Iterator(Slot(a)).Emit(Instruction.Mov(Reg.R2, 0)).CallKfunc(id[0])),
-        KernelFeature.KprobeMulti => KprobeMultiLink(),
-        KernelFeature.UprobeMulti => UprobeMultiLink(),
+        KernelFeature.KprobeMulti => KprobeMultiLink(AttachType.TraceKprobeMulti),
+        KernelFeature.KprobeSession => KprobeMultiLink(AttachType.TraceKprobeSession),
+        KernelFeature.UprobeMulti => UprobeMultiLink(AttachType.TraceUprobeMulti),
+        KernelFeature.UprobeSession => UprobeMultiLink(AttachType.TraceUprobeSession),
         KernelFeature.KprobePmu => PmuExists("kprobe"),
         KernelFeature.UprobePmu => PmuExists("uprobe"),
         KernelFeature.FentryAttach => Fentry(),
@@ -219,9 +221,9 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
     }
 
     // A symbol that cannot exist: a kernel with kprobe_multi looks it up and says ESRCH; one without says EINVAL or EOPNOTSUPP first.
-    private FeatureAnswer KprobeMultiLink()
+    private FeatureAnswer KprobeMultiLink(AttachType type)
     {
-        using BpfProgram? program = BpfProgram.TryLoad(Trial(_ => { }, ProgramType.KProbe) with { ExpectedAttachType = AttachType.TraceKprobeMulti }, out int errno, sys);
+        using BpfProgram? program = BpfProgram.TryLoad(Trial(_ => { }, ProgramType.KProbe) with { ExpectedAttachType = type }, out int errno, sys);
         if (program is null)
             return Judge(errno);
         fixed (byte* name = "no such function\0"u8)
@@ -233,9 +235,9 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
     }
 
     // A folder in place of a file: a kernel with uprobe_multi finds it is not a regular file (EBADF).
-    private FeatureAnswer UprobeMultiLink()
+    private FeatureAnswer UprobeMultiLink(AttachType type)
     {
-        using BpfProgram? program = BpfProgram.TryLoad(Trial(_ => { }, ProgramType.KProbe) with { ExpectedAttachType = AttachType.TraceUprobeMulti }, out int errno, sys);
+        using BpfProgram? program = BpfProgram.TryLoad(Trial(_ => { }, ProgramType.KProbe) with { ExpectedAttachType = type }, out int errno, sys);
         if (program is null)
             return Judge(errno);
         fixed (byte* path = "/\0"u8)

@@ -63,6 +63,10 @@ public enum KernelFeature
     PrivateStack,
     /// <summary>Programs that run only by request (SYSCALL).</summary>
     SyscallPrograms,
+    /// <summary>One program at entry and return of many kernel functions, with a word kept between.</summary>
+    KprobeSession,
+    /// <summary>One program at entry and return of many user-space functions.</summary>
+    UprobeSession,
 }
 
 /// <summary>Answer of a probe.</summary>

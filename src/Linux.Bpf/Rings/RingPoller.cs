@@ -71,7 +71,7 @@ public sealed unsafe class RingPoller : IDisposable
         return result;
     }
 
-    /// <summary>Ends the current or next wait. Safe from any thread, also while disposing.</summary>
+    /// <summary>Ends the current or next wait. Safe from any thread, but not while another disposes the poller.</summary>
     public void Wake()
     {
         ulong one = 1;

@@ -59,6 +59,39 @@ public class PollerAndLeakTests
         Assert.True(SpinWait.SpinUntil(() => !ids.Exists(StillLoaded), 10_000), "a program is still loaded");
     }
 
+    [Fact]
+    public void PinsKeepMapsAlive()
+    {
+        Live.Need();
+        Assert.SkipUnless(File.ReadAllText("/proc/mounts").Contains(" /sys/fs/bpf bpf "), "no bpf file system at /sys/fs/bpf");
+        string path = "/sys/fs/bpf/systemtap_test_" + Environment.ProcessId;
+        try
+        {
+            using (BpfMap map = BpfMap.Create(new MapSpec("pinned", MapType.Hash, 4, 8, 4)))
+            {
+                map.Update(1u, 11L);
+                Pin.Save(map.Fd, path);
+                Assert.Contains("EEXIST", Assert.Throws<BpfException>(() => Pin.Save(map.Fd, path)).Message);
+            }
+            using BpfMap again = BpfMap.FromFd(Pin.Open(path).Value);
+            Assert.True(again.TryLookup(1u, out long value));
+            Assert.Equal(("pinned", 11), (again.Name, value));
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+        Assert.Contains("ENOENT", Assert.Throws<BpfException>(() => Pin.Open(path)).Message);
+    }
+
+    [Fact]
+    public void PinningElsewhereIsExplained()
+    {
+        Live.Need();
+        using BpfMap map = BpfMap.Create(new MapSpec("pinned", MapType.Hash, 4, 8, 4));
+        Assert.Contains("mount -t bpf", Assert.Throws<BpfException>(() => Pin.Save(map.Fd, "/tmp/systemtap_no_pin_" + Environment.ProcessId)).Message);
+    }
+
     private static void Session(List<uint> ids)
     {
         using BpfMap map = BpfMap.Create(MapSpec.Ring("ring", 4096));

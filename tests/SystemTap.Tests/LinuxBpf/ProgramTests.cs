@@ -49,7 +49,7 @@ public class ProgramTests
     public void GlobalFunctionsTakeNumbersMemoryAndContext()
     {
         Live.Need();
-        foreach (ProgramType type in new[] { ProgramType.RawTracepoint, ProgramType.KProbe, ProgramType.PerfEvent, ProgramType.Xdp })
+        foreach (ProgramType type in new[] { ProgramType.RawTracepoint, ProgramType.KProbe, ProgramType.PerfEvent, ProgramType.Xdp, ProgramType.Tracepoint })
         {
             var a = new Assembler();
             Subprogram f = a.Declare("f", FuncLinkage.Global, FuncParam.Scalar, FuncParam.Memory(16), FuncParam.Context);
@@ -63,6 +63,23 @@ public class ProgramTests
             using BpfProgram program = BpfProgram.Load(new ProgramSpec("globals", type, a.Finish()));
             if (type == ProgramType.RawTracepoint)
                 Assert.Equal(42, program.TestRun(default).ReturnValue);
+        }
+    }
+
+    [Fact]
+    public void ANonNullPointerNeedsNoTest()
+    {
+        Live.Need();
+        foreach (bool tagged in new[] { true, false })
+        {
+            var a = new Assembler();
+            Subprogram f = a.Declare("f", FuncLinkage.Global, FuncParam.Memory(8, nonNull: tagged));
+            a.Emit(Instruction.Store(MemSize.DW, Reg.R10, -8, 6)).Emit(Instruction.Mov(Reg.R1, Reg.R10)).Emit(Instruction.Add64Imm(Reg.R1, -8)).Call(f).Exit();
+            a.Begin(f).Emit(Instruction.Load(MemSize.DW, Reg.R0, Reg.R1, 0)).Exit();
+            using BpfProgram? program = BpfProgram.TryLoad(new ProgramSpec("p", ProgramType.RawTracepoint, a.Finish()), out int errno);
+            Assert.SkipWhen(tagged && program is null, "no arg:nonnull here (Linux 6.8)");
+            Assert.Equal(tagged, errno == 0);
+            Assert.Equal(tagged ? 6 : null, program?.TestRun(default).ReturnValue);
         }
     }
 

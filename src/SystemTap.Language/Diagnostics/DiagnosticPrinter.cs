@@ -122,7 +122,7 @@ public sealed class DiagnosticPrinter
         // One token is enough; a window keeps this cheap for tokens that would run to the end of a huge file.
         var window = content.Substring(span.Start, Math.Min(256, content.Length - span.Start));
         new Lexer(new SourceText(span.Source.Path, window)).Next(out var token);
-        return token.Start != 0 || token.Junk == JunkReason.ArgumentOutOfRange
+        return token.Start != 0 || token.Kind == TokenKind.Junk
             ? "'" + TokenFacts.Shorten(window[..Math.Min(Math.Max(1, span.Length), window.Length)]) + "'"
             : token.Describe();
     }

@@ -114,7 +114,7 @@ public sealed partial class Parser
                 Expect(TokenKind.RightParen, "expected ')'");
                 return inner;
             case TokenKind.Identifier:
-                return Current.Text![0] == '$' ? Target(out prettyDepth) : Symbol(allowWildcards);
+                return Current.Text![0] == '$' ? Target(out prettyDepth) : Symbol(allowWildcards, ref prettyDepth);
             case TokenKind.AtWord:
                 return AtOperator();
             case TokenKind.Embedded:
@@ -151,7 +151,7 @@ public sealed partial class Parser
     }
 
     /// <summary>A variable, an array element, a call or one of the print family.</summary>
-    private Expression Symbol(bool allowWildcards)
+    private Expression Symbol(bool allowWildcards, ref int prettyDepth)
     {
         var start = _pos;
         var name = Current.Text!;
@@ -179,7 +179,7 @@ public sealed partial class Parser
                 return new IndexExpression(SpanFrom(start), new IdentifierExpression(nameSpan, name), indexes);
             default:
                 _height = 1;
-                return new IdentifierExpression(nameSpan, name);
+                return new IdentifierExpression(nameSpan, SplitPretty(name, out prettyDepth));
         }
     }
 

@@ -92,7 +92,6 @@ public class ResolverTests
     public void LoopsAreReported()
     {
         Assert.Contains("probe.alias-loop", Fixture.Fails("probe a { next }", "probe a = b {} probe b = a {}"));
-        Assert.Equal("begin", Fixture.One("probe begin = begin {} probe begin { next }").Aliases.Count > 0 ? "begin" : "");
     }
 
     [Fact]

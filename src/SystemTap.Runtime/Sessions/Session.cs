@@ -1,3 +1,4 @@
+using System.Text;
 using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
@@ -180,7 +181,7 @@ public sealed partial class Session : IDisposable
 
     private bool TooMany => !_options.SuppressHandlerErrors && Errors > _plan.Program.Limits.MaxErrors;
 
-    private void CountError(string text)
+    internal void CountError(string text)
     {
         _hostErrors++;
         ReportError(text);
@@ -363,7 +364,7 @@ public sealed partial class Session : IDisposable
         }
         else
         {
-            Libc.WriteAll(2, System.Text.Encoding.Latin1.GetBytes(line + "\n"));
+            Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
@@ -81,7 +82,7 @@ public sealed partial class Session : IHostServices
         var fd = Libc.open(path, Libc.OpenWriteOnly | Libc.OpenCloseOnExec, 0);
         if (fd < 0)
         {
-            Complain($"\"{path}\" cannot be written: {global::System.Runtime.InteropServices.Marshal.GetLastPInvokeErrorMessage()}");
+            Complain($"\"{path}\" cannot be written: {Marshal.GetLastPInvokeErrorMessage()}");
             return;
         }
 

@@ -195,6 +195,11 @@ public sealed partial class Parser
 
     private void Report(Diagnostic diagnostic)
     {
+        if (GaveUp)
+        {
+            return;
+        }
+
         _diagnostics.Add(diagnostic);
         if (++_errors == MaxErrors)
         {

@@ -1,0 +1,227 @@
+using System.Buffers.Binary;
+using System.Text;
+
+namespace SystemTap.Targets;
+
+// The machine as the compiler passes see it: one value, read live or from files. Every part is found on first use and
+// then stays as it is, so that a session that asks for nothing pays for nothing, and all passes see the same machine
+// even if it changes meanwhile. Parts may be asked for from several threads.
+
+/// <summary>Where a <see cref="Target"/> made from files finds its parts; what is null is absent.</summary>
+public sealed record TargetFiles
+{
+    /// <summary>As <c>uname -r</c>.</summary>
+    public required string Release { get; init; }
+    public required Architecture Architecture { get; init; }
+    /// <summary>A raw BTF file (not an ELF file).</summary>
+    public string? BtfPath { get; init; }
+    /// <summary>BTF given as bytes instead.</summary>
+    public byte[]? BtfBytes { get; init; }
+    /// <summary>A folder with one raw split BTF file for each module.</summary>
+    public string? ModuleBtfFolder { get; init; }
+    /// <summary>The text of the kernel's .config.</summary>
+    public string? ConfigText { get; init; }
+    /// <summary>Text in the format of /proc/kallsyms.</summary>
+    public byte[]? KernelSymbols { get; init; }
+    /// <summary>A copy of a tracefs root; its "events" folder is read.</summary>
+    public string? TracefsFolder { get; init; }
+    /// <summary>The processors in use; all are also the possible ones.</summary>
+    public IReadOnlyList<int> OnlineCpus { get; init; } = [0];
+    /// <summary>Bytes of a page; the architecture's usual one if 0.</summary>
+    public int PageSize { get; init; }
+    /// <summary>A folder laid out as /proc; null when the machine has no processes.</summary>
+    public string? ProcFolder { get; init; }
+    /// <summary>Identifies the kernel's build, and thereby what caches hold of it; null switches caches off.</summary>
+    public string? BuildId { get; init; }
+    /// <summary>Where caches live; null switches them off.</summary>
+    public string? CacheDirectory { get; init; }
+}
+
+/// <summary>What is on the machine. Immutable as seen from outside; see <see cref="Live"/> and <see cref="FromFiles"/>.</summary>
+public sealed class Target
+{
+    private readonly TargetFiles? _files;
+    private readonly string? _cacheDirectory;
+    private readonly Lazy<Btf?> _btf;
+    private readonly Lazy<KernelConfig> _config;
+    private readonly Lazy<Tracepoints> _tracepoints;
+    private readonly Lazy<KernelSymbols> _symbols;
+    private readonly Lazy<int[]> _online;
+    private readonly Lazy<int> _possible;
+    private readonly Lazy<string?> _buildId;
+    private readonly Lazy<int> _ticks;
+    private readonly Dictionary<string, Btf?> _modules = [];
+
+    private Target(string release, Architecture architecture, TargetFiles? files)
+    {
+        Release = release;
+        Architecture = architecture;
+        _files = files;
+        _cacheDirectory = files is null ? CacheDirectory.Default : files.CacheDirectory;
+        _buildId = new(() => _files is null ? ReadBuildId("/sys/kernel/notes") : _files.BuildId);
+        _btf = new(ReadBtf);
+        _config = new(() => _files is null ? KernelConfig.Read(Release) : KernelConfig.Parse(_files.ConfigText ?? ""));
+        _tracepoints = new(() => new Tracepoints(this, _cacheDirectory));
+        _symbols = new(() => _files is null ? KernelSymbols.Read("/proc/kallsyms") : KernelSymbols.Parse(_files.KernelSymbols ?? []));
+        _online = new(() => _files is null ? CpuList.Read("/sys/devices/system/cpu/online") : [.. _files.OnlineCpus]);
+        _possible = new(() => CpuList.Read(_files is null ? "/sys/devices/system/cpu/possible" : null, _online.Value)[^1] + 1);
+        _ticks = new(ReadTicks);
+        Processes = new ProcessTable(files is null ? "/proc" : files.ProcFolder);
+        PageSize = files is null ? Environment.SystemPageSize : files.PageSize > 0 ? files.PageSize : architecture.DefaultPageSize;
+    }
+
+    /// <summary>The machine this program runs on.</summary>
+    /// <exception cref="TargetException">Its architecture is not supported.</exception>
+    public static Target Live()
+    {
+        var (release, machine) = Uname();
+        var architecture = Architecture.Find(machine)
+            ?? throw new TargetException($"architecture \"{machine}\" is not supported: only x86_64 and arm64 are. Run on such a machine.");
+        return new Target(release, architecture, null);
+    }
+
+    /// <summary>A machine described by files, for tests and for compiling for elsewhere. Reads nothing of this machine.</summary>
+    public static Target FromFiles(TargetFiles files) => new(files.Release, files.Architecture, files);
+
+    /// <summary>Whether this is the running machine, so that paths of it can be opened.</summary>
+    public bool IsLive => _files is null;
+
+    /// <summary>The kernel's release, as <c>uname -r</c>: "6.1.0-13-amd64".</summary>
+    public string Release { get; }
+
+    /// <summary>The release up to the first "-": "6.1.0".</summary>
+    public string Version => Release.IndexOf('-') is >= 0 and var dash ? Release[..dash] : Release;
+
+    public Architecture Architecture { get; }
+
+    /// <summary>Bytes of a page of memory.</summary>
+    public int PageSize { get; }
+
+    /// <summary>The kernel's build id as lower-case hexadecimal digits, or null when it is not known.</summary>
+    public string? BuildId => _buildId.Value;
+
+    /// <summary>The kernel's types.</summary>
+    /// <exception cref="TargetException">The kernel has none (CONFIG_DEBUG_INFO_BTF is off) or they are malformed.</exception>
+    public Btf KernelBtf => _btf.Value ?? throw new TargetException(
+        $"kernel \"{Release}\" offers no BTF: \"{Btf.KernelPath}\" does not exist. Use a kernel built with CONFIG_DEBUG_INFO_BTF=y.");
+
+    /// <summary>The kernel's types, or null when it offers none.</summary>
+    public Btf? KernelBtfOrNull => _btf.Value;
+
+    public Tracepoints Tracepoints => _tracepoints.Value;
+    public KernelSymbols KernelSymbols => _symbols.Value;
+    public KernelConfig KernelConfig => _config.Value;
+    public ProcessTable Processes { get; }
+
+    /// <summary>Numbers of the processors in use, ascending.</summary>
+    public IReadOnlyList<int> OnlineCpus => _online.Value;
+
+    /// <summary>One more than the highest processor number that may ever come into use: the size of per-CPU tables.</summary>
+    public int PossibleCpuCount => _possible.Value;
+
+    /// <summary>
+    /// The kernel's HZ. Live it is measured, for the configuration may be absent: the coarse clock's resolution is
+    /// exactly one tick. From files it is CONFIG_HZ, and 250 without.
+    /// </summary>
+    public int TicksPerSecond => _ticks.Value;
+
+    /// <summary>Types of a loaded module (beyond the kernel's), or null when it has none or is not loaded.</summary>
+    public Btf? ModuleBtf(string module)
+    {
+        module = module.Replace('-', '_'); // as the kernel spells module names
+        lock (_modules)
+        {
+            if (_modules.TryGetValue(module, out var known))
+                return known;
+            var folder = _files is null ? "/sys/kernel/btf" : _files.ModuleBtfFolder;
+            var path = folder is null || module.Contains('/') ? null : Path.Combine(folder, module);
+            return _modules[module] = module != "vmlinux" && File.Exists(path) ? Btf.Open(path, module, KernelBtf) : null;
+        }
+    }
+
+    /// <summary>Names of the modules with types of their own, sorted.</summary>
+    public IReadOnlyList<string> ModulesWithBtf
+    {
+        get
+        {
+            var folder = _files is null ? "/sys/kernel/btf" : _files.ModuleBtfFolder;
+            if (folder is null || !Directory.Exists(folder))
+                return [];
+            var names = new List<string>();
+            foreach (var path in Directory.EnumerateFiles(folder))
+                if (Path.GetFileName(path) is var name && name != "vmlinux")
+                    names.Add(name);
+            names.Sort(StringComparer.Ordinal);
+            return names;
+        }
+    }
+
+    /// <summary>Opens a view of tracefs; dispose it to end a private mount. Null when this machine refuses.</summary>
+    public Tracefs? OpenTracefs() => _files is null ? Tracefs.Open()
+        : _files.TracefsFolder is { } folder ? Tracefs.At(folder) : null;
+
+    private Btf? ReadBtf()
+    {
+        if (_files?.BtfBytes is { } bytes)
+            return Btf.Parse(bytes);
+        var path = _files is null ? Btf.KernelPath : _files.BtfPath;
+        if (path is null || _files is null && !File.Exists(path))
+            return null;
+        return Btf.Open(path, "vmlinux", null, _cacheDirectory, BuildId);
+    }
+
+    private int ReadTicks()
+    {
+        if (_files is null)
+            return MeasureTicks();
+        return int.TryParse(KernelConfig["CONFIG_HZ"], out var hz) && hz > 0 ? hz : 250;
+    }
+
+    private static unsafe int MeasureTicks()
+    {
+        const int clockMonotonicCoarse = 6;
+        var resolution = stackalloc long[2];
+        if (Native.clock_getres(clockMonotonicCoarse, resolution) != 0 || resolution[1] <= 0)
+            throw new TargetException("the clock's resolution cannot be asked: clock_getres(CLOCK_MONOTONIC_COARSE) failed. Use a kernel of 2.6.32 or newer.");
+        return (int)Math.Round(1e9 / resolution[1]);
+    }
+
+    private static unsafe (string Release, string Machine) Uname()
+    {
+        const int field = 65;
+        var buffer = stackalloc byte[6 * field];
+        if (Native.uname(buffer) != 0)
+            throw new TargetException("the kernel's release cannot be asked: uname failed. Run on Linux.");
+        static string Text(byte* text) => Encoding.UTF8.GetString(System.Runtime.InteropServices.MemoryMarshal.CreateReadOnlySpanFromNullTerminated(text));
+        return (Text(buffer + 2 * field), Text(buffer + 4 * field));
+    }
+
+    /// <summary>ELF notes in a row; the build id is the one of name "GNU" and type 3.</summary>
+    internal static string? ReadBuildId(string path)
+    {
+        byte[] notes;
+        try
+        {
+            notes = File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null; // CONFIG_SYSFS without notes: nothing to key caches by, so there are none
+        }
+        var rest = notes.AsSpan();
+        while (rest.Length >= 12)
+        {
+            long nameLength = BinaryPrimitives.ReadUInt32LittleEndian(rest), length = BinaryPrimitives.ReadUInt32LittleEndian(rest[4..]);
+            var type = BinaryPrimitives.ReadUInt32LittleEndian(rest[8..]);
+            long start = 12 + (nameLength + 3 & ~3L), next = start + (length + 3 & ~3L);
+            if (start + length > rest.Length)
+                return null;
+            if (type == 3 && length is > 0 and <= 64 && rest[12..].StartsWith("GNU\0"u8))
+                return Convert.ToHexStringLower(rest.Slice((int)start, (int)length));
+            if (next > rest.Length)
+                return null;
+            rest = rest[(int)next..];
+        }
+        return null;
+    }
+}

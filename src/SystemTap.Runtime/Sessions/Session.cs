@@ -4,6 +4,7 @@ using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -51,7 +52,7 @@ public sealed partial class Session : IDisposable
         _plan = plan;
         _options = options;
         ModuleName = options.ModuleName ?? $"stap_{Environment.ProcessId}";
-        Tables = new ValueTables(options.TableFolders);
+        Tables = new NameTables(options.TableFolders, options.Architecture);
         _times = new HandlerTimes(plan.Program, options.Timing);
         _targets = new ProcessTree();
         _output = new OutputStream(options.OutputFile, options.RotateBytes, options.RotateKeep);

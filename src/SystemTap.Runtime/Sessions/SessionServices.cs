@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -18,7 +19,7 @@ public sealed partial class Session : IHostServices
     public IReadOnlyList<string> Arguments => _options.Arguments;
 
     /// <inheritdoc/>
-    public ValueTables Tables { get; }
+    public NameTables Tables { get; }
 
     /// <inheritdoc/>
     public IMemoryReader Memory => _peek ??= new PeekService();

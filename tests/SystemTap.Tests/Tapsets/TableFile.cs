@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace SystemTap.Tests.Tapsets;
 
-/// <summary>A file of tapset/tables, read as its README says: an own small reader, so that the product's is compared with it.</summary>
+/// <summary>A file of tapset/tables with what only tests need: headers and comments. Strict, where the product's reader skips.</summary>
 internal sealed class TableFile
 {
     public static readonly string Folder = Path.Combine(Repository.Root, "tapset", "tables");
@@ -12,8 +12,6 @@ internal sealed class TableFile
     public required string Name { get; init; }
 
     public required string[] Headers { get; init; }
-
-    public required bool OctalRest { get; init; }
 
     public required List<Entry> Entries { get; init; }
 
@@ -25,7 +23,6 @@ internal sealed class TableFile
         string[] headers = [];
         ulong field = 0;
         var architectures = "*";
-        var octal = false;
         foreach (var line in File.ReadLines(path))
         {
             if (line.StartsWith("# headers:", StringComparison.Ordinal))
@@ -41,13 +38,13 @@ internal sealed class TableFile
                 case ["@field", var mask]: field = (ulong)Number(mask); break;
                 case ["@bits"]: field = 0; break;
                 case ["@arch", ..]: architectures = string.Join(' ', words[1..]); break;
-                case ["@rest", "octal"]: octal = true; break;
+                case ["@rest", "octal"]: break;
                 case [var name, var value] when name[0] != '@': entries.Add(new Entry(name, Number(value), field, architectures, hash < 0 ? "" : line[(hash + 1)..].Trim())); break;
                 default: throw new FormatException($"{path}: '{line}'");
             }
         }
 
-        return new TableFile { Name = Path.GetFileNameWithoutExtension(path), Headers = headers, OctalRest = octal, Entries = entries };
+        return new TableFile { Name = Path.GetFileNameWithoutExtension(path), Headers = headers, Entries = entries };
     }
 
     private static long Number(string text) => text.StartsWith("0x", StringComparison.Ordinal)
@@ -55,41 +52,4 @@ internal sealed class TableFile
         : long.Parse(text, CultureInfo.InvariantCulture);
 
     public bool IsOn(Entry entry, string architecture) => entry.Architectures == "*" || entry.Architectures.Split(' ').Contains(architecture);
-
-    /// <summary>_stap_table_flags.</summary>
-    public string Flags(long value, string architecture = "x86_64")
-    {
-        var rest = (ulong)value;
-        var names = new List<string>();
-        var here = Entries.Where(e => IsOn(e, architecture)).ToList();
-        ulong doneField = 0;
-        foreach (var entry in here)
-        {
-            if (entry.Field != 0)
-            {
-                if (doneField != entry.Field && (rest & entry.Field) == (ulong)entry.Value)
-                {
-                    names.Add(entry.Name);
-                    rest &= ~entry.Field;
-                    doneField = entry.Field;
-                }
-
-                continue;
-            }
-
-            doneField = 0;
-            if (entry.Value != 0 && (rest & (ulong)entry.Value) == (ulong)entry.Value)
-            {
-                names.Add(entry.Name);
-                rest &= ~(ulong)entry.Value;
-            }
-        }
-
-        if (rest != 0)
-        {
-            names.Add(OctalRest ? "0" + Convert.ToString((long)rest, 8) : "0x" + rest.ToString("x", CultureInfo.InvariantCulture));
-        }
-
-        return names.Count > 0 ? string.Join('|', names) : here.FirstOrDefault(e => e.Field == 0 && e.Value == 0)?.Name ?? "0x0";
-    }
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using SystemTap.Semantics.Tapsets;
 using Xunit;
 
 namespace SystemTap.Tests.Tapsets;
@@ -26,7 +27,7 @@ public class TableTests
             Assert.Equal(here.Count, here.Select(e => e.Value).Distinct().Count() + here.Where(e => e.Field != 0).Count(e => here.Any(o => o.Field != e.Field && o.Value == e.Value)));
             if (IsFlags(table))
             {
-                Assert.All(here.Where(e => e.Value != 0 || e.Field == 0), e => Assert.Contains(e.Name, table.Flags(e.Value, architecture).Split('|')));
+                Assert.All(here.Where(e => e.Value != 0 || e.Field == 0), e => Assert.Contains(e.Name, Product(name, architecture).Flags(e.Value).Split('|')));
             }
 
             Assert.All(here.Where(e => e.Field != 0), e => Assert.Equal(0UL, (ulong)e.Value & ~e.Field));
@@ -45,7 +46,7 @@ public class TableTests
     [InlineData("at_flags", 0, "0x0")]
     [InlineData("at_flags", 0x100 | 0x40000000, "AT_SYMLINK_NOFOLLOW|0x40000000")]
     [InlineData("socket_type", 0x80001, "SOCK_STREAM|SOCK_CLOEXEC")]
-    public void FlagsAreSpelledOut(string table, long value, string expected) => Assert.Equal(expected, Load(table).Flags(value));
+    public void FlagsAreSpelledOut(string table, long value, string expected) => Assert.Equal(expected, Product(table, "x86_64").Flags(value));
 
     [Theory]
     [MemberData(nameof(Names))]
@@ -90,6 +91,8 @@ public class TableTests
     }
 
     private static TableFile Load(string name) => TableFile.Read(Path.Combine(TableFile.Folder, name + ".tbl"));
+
+    private static NameTable Product(string name, string architecture) => NameTable.Parse(File.ReadAllText(Path.Combine(TableFile.Folder, name + ".tbl")), architecture);
 
     private static bool IsFlags(TableFile table) => table.Entries.Any(e => e.Field != 0) || table.Name.EndsWith("flags", StringComparison.Ordinal) || table.Name.EndsWith("mask", StringComparison.Ordinal)
         || table.Name is "sigset" or "mmap_prot" or "epoll_events" or "poll_events" or "access_mode" or "fcntl_notify" or "fcntl_seals" or "timex_modes" or "wait4_options" or "waitid_options" or "membarrier_cmd" or "mount_attr" or "pkey_access" or "fallocate_mode";

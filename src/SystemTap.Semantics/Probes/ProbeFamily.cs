@@ -52,6 +52,15 @@ public abstract class ProbeFamily
     /// </summary>
     public abstract void Resolve(ProbeMatch match, ResolveScope scope, List<ResolvedPoint> results);
 
+    /// <summary>True when a form also stands for everything that begins with it (families that only explain why they are absent).</summary>
+    public virtual bool IsOpenEnded => false;
+
+    /// <summary>False for families that only explain their absence: they are not listed and take no part in wildcards.</summary>
+    public virtual bool IsAvailable => true;
+
+    /// <summary>What the string argument names, for messages: "tracepoint", "system call".</summary>
+    public virtual string ArgumentNoun => "name";
+
     /// <summary>Names that could have been meant in the string argument, for "did you mean".</summary>
     public virtual IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => [];
 }
@@ -73,7 +82,11 @@ public sealed record ProbeMatch(int FormIndex, ProbePoint Point)
 /// <param name="Diagnostics">Where complaints go.</param>
 /// <param name="HasTargetProcess">Started with <c>-c</c> or <c>-x</c>: process probes mean its tree.</param>
 /// <param name="Runtime">"bpf" or "kernel".</param>
-public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool HasTargetProcess, string Runtime);
+public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool HasTargetProcess, string Runtime)
+{
+    /// <summary>The privilege of who runs the session: points of families that need more are refused.</summary>
+    public Privilege Granted { get; init; } = Privilege.Developer;
+}
 
 /// <summary>A concrete event.</summary>
 /// <param name="Spec">What to attach to.</param>
@@ -81,6 +94,9 @@ public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool
 /// <param name="Context">The context variables there.</param>
 public sealed record ResolvedPoint(ProbeSpec Spec, string PointText, ProbeContext Context)
 {
+    /// <summary>Who may use it (the family's).</summary>
+    public Privilege Privilege { get; init; }
+
     /// <summary>The point as <c>-l</c> lists it (wildcards replaced).</summary>
     public string ListText { get; init; } = PointText;
 }
@@ -94,7 +110,14 @@ public sealed record TypedValue(Expr Value, CType? CType);
 /// <param name="Type">Type in the kernel's or a module's BTF. (DWARF types come with the function-probe work as another subclass of the same idea.)</param>
 /// <param name="IsUser">The value points into user memory.</param>
 /// <param name="IsInMemory">The value is the address of an object of this type (struct, union, array), not the object itself.</param>
-public sealed record CType(SystemTap.Targets.BtfType Type, bool IsUser, bool IsInMemory);
+public sealed record CType(BtfType Type, bool IsUser, bool IsInMemory)
+{
+    /// <summary>
+    /// How many pointers stand in front of <see cref="Type"/>: 1 means the value is a pointer to it. <c>@cast</c> and <c>&amp;</c> make these, because
+    /// BTF need not hold a record for the pointer type. <see cref="IsInMemory"/> is then false.
+    /// </summary>
+    public int PointerDepth { get; init; }
+}
 
 /// <summary>A context variable for listings.</summary>
 /// <param name="Name">With the dollar sign.</param>

@@ -17,6 +17,12 @@ public interface ITapsetLibrary
     /// <summary>Parsed files that define an alias whose first component is matched by <paramref name="firstComponent"/> (which may hold wildcards).</summary>
     IReadOnlyList<ScriptFile> FilesWithAlias(string firstComponent);
 
+    /// <summary>
+    /// Parsed files that define an alias which the point <paramref name="components"/> may mean: its name is matched by the point's first components.
+    /// A library that cannot tell gives all of <see cref="FilesWithAlias(string)"/>.
+    /// </summary>
+    IReadOnlyList<ScriptFile> FilesWithAlias(IReadOnlyList<ProbeComponent> components) => FilesWithAlias(components[0].Name);
+
     /// <summary>All function names (for suggestions and --dump-functions), without those starting with an underscore.</summary>
     IEnumerable<string> FunctionNames { get; }
 

@@ -27,6 +27,7 @@ public readonly struct BtfType : IEquatable<BtfType>
 
     internal int Offset => _btf.Offset(Id);
     internal uint Word(int offset) => _btf.Word(offset);
+    private BtfType Void => Id == 0 ? this : _btf.Type(0);
     private uint Info => Id == 0 ? 0 : Word(Offset + 4);
     private uint SizeOrType => Word(Offset + 8);
     internal int Count => (int)(Info & 0xffff);
@@ -71,7 +72,7 @@ public readonly struct BtfType : IEquatable<BtfType>
         BtfKind.Pointer or BtfKind.Typedef or BtfKind.Const or BtfKind.Volatile or BtfKind.Restrict or BtfKind.TypeTag
             or BtfKind.Function or BtfKind.FunctionPrototype or BtfKind.Variable or BtfKind.DeclarationTag => Refer(SizeOrType),
         BtfKind.Array => Refer(Word(Offset + Btf.RecordHeader)),
-        _ => _btf.Type(0),
+        _ => Void,
     };
 
     public bool IsVoid => Stripped.Kind == BtfKind.Void;
@@ -216,7 +217,7 @@ public readonly struct BtfType : IEquatable<BtfType>
     }
 
     /// <summary>What a function or a pointer to one returns; <c>void</c> for other kinds.</summary>
-    public BtfType ReturnType => Prototype is { Kind: BtfKind.FunctionPrototype } prototype ? prototype.Target : _btf.Type(0);
+    public BtfType ReturnType => Prototype is { Kind: BtfKind.FunctionPrototype } prototype ? prototype.Target : Void;
 
     /// <summary>Whether a function is visible to other source files (BTF's linkage is not "static").</summary>
     public bool IsGlobalFunction => Kind == BtfKind.Function && Count != 0;

@@ -25,7 +25,7 @@ public sealed class KernelSymbols
     private readonly byte[] _text;
     private readonly ulong[] _addresses; // ascending, file order among equals
     private readonly int[] _names;       // where the name begins in the text
-    private ulong[]? _byName;            // hash << 32 | position, sorted
+    private NameBuckets? _byName;
 
     private KernelSymbols(byte[] text, ulong[] addresses, int[] names)
     {
@@ -159,12 +159,9 @@ public sealed class KernelSymbols
     {
         var result = new List<KernelSymbol>(1);
         var utf8 = Encoding.UTF8.GetBytes(name);
-        var hash = BtfIndex.Hash(utf8);
-        var index = _byName ??= IndexNames();
-        var at = Array.BinarySearch(index, (ulong)hash << 32);
-        for (at = at < 0 ? ~at : at; at < index.Length && index[at] >> 32 == hash; at++)
-            if (NameAt((int)(uint)index[at]).SequenceEqual(utf8))
-                result.Add(Symbol((int)(uint)index[at]));
+        foreach (var position in (_byName ??= IndexNames()).Candidates(BtfIndex.Hash(utf8)))
+            if (NameAt(position).SequenceEqual(utf8))
+                result.Add(Symbol(position));
         return result;
     }
 
@@ -184,13 +181,12 @@ public sealed class KernelSymbols
         return result;
     }
 
-    private ulong[] IndexNames()
+    private NameBuckets IndexNames()
     {
-        var index = new ulong[_names.Length];
-        for (var i = 0; i < index.Length; i++)
-            index[i] = (ulong)BtfIndex.Hash(NameAt(i)) << 32 | (uint)i;
-        Array.Sort(index);
-        return index;
+        var hashes = new uint[_names.Length];
+        for (var i = 0; i < hashes.Length; i++)
+            hashes[i] = BtfIndex.Hash(NameAt(i));
+        return new NameBuckets(hashes);
     }
 
     private ReadOnlySpan<byte> NameAt(int position)

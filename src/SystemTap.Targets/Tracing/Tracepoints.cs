@@ -83,7 +83,8 @@ public sealed class Tracepoints
 
     /// <summary>
     /// The tracepoints whose name fits a pattern of <see cref="Globs"/>, sorted by name. With ":" in the pattern the part
-    /// before it must fit the system, and a tracepoint without one fits "*" only.
+    /// before it must fit the system, and a tracepoint without one (all of them, where systems are not known) fits "*" only:
+    /// "sched:*" must never come to mean every tracepoint there is. See <see cref="SystemsKnown"/> to explain an empty answer.
     /// </summary>
     public List<Tracepoint> Match(string pattern)
     {
@@ -101,7 +102,7 @@ public sealed class Tracepoints
         foreach (var candidate in table.Names)
         {
             if (Globs.Matches(name, candidate)
-                && (colon < 0 || (table.System(candidate) is { } its ? Globs.Matches(system, its) : system is "*" || !table.SystemsKnown))
+                && (colon < 0 || (table.System(candidate) is { } its ? Globs.Matches(system, its) : system is "*"))
                 && FindBare(candidate) is { } tracepoint)
                 result.Add(tracepoint);
         }

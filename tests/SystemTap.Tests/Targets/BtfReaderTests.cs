@@ -94,6 +94,15 @@ public class BtfReaderTests
         Assert.Null(_btf.FindFunction("outer")); // of another kind
     }
 
+    [Theory]
+    [InlineData("*", "describe __traceiter_demo")]
+    [InlineData("desc*", "describe")]
+    [InlineData("describe", "describe")]
+    [InlineData("*_demo", "__traceiter_demo")]
+    [InlineData("outer", "")]
+    public void Functions_by_pattern(string pattern, string expected) =>
+        Assert.Equal(expected, string.Join(' ', _btf.MatchFunctions(pattern).Select(f => f.Name)));
+
     [Fact]
     public void Enumerators_keep_sign_and_width()
     {

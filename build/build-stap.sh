@@ -1,0 +1,26 @@
+#!/bin/sh
+# Publishes stap as one Native AOT executable to out/stap. Safe when two run at once: the second waits and finds it fresh.
+set -u
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+mkdir -p "$root/out"
+exec 9>"$root/out/.lock"
+if command -v flock >/dev/null 2>&1; then flock 9; fi
+bin="$root/out/stap"
+if [ -x "$bin" ] && [ -z "$(find "$root/src" "$root/Directory.Build.props" \( -name bin -o -name obj \) -prune -o -newer "$bin" -type f -print -quit)" ]; then
+    exit 0
+fi
+"$root/build/install-needs.sh" build || exit 1
+case $(uname -m) in
+    x86_64) rid=linux-x64 ;;
+    aarch64) rid=linux-arm64 ;;
+    *) echo "ERROR: no native build for the machine type '$(uname -m)': x86_64 and aarch64 only" >&2; exit 1 ;;
+esac
+echo "building stap (first run or sources changed; about a minute) ..."
+log="$root/out/build.log"
+if ! dotnet publish "$root/src/stap/stap.csproj" -c Release -r "$rid" -o "$root/out/publish" -v q -nologo >"$log" 2>&1; then
+    grep -E 'error|Error' "$log" | sort -u | head -20
+    echo "ERROR: building stap failed; the whole output is in $log"
+    exit 1
+fi
+# A rename, so that a running stap keeps its file.
+cp "$root/out/publish/stap" "$root/out/.stap.new" && mv -f "$root/out/.stap.new" "$bin"

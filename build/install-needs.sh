@@ -1,0 +1,30 @@
+#!/bin/sh
+# Installs what building or testing needs beyond the .NET SDK, from the distribution's packages. Says what is missing when it may not install.
+# usage: install-needs.sh build|test|bench
+set -u
+missing=""
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+if ! command -v dotnet >/dev/null 2>&1; then
+    echo "ERROR: the .NET SDK 10 is not installed: no 'dotnet' on PATH; install it, then run this again" >&2
+    exit 1
+fi
+case ${1:-build} in
+    build) command -v clang >/dev/null 2>&1 || need gcc gcc
+           [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
+    test)  need gcc gcc; need strace strace ;;
+    bench) need bpftrace bpftrace; need hyperfine hyperfine ;;
+esac
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "ERROR: missing packages:$missing; install them (apt-get install$missing), then run this again" >&2
+    exit 1
+fi
+echo "installing:$missing" >&2
+apt-get update -qq >/dev/null 2>&1
+# shellcheck disable=SC2086 # the list is made of words
+if ! DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1; then
+    echo "ERROR: apt-get could not install:$missing; install them by hand, then run this again" >&2
+    exit 1
+fi

@@ -1,0 +1,75 @@
+namespace SystemTap.Semantics.Probes.Families;
+
+/// <summary>
+/// A family whose spelling is known but which this version cannot resolve. It says so in one sentence, instead of leaving the user with
+/// "no such probe point"; scripts that mark the point optional go on without it.
+/// </summary>
+public sealed class UnavailableFamily : ProbeFamily
+{
+    private readonly string _what;
+    private readonly string _instead;
+
+    private UnavailableFamily(string what, string instead, params string[] forms)
+    {
+        _what = what;
+        _instead = instead;
+        Forms = ProbeForms.Of(forms);
+    }
+
+    private const string KernelInstead = "use a tracepoint (kernel.trace(\"…\")) or system-call probe (syscall.NAME)";
+    private const string ProcessInstead = "use process.begin, process.end or process.syscall";
+
+    /// <summary>The families that are still to come.</summary>
+    public static readonly ProbeFamily[] All =
+    [
+        new UnavailableFamily("kernel.function", KernelInstead, "kernel.function(S)", "kernel.function(N)"),
+        new UnavailableFamily("kernel.statement", KernelInstead, "kernel.statement(S)", "kernel.statement(N)"),
+        new UnavailableFamily("module.function", KernelInstead, "module(S).function(S)", "module(S).function(N)"),
+        new UnavailableFamily("module.statement", KernelInstead, "module(S).statement(S)", "module(S).statement(N)"),
+        new UnavailableFamily("module.tracepoint", "use kernel.trace(\"…\"), which finds the tracepoints of loaded modules too", "module(S).tracepoint(S)", "module(S).trace(S)"),
+        new UnavailableFamily("kprobe", KernelInstead, "kprobe.function(S)", "kprobe.module(S).function(S)", "kprobe.statement(N)"),
+        new UnavailableFamily("kernel.lsm", KernelInstead, "kernel.lsm(S)"),
+        new UnavailableFamily("kernel.data", KernelInstead, "kernel.data(S)", "kernel.data(N)"),
+        new UnavailableFamily("kernel.mark", KernelInstead, "kernel.mark(S)"),
+        new UnavailableFamily("process.function", ProcessInstead, ProcessForms("function(S)", "function(N)")),
+        new UnavailableFamily("process.statement", ProcessInstead, ProcessForms("statement(S)", "statement(N)")),
+        new UnavailableFamily("process.mark", ProcessInstead, ProcessForms("mark(S)", "provider(S)")),
+        new UnavailableFamily("process.plt", ProcessInstead, ProcessForms("plt", "plt(S)")),
+        new UnavailableFamily("process.library", ProcessInstead, ProcessForms("library(S)")),
+        new UnavailableFamily("process.data", ProcessInstead, ProcessForms("data(S)", "data(N)")),
+        new UnavailableFamily("netfilter", KernelInstead, "netfilter.hook(S)", "netfilter.pf(S)"),
+        new UnavailableFamily("java", ProcessInstead, "java(S)", "java(N)"),
+        new UnavailableFamily("python3", ProcessInstead, "python3.module(S)", "python2.module(S)"),
+        new UnavailableFamily("debuginfod", ProcessInstead, "debuginfod.process(S)", "debuginfod.archive(S)"),
+    ];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<IReadOnlyList<ComponentPattern>> Forms { get; }
+
+    /// <inheritdoc/>
+    public override Privilege Privilege => Privilege.User;
+
+    /// <inheritdoc/>
+    public override bool IsOpenEnded => true;
+
+    /// <inheritdoc/>
+    public override bool IsAvailable => false;
+
+    /// <inheritdoc/>
+    public override void Resolve(ProbeMatch match, ResolveScope scope, List<ResolvedPoint> results) =>
+        scope.Diagnostics.Error("probe.unavailable", match.Point.Components[0].Span,
+            $"'{_what}' probes are not available yet in this version: '{match.Point}' cannot be resolved", _instead);
+
+    private static string[] ProcessForms(params string[] ends)
+    {
+        var forms = new List<string>();
+        foreach (var end in ends)
+        {
+            forms.Add("process." + end);
+            forms.Add("process(S)." + end);
+            forms.Add("process(N)." + end);
+        }
+
+        return [.. forms];
+    }
+}

@@ -1,0 +1,21 @@
+using SystemTap.Semantics.Probes.Families;
+
+namespace SystemTap.Semantics.Probes;
+
+/// <summary>All ways of spelling native probe points.</summary>
+public static class ProbeFamilies
+{
+    /// <summary>The families in the order of listings.</summary>
+    public static readonly IReadOnlyList<ProbeFamily> All =
+    [
+        new SessionFamily(),
+        new TimerFamily(),
+        new ProfileFamily(),
+        new KernelTraceFamily(),
+        new SyscallFamily(),
+        new ProcessFamily(),
+        new PerfFamily(),
+        new ProcfsFamily(),
+        .. UnavailableFamily.All,
+    ];
+}

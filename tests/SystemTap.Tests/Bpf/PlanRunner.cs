@@ -42,6 +42,14 @@ internal sealed class PlanRunner : IDisposable
             }
         }
 
+        foreach (var m in Plan.Maps)
+        {
+            if (m.IsConstant)
+            {
+                _maps[m.Id].Freeze();
+            }
+        }
+
         foreach (var p in Plan.Programs)
         {
             var spec = new ProgramSpec(p.Name, (ProgramType)p.ProgramType, p.Code)

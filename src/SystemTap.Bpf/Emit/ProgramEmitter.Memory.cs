@@ -18,7 +18,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Makes the verifier forget that a register holds a pointer, so that it can be compared, printed and computed with.</summary>
     public void Launder(Reg r)
     {
-        Store(new Mem(Frame, FrameLaunder), r);
+        Save(new Mem(Frame, FrameLaunder), r);
         Load(r, new Mem(Frame, FrameLaunder));
     }
 

@@ -66,7 +66,7 @@ internal sealed class Elaborated
         }
 
         var library = new FileLibrary(files);
-        var target = Target.FromFiles(new TargetFiles { Release = "6.12.5-test", Architecture = SystemTap.Targets.Architecture.X64 });
+        var target = Target.FromFiles(new TargetFiles { Release = "6.12.5-test", Architecture = X8664.Instance });
         var resolver = new ProbeResolver(new ResolveScope(target, Diagnostics, false, "bpf"), library, [user]);
         Result = Elaborator.Elaborate(new ElaborationInput
         {

@@ -241,6 +241,6 @@ internal sealed class Elaborated
         public Expr Variables(ProbeContext context, VariableSet set, SourceSpan span) => new StringConst("a=0x1", span);
 
         public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet) =>
-            new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.CpuClockNs), [newValue], span);
+            new SequenceExpr([new ExprStmt(new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.Printk), [newValue, new StringConst("stored", span)], span), span)], newValue, span);
     }
 }

@@ -128,12 +128,13 @@ public sealed class Target
     /// <summary>Types of a loaded module (beyond the kernel's), or null when it has none or is not loaded.</summary>
     public Btf? ModuleBtf(string module)
     {
+        module = module.Replace('-', '_'); // as the kernel spells module names
         lock (_modules)
         {
             if (_modules.TryGetValue(module, out var known))
                 return known;
             var folder = _files is null ? "/sys/kernel/btf" : _files.ModuleBtfFolder;
-            var path = folder is null || module.Contains('/') ? null : Path.Combine(folder, module.Replace('-', '_'));
+            var path = folder is null || module.Contains('/') ? null : Path.Combine(folder, module);
             return _modules[module] = module != "vmlinux" && File.Exists(path) ? Btf.Open(path, module, KernelBtf) : null;
         }
     }

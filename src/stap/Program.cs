@@ -1,10 +1,99 @@
+using System.Text;
+using SystemTap.Cli.CommandLine;
+using SystemTap.Cli.Driver;
+
 namespace SystemTap.Cli;
 
+/// <summary>The <c>stap</c> command.</summary>
 internal static class Program
 {
+    /// <summary>Passes recurse over syntax trees up to 1,500 levels high; address space only, touched when needed.</summary>
+    private const int StackBytes = 256 << 20;
+
     private static int Main(string[] args)
     {
-        Console.WriteLine($"stap {args.Length}");
-        return 0;
+        // A thread of our own has a stack whose size we choose; start-up costs 0.1 ms.
+        var status = 1;
+        var thread = new Thread(() => status = Run(args), StackBytes);
+        thread.Start();
+        thread.Join();
+        return status;
+    }
+
+    private static int Run(string[] args)
+    {
+        Options options;
+        try
+        {
+            options = OptionParser.Parse(args.Select(ToBytes).ToArray());
+        }
+        catch (UsageException e)
+        {
+            Complain(e.Message, e.Hint);
+            return 1;
+        }
+
+        try
+        {
+            switch (options.Mode)
+            {
+                case Mode.Help:
+                    Console.Out.Write(Help.Text);
+                    return 0;
+                case Mode.Version:
+                    Console.Out.Write(Help.VersionText);
+                    return 0;
+                case Mode.CleanCache:
+                    return CacheCleaner.Clean();
+                default:
+                    return new SessionDriver(options).Run();
+            }
+        }
+        catch (UsageException e)
+        {
+            Complain(e.Message, e.Hint);
+        }
+        catch (Targets.TargetException e)
+        {
+            Complain(e.Message, null);
+        }
+        catch (IOException e)
+        {
+            Complain(e.Message, null);
+        }
+        catch (Exception e)
+        {
+            // Nothing should come here: say that it is our defect, with what helps to find it.
+            Complain($"internal error of stap: {e.GetType().Name}: {e.Message}", "please report it with the script; '-vvv' shows where it happened");
+            if (options.Verbose(1, 3))
+            {
+                Console.Error.WriteLine(e.StackTrace);
+            }
+        }
+
+        return 1;
+    }
+
+    /// <summary>Command-line text in the form scripts are kept in: one char for each byte.</summary>
+    private static string ToBytes(string text)
+    {
+        foreach (var c in text)
+        {
+            if (c >= 0x80)
+            {
+                return Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(text));
+            }
+        }
+
+        return text;
+    }
+
+    private static void Complain(string message, string? hint)
+    {
+        Console.Error.WriteLine($"ERROR: {message}");
+        if (hint is not null)
+        {
+            Console.Error.WriteLine($"hint: {hint}");
+        }
     }
 }

@@ -47,6 +47,21 @@ public sealed unsafe class BpfProgram : IDisposable
     public static BpfProgram Load(ProgramSpec spec, IBpfSys? sys = null)
     {
         sys ??= LinuxBpfSys.Instance;
+        return new BpfProgram(spec, new KernelFd(sys, (int)Load(spec, sys, explain: true)));
+    }
+
+    /// <summary>Loads without a log and without throwing for what the kernel answers: for feature probes, where refusal is an ordinary answer.</summary>
+    /// <returns>The program, or null with the errno.</returns>
+    public static BpfProgram? TryLoad(ProgramSpec spec, out int errno, IBpfSys? sys = null)
+    {
+        sys ??= LinuxBpfSys.Instance;
+        long fd = Load(spec, sys, explain: false);
+        errno = fd < 0 ? (int)-fd : 0;
+        return fd < 0 ? null : new BpfProgram(spec, new KernelFd(sys, (int)fd));
+    }
+
+    private static long Load(ProgramSpec spec, IBpfSys sys, bool explain)
+    {
         Instruction[] slots = Patch(spec);
         ProgramBtf? btf = ProgramBtf.Needed(spec.Code) ? new ProgramBtf(spec) : null;
         using KernelFd? btfFd = btf?.Load(sys);
@@ -80,9 +95,7 @@ public sealed unsafe class BpfProgram : IDisposable
                     (attr.LineInfo, attr.LineInfoCnt, attr.LineInfoRecSize) = ((ulong)lines, (uint)btf.Lines.Length, (uint)sizeof(ProgramBtf.LineInfo));
             }
             long fd = sys.Bpf(BpfCommand.ProgLoad, &attr, sizeof(ProgLoadAttr));
-            if (fd < 0)
-                fd = LoadWithLog(spec, sys, &attr, fd);
-            return new BpfProgram(spec, new KernelFd(sys, (int)fd));
+            return fd < 0 && explain ? LoadWithLog(spec, sys, &attr, fd) : fd;
         }
     }
 
@@ -159,12 +172,22 @@ public sealed unsafe class BpfProgram : IDisposable
     /// <exception cref="BpfException">The program type cannot be run so, or a size is wrong.</exception>
     public TestRunResult TestRun(in TestRunInput input)
     {
-        fixed (byte* context = input.Context, contextOut = input.ContextOut, data = input.Data, dataOut = input.DataOut)
+        ReadOnlySpan<byte> contextIn = input.Context;
+        Span<byte> contextResult = input.ContextOut;
+        if (Spec.Type == ProgramType.Syscall && contextIn.Length > 0)
+        {
+            // The kernel writes this type's context back over the input and refuses an output buffer.
+            Span<byte> inPlace = contextResult.Length >= contextIn.Length ? contextResult[..contextIn.Length] : new byte[contextIn.Length];
+            contextIn.CopyTo(inPlace);
+            contextIn = inPlace;
+            contextResult = default;
+        }
+        fixed (byte* context = contextIn, contextOut = contextResult, data = input.Data, dataOut = input.DataOut)
         {
             ProgTestRunAttr attr = default;
             attr.ProgFd = Fd;
-            (attr.CtxIn, attr.CtxSizeIn) = ((ulong)context, (uint)input.Context.Length);
-            (attr.CtxOut, attr.CtxSizeOut) = ((ulong)contextOut, (uint)input.ContextOut.Length);
+            (attr.CtxIn, attr.CtxSizeIn) = ((ulong)context, (uint)contextIn.Length);
+            (attr.CtxOut, attr.CtxSizeOut) = ((ulong)contextOut, (uint)contextResult.Length);
             (attr.DataIn, attr.DataSizeIn) = ((ulong)data, (uint)input.Data.Length);
             (attr.DataOut, attr.DataSizeOut) = ((ulong)dataOut, (uint)input.DataOut.Length);
             attr.Repeat = (uint)input.Repeat;
@@ -184,7 +207,7 @@ public readonly ref struct TestRunInput
 {
     /// <summary>Context bytes; for a raw tracepoint its arguments as 64-bit words.</summary>
     public ReadOnlySpan<byte> Context { get; init; }
-    /// <summary>Receives the context afterwards (SYSCALL, XDP); for SYSCALL programs it must be as long as the input or empty.</summary>
+    /// <summary>Receives the context afterwards (SYSCALL, XDP); if shorter than the input of a SYSCALL program, the result is dropped.</summary>
     public Span<byte> ContextOut { get; init; }
     /// <summary>Packet.</summary>
     public ReadOnlySpan<byte> Data { get; init; }

@@ -61,8 +61,13 @@ internal sealed class ProgramBtf
             };
         int func = _btf.Func(Identifier(name), _btf.FuncProto(_long, types), linkage);
         for (int i = 0; i < types.Length; i++)
+        {
             if (parameters[i].NonNull)
                 _btf.DeclTag("arg:nonnull", func, i);
+            // The main program comes first, before its id is known, and needs no tag.
+            if (parameters[i].Kind == FuncParamKind.Context && ContextName.Length == 0 && Funcs[0].TypeId != 0)
+                _btf.DeclTag("arg:ctx", func, i);
+        }
         return func;
     }
 
@@ -72,20 +77,22 @@ internal sealed class ProgramBtf
     {
         if (_context != 0)
             return _context;
-        string name = _spec.Type switch
-        {
-            ProgramType.RawTracepoint => "bpf_raw_tracepoint_args",
-            ProgramType.KProbe => "pt_regs",
-            ProgramType.PerfEvent => "bpf_perf_event_data",
-            ProgramType.Xdp => "xdp_md",
-            ProgramType.SocketFilter or ProgramType.SchedCls => "__sk_buff",
-            _ => "",
-        };
+        string name = ContextName;
         int target = name.Length == 0 ? _long : _btf.Struct(name, 0, []);
         if (_spec.Type == ProgramType.KProbe)
             target = _btf.Typedef("bpf_user_pt_regs_t", target);
         return _context = _btf.Ptr(target);
     }
+
+    private string ContextName => _spec.Type switch
+    {
+        ProgramType.RawTracepoint => "bpf_raw_tracepoint_args",
+        ProgramType.KProbe => "pt_regs",
+        ProgramType.PerfEvent => "bpf_perf_event_data",
+        ProgramType.Xdp => "xdp_md",
+        ProgramType.SocketFilter or ProgramType.SchedCls => "__sk_buff",
+        _ => "",
+    };
 
     private readonly Dictionary<int, int> _memory = [];
 

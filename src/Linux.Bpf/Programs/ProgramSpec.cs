@@ -1,6 +1,6 @@
 namespace Linux.Bpf;
 
-/// <summary>What a program shall be; plain data. <see cref="BpfProgram.Load"/> makes it real.</summary>
+/// <summary>What a program shall be; plain data. <see cref="BpfProgram.Load(ProgramSpec,IBpfSys)"/> makes it real.</summary>
 public sealed record ProgramSpec
 {
     /// <summary>A program of a type.</summary>

@@ -98,7 +98,10 @@ public sealed unsafe class RingBuffer : IDisposable
     /// <summary>Total bytes read so far.</summary>
     public ulong ConsumerPosition => _position;
 
-    /// <summary>Gives the handler all complete records, at most so many. Records made during the drain are read too.</summary>
+    /// <summary>
+    /// Gives the handler all complete records, at most so many. Records made during the drain are read too. A handler that throws has not
+    /// taken its record: the next drain gives it again.
+    /// </summary>
     /// <returns>Number of records given.</returns>
     public int Drain<THandler>(ref THandler handler, int limit = int.MaxValue) where THandler : IRingHandler, allows ref struct
     {

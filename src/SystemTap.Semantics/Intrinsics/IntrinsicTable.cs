@@ -41,6 +41,12 @@ public enum IntrinsicId
 
     // Target process set
     InTargetSet,
+
+    // Return value of the event, as the ABI passes it
+    ReturnValue,
+
+    // Tasks by number; who runs the session
+    TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -189,6 +195,18 @@ public static class IntrinsicTable
 
         // 1 when the process with this pid descends from target().
         Add(IntrinsicId.InTargetSet, "in_target_set", L, Pure, L);
+
+        // Return value of the probed function or system call; an error in probes that have none.
+        Add(IntrinsicId.ReturnValue, "return_value", L, Pure | Stable | Fallible);
+
+        // Address of the task_struct with this thread id, 0 when there is none.
+        Add(IntrinsicId.TaskFromPid, "task_from_pid", L, Pure | KernelRead, L);
+
+        // Uid of the user who started stap; inode numbers of the pid and user namespaces that ns_… functions speak of (those of
+        // --target-namespaces' process, else stap's own).
+        Add(IntrinsicId.SessionUid, "session_uid", L, Pure | Stable | Deferrable | SessionConstant);
+        Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
+        Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

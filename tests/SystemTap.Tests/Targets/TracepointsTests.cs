@@ -82,6 +82,33 @@ public sealed class TracepointsTests : IDisposable
     }
 
     [Fact]
+    public void Modules_have_tracepoints_of_their_own()
+    {
+        var kernel = BtfBuilder.Sample();
+        var module = new BtfBuilder(Btf.Parse(kernel).EndId, BitConverter.ToInt32(kernel, 20));
+        module.Function("__traceiter_mine", module.Prototype(0, ("__data", 0), ("x", 1)));
+        Directory.CreateDirectory(_folder + "/btf");
+        File.WriteAllBytes(_folder + "/btf/my_module", module.Bytes());
+        File.WriteAllBytes(_folder + "/btf/vmlinux", kernel);
+        Directory.CreateDirectory(_folder + "/events/my/mine");
+        var target = Target.FromFiles(new TargetFiles
+        {
+            Release = "6.1", Architecture = X8664.Instance, BtfPath = _folder + "/btf/vmlinux", ModuleBtfFolder = _folder + "/btf",
+            TracefsFolder = _folder, CacheDirectory = _folder + "/cache", BuildId = "b1",
+        });
+        Assert.Equal(["my_module"], target.ModulesWithBtf);
+        Assert.Equal("my_module", target.ModuleBtf("my-module")!.Name); // modprobe takes both spellings
+        Assert.Null(target.ModuleBtf("../btf/my_module"));
+        Assert.Equal(["demo", "mine", "other"], target.Tracepoints.Names);
+        var mine = target.Tracepoints.Find("my:mine")!;
+        Assert.Equal(("my_module", "x", "int"), (mine.Module, mine.Parameters[0].Name, mine.Parameters[0].Type.Declaration));
+
+        // Without the module, the remembered names are not those of this machine.
+        Assert.Null(Make(true).Tracepoints.Find("mine"));
+        Assert.Equal(["demo", "other"], Make(true).Tracepoints.Names);
+    }
+
+    [Fact]
     public void Formats()
     {
         var format = TracepointFormat.Parse("""

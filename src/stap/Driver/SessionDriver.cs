@@ -1,0 +1,304 @@
+using System.Text;
+using SystemTap.Cli.CommandLine;
+using SystemTap.Language.Diagnostics;
+using SystemTap.Language.Formatting;
+using SystemTap.Language.Parsing;
+using SystemTap.Language.Preprocessing;
+using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Elaboration;
+using SystemTap.Semantics.Tapsets;
+using SystemTap.Bpf.Plan;
+using SystemTap.Runtime.Sessions;
+using SystemTap.Targets;
+using Linux.Bpf;
+
+namespace SystemTap.Cli.Driver;
+
+/// <summary>
+/// A session in five passes (docs/architecture.md): parse, elaborate, translate, load, run. Each pass is one method; a pass that
+/// fails prints its diagnostics and ends the session with status 1.
+/// </summary>
+internal sealed partial class SessionDriver
+{
+    private readonly Options _options;
+    private readonly DiagnosticBag _diagnostics = new();
+    private readonly Target _target;
+    private int _printed;
+
+    public SessionDriver(Options options)
+    {
+        _options = options;
+        _target = options.KernelRelease is { } release && release != Target.Live().Release
+            ? throw new UsageException($"option '-r': kernel '{release}' is not the running one", "BPF sessions run on this kernel; leave out -r")
+            : Target.Live();
+        if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
+        {
+            throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");
+        }
+
+        if (options.Runtime == "kernel")
+        {
+            throw new UsageException("the kernel-module runtime is not available in this version", "use --runtime=bpf or leave the option out");
+        }
+    }
+
+    public int Run()
+    {
+        // Pass 1: parse the script; the library's files are parsed when pass 2 asks for them.
+        var clock = new PassClock(_options.Verbose(1));
+        var environment = PreprocessorEnvironment();
+        var library = new TapsetLibrary(new TapsetOptions { Directories = TapsetDirectories(), Environment = environment, Diagnostics = _diagnostics });
+        var files = Parse(environment, library.Macros);
+        if (files is null)
+        {
+            return Failed(1, "parse");
+        }
+
+        if (_options.LastPass == 1 && _options.Mode == Mode.Run)
+        {
+            foreach (var file in files)
+            {
+                Write(ScriptPrinter.PrintDump(file));
+            }
+
+            return 0;
+        }
+
+        Report(1, $"parsed user script and {library.FileCounts.Parsed} library scripts {clock}");
+
+        // Pass 2: elaborate.
+        clock = new PassClock(_options.Verbose(2));
+        var limits = Limits();
+        var (resolver, input) = Prepare(files, library, limits);
+        if (_options.Mode != Mode.Run)
+        {
+            return List(resolver, input, library);
+        }
+
+        var elaborated = Elaborator.Elaborate(input);
+        if (PrintDiagnostics() || elaborated.Program is not { } program)
+        {
+            return Failed(2, "elaboration");
+        }
+
+        Report(2, $"analyzed script: {program.Probes.Count} probes, {program.Functions.Count} functions, {program.Globals.Count} globals, {library.FileCounts.Parsed} of {library.FileCounts.Known} library scripts {clock}");
+        if (_options.LastPass == 2)
+        {
+            Write(LoweredText(elaborated));
+            return 0;
+        }
+
+        // Pass 3: translate to BPF.
+        clock = new PassClock(_options.Verbose(3));
+        var tables = TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables"));
+        var plan = Translate(program, tables, KernelFeatures(program));
+        if (PrintDiagnostics() || plan is null)
+        {
+            return Failed(3, "translation");
+        }
+
+        Report(3, $"translated to BPF: {plan.Programs.Count} programs, {plan.Maps.Count} maps, {plan.HostProbes.Count} probes run by stap {clock}");
+        if (_options.LastPass == 3)
+        {
+            Write(PlanPrinter.Print(plan, _options.Verbose(3)));
+            return 0;
+        }
+
+        return LoadAndRun(plan, tables);
+    }
+
+    /// <summary>Passes 4 and 5.</summary>
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    {
+        var clock = new PassClock(_options.Verbose(4));
+        Session session;
+        try
+        {
+            session = new Session(plan, SessionOptions(tables));
+        }
+        catch (Exception e) when (e is VerifierException or BpfException)
+        {
+            KernelComplaint.Print(e, _options.Verbose(4, 3));
+            return Failed(4, "loading");
+        }
+
+        using (session)
+        {
+            Report(4, $"loaded {plan.Programs.Count} programs {clock}");
+            if (_options.LastPass == 4)
+            {
+                return 0;
+            }
+
+            clock = new PassClock(_options.Verbose(5));
+            Report(5, "starting run.");
+            try
+            {
+                var status = session.Run();
+                Report(5, $"run completed {clock}");
+                return status == 0 ? 0 : Failed(5, "run");
+            }
+            catch (Exception e) when (e is VerifierException or BpfException)
+            {
+                KernelComplaint.Print(e, _options.Verbose(5, 3));
+                return Failed(5, "run");
+            }
+        }
+    }
+
+    private SessionOptions SessionOptions(IReadOnlyList<string> tables) => new()
+    {
+        Command = _options.Command,
+        TargetPid = _options.TargetPid,
+        OutputFile = _options.OutputFile,
+        RotateBytes = _options.RotateBytes,
+        RotateKeep = _options.RotateKeep,
+        Timeout = _options.TimeoutSeconds > 0 ? TimeSpan.FromSeconds(_options.TimeoutSeconds) : null,
+        Timing = _options.Timing,
+        Verbosity = _options.Verbosity[4],
+        SuppressWarnings = _options.SuppressWarnings,
+        SuppressHandlerErrors = _options.SuppressHandlerErrors,
+        ShowGlobals = _options.ShowGlobals,
+        Arguments = _options.ScriptArguments,
+        ModuleName = ModuleName,
+        TableFolders = tables,
+        RingBytes = RingBytes(),
+        SyscallName = number => _target.Architecture.Syscalls.Name(number),
+        Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
+    };
+
+    private void Report(int pass, string text)
+    {
+        if (_options.Verbose(pass))
+        {
+            Console.Error.WriteLine($"Pass {pass}: {text}");
+        }
+    }
+
+    /// <summary>Pass 1: the user's scripts to syntax trees. Null after errors.</summary>
+    private List<ScriptFile>? Parse(PreprocessorEnvironment environment, MacroTable macros)
+    {
+        var options = new ParseOptions
+        {
+            Arguments = _options.ScriptArguments,
+            GuruMode = _options.Guru,
+            Environment = environment,
+            Macros = macros,
+        };
+        var files = new List<ScriptFile>();
+        foreach (var source in Sources())
+        {
+            if (Parser.Parse(source, options, _diagnostics) is { } file)
+            {
+                files.Add(file);
+            }
+        }
+
+        return PrintDiagnostics() ? null : files;
+    }
+
+    private PreprocessorEnvironment PreprocessorEnvironment() => new()
+    {
+        KernelVersion = _target.Version,
+        KernelRelease = _target.Release,
+        Architecture = _target.Architecture.Name,
+        Runtime = "bpf",
+        Privilege = _options.Privilege switch { Privilege.User => "stapusr", Privilege.System => "stapsys", _ => "stapdev" },
+        GuruMode = _options.Guru,
+        CompatibleVersion = _options.CompatibleVersion,
+        ConfigLookup = name => _target.KernelConfig[name],
+    };
+
+    private IEnumerable<SourceText> Sources()
+    {
+        if (_options.ScriptText is { } text)
+        {
+            yield return new SourceText("<input>", text);
+        }
+        else if (_options.ScriptFile == "-")
+        {
+            using var input = Console.OpenStandardInput();
+            using var buffer = new MemoryStream();
+            input.CopyTo(buffer);
+            yield return new SourceText("<input>", Encoding.Latin1.GetString(buffer.GetBuffer(), 0, (int)buffer.Length));
+        }
+        else if (_options.ScriptFile is { } path)
+        {
+            yield return ReadScript(path);
+        }
+
+        foreach (var extra in _options.AdditionalScripts)
+        {
+            yield return new SourceText("<input>", extra);
+        }
+    }
+
+    private static SourceText ReadScript(string path)
+    {
+        try
+        {
+            return Directory.Exists(path)
+                ? throw new UsageException($"script '{path}' is a folder", "name a file")
+                : SourceText.Load(path);
+        }
+        catch (FileNotFoundException)
+        {
+            throw new UsageException($"script '{path}' does not exist", "give the name of a file, '-' for standard input, or -e SCRIPT");
+        }
+        catch (DirectoryNotFoundException)
+        {
+            throw new UsageException($"script '{path}' does not exist", "give the name of a file, '-' for standard input, or -e SCRIPT");
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new UsageException($"script '{path}' cannot be read: permission denied", "check the file's permissions");
+        }
+        catch (IOException e)
+        {
+            throw new UsageException($"script '{path}' cannot be read: {e.Message}", "check the file");
+        }
+    }
+
+    /// <summary>Prints what came in since the last call. True when the session must end.</summary>
+    private bool PrintDiagnostics()
+    {
+        var printer = new DiagnosticPrinter(Console.Error, _options.Color ? DiagnosticColors.Parse(Environment.GetEnvironmentVariable("SYSTEMTAP_COLORS")) : null);
+        var fatal = false;
+        for (; _printed < _diagnostics.All.Count; _printed++)
+        {
+            var diagnostic = _diagnostics.All[_printed];
+            if (diagnostic.Severity == Severity.Warning)
+            {
+                if (_options.SuppressWarnings)
+                {
+                    continue;
+                }
+
+                fatal |= _options.WarningsAreErrors;
+            }
+            else
+            {
+                fatal = true;
+            }
+
+            printer.Print(diagnostic);
+        }
+
+        return fatal;
+    }
+
+    private int Failed(int pass, string what)
+    {
+        Console.Error.WriteLine($"Pass {pass}: {what} failed.");
+        return 1;
+    }
+
+    /// <summary>Writes byte text to standard output.</summary>
+    private static void Write(string text)
+    {
+        using var output = Console.OpenStandardOutput();
+        output.Write(Encoding.Latin1.GetBytes(text));
+    }
+}

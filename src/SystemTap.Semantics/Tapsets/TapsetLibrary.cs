@@ -15,13 +15,7 @@ namespace SystemTap.Semantics.Tapsets;
 /// </summary>
 public sealed class TapsetLibrary : ITapsetLibrary
 {
-    /// <summary>Fewer files than this are parsed sooner than a thread starts.</summary>
-    private const int FilesPerThread = 6;
-
-    private const int ParserStack = 8 << 20;
-
     private readonly TapsetOptions _options;
-    private readonly Lock _macroLock = new();
     private readonly string _key;
     private TapsetIndex? _index;
     private ScriptFile?[] _parsed = [];
@@ -183,27 +177,10 @@ public sealed class TapsetLibrary : ITapsetLibrary
 
     private List<ScriptFile> Parse(IEnumerable<int> numbers)
     {
-        var wanted = new List<int>();
-        var missing = new List<int>();
+        var result = new List<ScriptFile>();
         foreach (var number in numbers)
         {
-            wanted.Add(number);
-            if (!_tried[number])
-            {
-                _tried[number] = true;
-                missing.Add(number);
-            }
-        }
-
-        if (missing.Count > 0)
-        {
-            ParseMissing(missing);
-        }
-
-        var result = new List<ScriptFile>(wanted.Count);
-        foreach (var number in wanted)
-        {
-            if (_parsed[number] is { } file)
+            if (File(number) is { } file)
             {
                 result.Add(file);
             }
@@ -212,66 +189,40 @@ public sealed class TapsetLibrary : ITapsetLibrary
         return result;
     }
 
-    /// <summary>
-    /// Parses files, many of them ("syscall.*" is 26) on all processors: it is the largest part of such a session's pass 2. What they share is the
-    /// library's macros, behind a lock; diagnostics are collected by file and handed on in file order.
-    /// </summary>
-    private void ParseMissing(List<int> numbers)
+    private ScriptFile? File(int number)
     {
-        var bags = new DiagnosticBag[numbers.Count];
-        var next = -1;
-        void Work(MacroTable macros)
+        if (number >= _tried.Length || _tried[number])
         {
-            for (int i; (i = Interlocked.Increment(ref next)) < numbers.Count;)
+            return number < _tried.Length ? _parsed[number] : null;
+        }
+
+        _tried[number] = true;
+        var bag = new DiagnosticBag();
+        if (Read(number) is { } source)
+        {
+            var options = new ParseOptions { Environment = _options.Environment, Macros = Macros, GuruMode = true };
+            if (Parser.Parse(source, options, bag) is { } file)
             {
-                bags[i] = new DiagnosticBag();
-                if (Read(numbers[i], bags[i]) is { } source)
+                _parsedCount++;
+                foreach (var warning in bag.All)
                 {
-                    var options = new ParseOptions { Environment = _options.Environment, Macros = macros, GuruMode = true };
-                    _parsed[numbers[i]] = Parser.Parse(source, options, bags[i]);
+                    _options.Diagnostics.Add(warning);
                 }
-            }
-        }
 
-        var helpers = new Thread[Math.Min(Math.Min(Environment.ProcessorCount, 4), numbers.Count / FilesPerThread + 1) - 1];
-        for (var i = 0; i < helpers.Length; i++)
-        {
-            // A macro table is for one thread; each has its own in front of the library's files.
-            helpers[i] = new Thread(() => Work(new MacroTable(FindMacro)), ParserStack) { IsBackground = true };
-            helpers[i].Start();
-        }
-
-        Work(Macros);
-        foreach (var helper in helpers)
-        {
-            helper.Join();
-        }
-
-        for (var i = 0; i < numbers.Count; i++)
-        {
-            if (_parsed[numbers[i]] is null)
-            {
-                Skip(Index.Files[numbers[i]].Path, bags[i]);
-                continue;
+                return _parsed[number] = file;
             }
 
-            _parsedCount++;
-            foreach (var warning in bags[i].All)
-            {
-                _options.Diagnostics.Add(warning);
-            }
+            Skip(source.Path, bag);
         }
+
+        return null;
     }
 
     private void Skip(string path, DiagnosticBag bag)
     {
         foreach (var diagnostic in bag.All)
         {
-            if (diagnostic.Code == "tapset.unreadable")
-            {
-                _options.Diagnostics.Add(diagnostic);
-            }
-            else if (diagnostic.Severity != Severity.Warning)
+            if (diagnostic.Severity != Severity.Warning)
             {
                 _options.Diagnostics.Warn("tapset.parse", diagnostic.Span, $"tapset file '{path}' has errors and is skipped: {diagnostic.Message}");
                 return;
@@ -279,7 +230,7 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
     }
 
-    private SourceText? Read(int number, DiagnosticBag diagnostics)
+    private SourceText? Read(int number)
     {
         var file = Index.Files[number];
         try
@@ -288,20 +239,12 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            diagnostics.Warn("tapset.unreadable", null, $"tapset file '{file.Path}' cannot be read and is skipped", "check its permissions");
+            _options.Diagnostics.Warn("tapset.unreadable", null, $"tapset file '{file.Path}' cannot be read and is skipped", "check its permissions");
             return null;
         }
     }
 
     private MacroDefinition? FindMacro(string name)
-    {
-        lock (_macroLock)
-        {
-            return FindMacroLocked(name);
-        }
-    }
-
-    private MacroDefinition? FindMacroLocked(string name)
     {
         foreach (var number in Index.Find(TapsetSection.Macros, name))
         {
@@ -322,13 +265,12 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
 
         var result = _macroFiles[number] = new Dictionary<string, MacroDefinition>(StringComparer.Ordinal);
-        var bag = new DiagnosticBag();
-        if (Read(number, bag) is not { } source)
+        if (Read(number) is not { } source)
         {
-            Skip(Index.Files[number].Path, bag);
             return result;
         }
 
+        var bag = new DiagnosticBag();
         var definitions = MacroTable.ParseLibrary(source, _options.Environment, Macros, bag);
         if (bag.HasErrors)
         {

@@ -137,7 +137,7 @@ public sealed class ProbeResolver
             }
             else
             {
-                own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"while resolving probe point: no match for '{point}'", point.Components[0].Span)
+                own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{point}', while resolving probe point", point.Components[0].Span)
                 {
                     Hint = "none of the points behind the alias exists on this machine",
                 });
@@ -301,14 +301,14 @@ public sealed class ProbeResolver
             {
                 var similar = Names.Similar(Bare(text.Value), family.Candidates(new ProbeMatch(match.Node.FormIndex, match.Point), _scope));
                 return new Diagnostic("probe.no-match", Severity.SemanticError,
-                    $"while resolving probe point: no match for {family.ArgumentNoun} \"{text.Value}\" of '{match.Point}'", match.Point.Components[0].Span)
+                    $"no match for {family.ArgumentNoun} \"{text.Value}\", while resolving probe point", match.Point.Components[0].Span)
                 {
                     Hint = Names.Hint(similar),
                 };
             }
         }
 
-        return new Diagnostic("probe.no-match", Severity.SemanticError, $"while resolving probe point: no match for '{match.Point}'", match.Point.Components[0].Span);
+        return new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{match.Point}', while resolving probe point", match.Point.Components[0].Span);
     }
 
     /// <summary>The name behind a <c>system:</c> or a folder, which is where people mistype.</summary>
@@ -320,7 +320,7 @@ public sealed class ProbeResolver
         if (at == point.Components.Count)
         {
             return new Diagnostic("probe.incomplete", Severity.SemanticError,
-                $"while resolving probe point: '{point}' is not complete", point.Components[^1].Span) { Hint = Continue(last) };
+                $"probe point '{point}' is not complete, while resolving probe point", point.Components[^1].Span) { Hint = Continue(last) };
         }
 
         var component = point.Components[at];
@@ -330,10 +330,10 @@ public sealed class ProbeResolver
             if (child.Name == component.Name && child.Kind != kind)
             {
                 return new Diagnostic("probe.argument", Severity.SemanticError, kind == ComponentArgument.None
-                    ? $"while resolving probe point: '{component.Name}' needs an argument"
+                    ? $"probe point component '{component.Name}' needs an argument, while resolving probe point"
                     : child.Kind == ComponentArgument.None
-                        ? $"while resolving probe point: '{component.Name}' takes no argument"
-                        : $"while resolving probe point: '{component.Name}' takes a {(child.Kind == ComponentArgument.Number ? "number" : "string")}", component.Span)
+                        ? $"probe point component '{component.Name}' takes no argument, while resolving probe point"
+                        : $"probe point component '{component.Name}' takes a {(child.Kind == ComponentArgument.Number ? "number" : "string")}, while resolving probe point", component.Span)
                 {
                     Hint = "write " + child.Text,
                 };
@@ -356,9 +356,7 @@ public sealed class ProbeResolver
 
         var similar = Names.Similar(component.Name, names);
         return new Diagnostic("probe.unknown", Severity.SemanticError,
-            ProbeTree.IsWildcard(component.Name)
-                ? $"while resolving probe point: no match for '{component.Name}' in '{point}'"
-                : $"while resolving probe point: identifier '{component.Name}' is no probe point" + (at == 0 ? "" : $" of '{ProbeTree.Text(point, at)}'"), component.Span)
+            $"no match for '{component.Name}'" + (at == 0 ? "" : $" of '{ProbeTree.Text(point, at)}'") + ", while resolving probe point", component.Span)
         {
             Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases" : Continue(last)),
         };

@@ -1,3 +1,4 @@
+using SystemTap.Semantics.Probes;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Targeting;
@@ -25,4 +26,42 @@ internal static class CTypes
 
         return false;
     }
+
+    /// <summary>True if the value is a pointer, whether BTF has a record for its type or not.</summary>
+    public static bool IsPointer(CType type) => type.PointerDepth > 0 || !type.IsInMemory && type.Type.IsPointer;
+
+    /// <summary>What an element behind a pointer, or of an array, is; <see cref="CType.IsUser"/> says where it lies. Null for other types.</summary>
+    public static CType? Element(CType type)
+    {
+        if (type.PointerDepth > 0)
+        {
+            return type with { PointerDepth = type.PointerDepth - 1, IsInMemory = false };
+        }
+
+        if (type.Type.IsArray)
+        {
+            return new CType(type.Type.Stripped.Target, type.IsUser, false);
+        }
+
+        return type.Type.IsPointer ? new CType(type.Type.Stripped.Target, type.IsUser || PointsToUser(type.Type), false) : null;
+    }
+
+    /// <summary>Bytes of an object of this type; 0 for void, functions and types only declared.</summary>
+    public static long Size(CType type) => type.PointerDepth > 0 ? 8 : Complete(type.Type).Size;
+
+    /// <summary>The definition behind a declaration (<c>struct x;</c>) when the kernel's BTF or the type's own has it.</summary>
+    public static BtfType Complete(BtfType type)
+    {
+        var stripped = type.Stripped;
+        if (stripped.Kind != BtfKind.Forward)
+        {
+            return type;
+        }
+
+        var name = stripped.Name;
+        return stripped.Btf.Find(BtfKind.Struct, name) ?? stripped.Btf.Find(BtfKind.Union, name) ?? type;
+    }
+
+    /// <summary>The type as messages spell it.</summary>
+    public static string Text(CType type) => type.Type.Declaration + (type.PointerDepth > 0 ? " " + new string('*', type.PointerDepth) : "");
 }

@@ -63,7 +63,7 @@ public sealed class Lexer
     /// <summary>All tokens up to and with the first end of file.</summary>
     internal TokenList All()
     {
-        var list = new TokenList(Math.Min(_text.Length / 4, 1 << 20) + 16);
+        var list = new TokenList(Math.Min(_text.Length / 3, 1 << 20) + 16);
         Token token;
         do
         {

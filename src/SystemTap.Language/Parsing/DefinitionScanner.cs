@@ -144,6 +144,7 @@ public static class DefinitionScanner
     {
         var name = new System.Text.StringBuilder();
         var prefix = "";
+        var suffixStart = 0;
         List<string>? otherBranches = null;
         lexer.Next(out token);
         while (true)
@@ -171,17 +172,23 @@ public static class DefinitionScanner
                     name.Clear().Append(prefix);
                     break;
                 case TokenKind.ConditionClose:
+                    suffixStart = name.Length;
                     break;
                 case TokenKind.Assign or TokenKind.PlusAssign or TokenKind.StarAssign:
                     names.Aliases.Add(name.ToString() + (token.Kind == TokenKind.StarAssign ? "*" : ""));
                     if (otherBranches is not null)
                     {
-                        names.Aliases.AddRange(otherBranches);
+                        foreach (var branch in otherBranches)
+                        {
+                            names.Aliases.Add(branch + name.ToString(suffixStart, name.Length - suffixStart));
+                        }
+
                         otherBranches = null;
                     }
 
                     name.Clear();
                     prefix = "";
+                    suffixStart = 0;
                     break;
                 default:
                     if (!TokenFacts.IsKeyword(token.Kind) || (TokenFacts.IsTopLevelKeyword(token.Kind) && (name.Length == 0 || name[^1] != '.')))

@@ -33,7 +33,6 @@ public sealed partial class Parser
             }
         }
 
-        CheckPrivateAgainstGlobal(items);
         return items;
     }
 
@@ -153,37 +152,31 @@ public sealed partial class Parser
                 return;
             }
 
-            foreach (var item in items)
-            {
-                if (item is GlobalDefinition other && other.Name == name && other.IsPrivate == isPrivate)
-                {
-                    SoftError("parse.duplicate-global", nameSpan, $"global variable '{name}' is declared twice", null, other.Span, "declared here");
-                }
-            }
-
-            items.Add(new GlobalDefinition(SpanFrom(start), name, isPrivate, size, wraps, value));
+            var global = new GlobalDefinition(SpanFrom(start), name, isPrivate, size, wraps, value);
+            CheckGlobal(global, nameSpan);
+            items.Add(global);
         }
         while (Accept(TokenKind.Comma));
 
         Accept(TokenKind.Semicolon);
     }
 
-    private void CheckPrivateAgainstGlobal(List<TopLevelNode> items)
+    /// <summary>A name is declared once in a file, and not both as private and as global.</summary>
+    private void CheckGlobal(GlobalDefinition global, SourceSpan nameSpan)
     {
-        foreach (var item in items)
+        if (_globals.TryAdd(global.Name, global))
         {
-            if (item is not GlobalDefinition { IsPrivate: true } own)
-            {
-                continue;
-            }
+            return;
+        }
 
-            foreach (var other in items)
-            {
-                if (other is GlobalDefinition { IsPrivate: false } shared && shared.Name == own.Name)
-                {
-                    SoftError("parse.private-and-global", own.Span, $"variable '{own.Name}' is both private and global in this file", null, shared.Span, "declared global here");
-                }
-            }
+        var other = _globals[global.Name];
+        if (other.IsPrivate == global.IsPrivate)
+        {
+            SoftError("parse.duplicate-global", nameSpan, $"global variable '{global.Name}' is declared twice", null, other.Span, "declared here");
+        }
+        else
+        {
+            SoftError("parse.private-and-global", nameSpan, $"variable '{global.Name}' is both private and global in this file", null, other.Span, "declared here");
         }
     }
 

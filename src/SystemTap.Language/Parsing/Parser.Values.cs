@@ -140,7 +140,7 @@ public sealed partial class Parser
         var prefix = name.Length > 1 && name[1] == '$' ? 2 : 1;
         var body = SplitPretty(name[prefix..], out prettyDepth);
         Advance();
-        if (body.Length == 0)
+        if (body.Length == 0 || body[0] == '$')
         {
             prettyDepth = 0;
             SoftError("parse.target-name", span, $"target variable '{name}' has no name");

@@ -34,6 +34,7 @@ public sealed partial class Parser
     private readonly DiagnosticBag _diagnostics;
     private readonly bool _guru;
     private readonly bool _wildcards;
+    private readonly Dictionary<string, GlobalDefinition> _globals = new(StringComparer.Ordinal);
     private int _pos;
     private TokenKind _kind;
     private bool _panic;
@@ -195,6 +196,11 @@ public sealed partial class Parser
 
     private void Report(Diagnostic diagnostic)
     {
+        if (GaveUp)
+        {
+            return;
+        }
+
         _diagnostics.Add(diagnostic);
         if (++_errors == MaxErrors)
         {

@@ -17,6 +17,7 @@ internal sealed class MacroExpander
 {
     private const int MaxDepth = 400;
     private const int MaxSteps = 1_000_000;
+    private const int MaxErrors = 50;
 
     /// <summary>What the names inside a body mean: its parameters.</summary>
     private sealed class Scope(MacroDefinition definition, Slice[] arguments)
@@ -43,6 +44,7 @@ internal sealed class MacroExpander
     private Slice[] _frames = new Slice[8];
     private int _top;
     private int _steps;
+    private int _errors;
     private bool _stopped;
     private Token _end;
 
@@ -376,7 +378,22 @@ internal sealed class MacroExpander
     /// <summary>True when expansion was given up; what comes next is junk for ever.</summary>
     public bool Ended { get; private set; }
 
-    private void Error(in Token token, string code, string message, SourceSpan? definition = null) =>
+    /// <summary>Counts an error of this file's preprocessing; after too many the rest is not read.</summary>
+    public void CountError(in Token token)
+    {
+        if (++_errors == MaxErrors)
+        {
+            Stop(token, "parse.too-many-errors", $"more than {MaxErrors} errors; the rest of the file is not read");
+        }
+    }
+
+    private void Error(in Token token, string code, string message, SourceSpan? definition = null)
+    {
+        if (_errors >= MaxErrors && code != "parse.too-many-errors")
+        {
+            return;
+        }
+
         _diagnostics.Add(new Diagnostic(code, Severity.ParseError, message, token.Span)
         {
             Saw = token.Describe(),
@@ -384,6 +401,8 @@ internal sealed class MacroExpander
             RelatedMessage = definition is null ? null : "defined here",
             Context = MacroContext.Of(token.Use),
         });
+        CountError(token);
+    }
 }
 
 /// <summary>The chain of macro uses as diagnostic context.</summary>

@@ -38,7 +38,7 @@ internal sealed class Preprocessor(TokenList tokens, PreprocessorEnvironment env
                         Error(token, "parse.conditional", "conditional has two '%:' branches");
                     }
 
-                    if (SkipBranch(open, stopAtElse: false) != TokenKind.EndOfFile && hadElse)
+                    if (SkipBranch(open, stopAtElse: false, oneElse: !hadElse) != TokenKind.EndOfFile && hadElse)
                     {
                         Reported(token);
                     }
@@ -121,6 +121,7 @@ internal sealed class Preprocessor(TokenList tokens, PreprocessorEnvironment env
                     Hint = condition.Hint,
                     Context = MacroContext.Of(condition.ErrorToken.Use),
                 });
+                _macros.CountError(condition.ErrorToken);
             }
 
             // Neither branch is worth parsing; the junk keeps the parser quiet about the hole.
@@ -140,7 +141,7 @@ internal sealed class Preprocessor(TokenList tokens, PreprocessorEnvironment env
     }
 
     /// <summary>Reads over a branch. Returns what ended it: its <c>%)</c>, its <c>%:</c> (only if asked for) or the end of the file (reported).</summary>
-    private TokenKind SkipBranch(in Token open, bool stopAtElse)
+    private TokenKind SkipBranch(in Token open, bool stopAtElse, bool oneElse = false)
     {
         var depth = 0;
         _macros.IgnoreDefinitions = true;
@@ -158,6 +159,10 @@ internal sealed class Preprocessor(TokenList tokens, PreprocessorEnvironment env
                         return token.Kind;
                     case TokenKind.ConditionElse when depth == 0 && stopAtElse:
                         return token.Kind;
+                    case TokenKind.ConditionElse when depth == 0 && oneElse:
+                        Error(token, "parse.conditional", "conditional has two '%:' branches");
+                        oneElse = false;
+                        break;
                     case TokenKind.EndOfFile:
                         Error(open, "parse.conditional", "conditional has no '%)'");
                         return token.Kind;
@@ -180,10 +185,18 @@ internal sealed class Preprocessor(TokenList tokens, PreprocessorEnvironment env
     private void Reported(in Token at) =>
         _output.Add(new Token(TokenKind.Junk, at.Source, at.Start, at.Length, at.Text, 0, JunkReason.AlreadyReported, at.Use));
 
-    private void Error(in Token token, string code, string message) =>
+    private void Error(in Token token, string code, string message)
+    {
+        if (_macros.Ended)
+        {
+            return;
+        }
+
         diagnostics.Add(new Diagnostic(code, Severity.ParseError, message, token.Span)
         {
             Saw = token.Describe(),
             Context = MacroContext.Of(token.Use),
         });
+        _macros.CountError(token);
+    }
 }

@@ -271,3 +271,10 @@ public sealed class SequenceExpr(IReadOnlyList<Stmt> statements, Expr value, Sou
 
     public Expr Value { get; } = value;
 }
+
+/// <summary><c>%{ … %}</c> as a value; only the kernel-module runtime can run it (pass 2 refuses it for others).</summary>
+public sealed class EmbeddedCExpr(ScriptType type, string code, SourceSpan span) : Expr(type, span)
+{
+    /// <summary>The text between the braces.</summary>
+    public string Code { get; } = code;
+}

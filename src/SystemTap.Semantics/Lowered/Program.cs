@@ -39,6 +39,9 @@ public sealed class LoweredProgram
 
     /// <summary>Regular expressions used; <see cref="RegexExpr.Regex"/> points into it.</summary>
     public IReadOnlyList<RegexPattern> Regexes { get; init; } = [];
+
+    /// <summary>Top-level <c>%{ … %}</c> blocks in order (kernel-module runtime only).</summary>
+    public IReadOnlyList<string> EmbeddedC { get; init; } = [];
 }
 
 /// <summary>The parts of an aggregate that the script really reads, so that only those are kept.</summary>
@@ -151,6 +154,9 @@ public sealed class Function
 
     /// <summary>Set once, after all functions exist (calls may be recursive).</summary>
     public Stmt Body { get; set; } = BlockStmt.Empty;
+
+    /// <summary>C text of a body <c>%{ … %}</c> (kernel-module runtime only), or null for script.</summary>
+    public string? EmbeddedCode { get; init; }
 
     /// <summary>Calls itself, directly or through others.</summary>
     public bool IsRecursive { get; set; }

@@ -1,0 +1,126 @@
+using SystemTap.Bpf.Plan;
+using SystemTap.Runtime.Host.Nodes;
+using SystemTap.Runtime.Output;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Runtime.Host;
+
+/// <summary>How a handler run ended.</summary>
+public enum HandlerResult
+{
+    Done,
+
+    /// <summary>A run-time error nobody caught; see <see cref="HostEvaluator.LastError"/>.</summary>
+    Failed,
+
+    /// <summary><c>abort()</c>.</summary>
+    Aborted,
+}
+
+/// <summary>
+/// Runs the handlers that belong to stap itself (begin, end, timers, procfs, …), and finishes the prints of kernel handlers. Handlers are made
+/// executable at their first run. One thread.
+/// </summary>
+public sealed class HostEvaluator
+{
+    private readonly NodeCompiler _compiler;
+    private readonly Machine _machine;
+    private readonly Dictionary<Probe, Act> _handlers = [];
+
+    public HostEvaluator(LoweredProgram program, IGlobalStore store, IHostServices services)
+    {
+        _compiler = new NodeCompiler(program);
+        _machine = new Machine(store, services, program.Limits);
+    }
+
+    /// <summary>Text of the last uncaught error, as people see it (without <c>ERROR: </c>).</summary>
+    public string LastError { get; private set; } = "";
+
+    /// <summary>Makes a handler executable ahead of its event.</summary>
+    public void Prepare(Probe probe) => Handler(probe);
+
+    /// <summary>Runs a handler.</summary>
+    public HandlerResult Run(Probe probe) => Run(probe, "");
+
+    /// <summary>Runs the handler of a procfs write.</summary>
+    /// <param name="probe">The probe.</param>
+    /// <param name="written">What was written, already cut to a script string.</param>
+    public HandlerResult Run(Probe probe, string written)
+    {
+        var handler = Handler(probe);
+        _machine.Reset(probe, probe.Locals.Count);
+        _machine.ProcfsText = written;
+        try
+        {
+            handler.Run(_machine);
+            return HandlerResult.Done;
+        }
+        catch (RuntimeError error)
+        {
+            LastError = ErrorText.Describe(error.Message, error.Span, _machine.Callers.AsSpan(0, Math.Min(_machine.Depth, _machine.Callers.Length)), probe.PointText);
+            return HandlerResult.Failed;
+        }
+        catch (AbortSignal)
+        {
+            return HandlerResult.Aborted;
+        }
+    }
+
+    /// <summary>Value of a string local after a run: <c>$value</c> of a procfs read.</summary>
+    public string TextOf(Local local) => _machine.Texts[local.Index];
+
+    /// <summary>Makes the arguments of a kernel handler's print executable.</summary>
+    public PrintFinisher Finisher(PrintSite site) => new(_machine, _compiler.Print(site), site);
+
+    private Act Handler(Probe probe)
+    {
+        if (!_handlers.TryGetValue(probe, out var handler))
+        {
+            handler = _compiler.Handler(probe);
+            _handlers.Add(probe, handler);
+            _machine.MaxNesting = _compiler.MaxNesting();
+        }
+
+        return handler;
+    }
+}
+
+/// <summary>Evaluates and formats one print site of kernel handlers whose arguments are more than the values sent.</summary>
+public sealed class PrintFinisher
+{
+    private readonly Machine _machine;
+    private readonly FormatNode _format;
+
+    internal PrintFinisher(Machine machine, FormatNode format, PrintSite site)
+    {
+        _machine = machine;
+        _format = format;
+        Longs = new long[site.Leaves.Count];
+        Texts = new string[site.Leaves.Count];
+    }
+
+    /// <summary>The record's numbers, by leaf; filled by the caller.</summary>
+    public long[] Longs { get; }
+
+    /// <summary>The record's strings, by leaf.</summary>
+    public string[] Texts { get; }
+
+    /// <summary>Appends the text; gives an error's message instead of raising it.</summary>
+    public string? Write(ByteSink sink)
+    {
+        _machine.Reset(null, 0);
+        _machine.LeafLongs = Longs;
+        _machine.LeafTexts = Texts;
+        var start = sink.Length;
+        try
+        {
+            _format.Write(_machine, sink);
+            return null;
+        }
+        catch (RuntimeError error)
+        {
+            sink.CutTo(start);
+            return error.Message;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+using SystemTap.Runtime.Output;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Runtime.Host;
+
+/// <summary>
+/// One running aggregate: what one CPU (or stap) has seen. Variance by Welford's method on integers scaled by 2^shift: <see cref="Mean"/> is the
+/// running mean and <see cref="SquaredDeviations"/> the sum of squared deviations, both scaled by the shape's shift.
+/// </summary>
+public sealed class StatCell(StatisticShape shape)
+{
+    private readonly StatisticShape _shape = shape;
+
+    public long Count { get; set; }
+
+    public long Sum { get; set; }
+
+    public long Min { get; set; } = long.MaxValue;
+
+    public long Max { get; set; } = long.MinValue;
+
+    public long Mean { get; set; }
+
+    public long SquaredDeviations { get; set; }
+
+    public long[] Buckets { get; } = shape.BucketCount == 0 ? [] : new long[shape.BucketCount];
+
+    /// <summary>Adds a sample; sums wrap.</summary>
+    public void Add(long sample)
+    {
+        Count++;
+        Sum += sample;
+        Min = Math.Min(Min, sample);
+        Max = Math.Max(Max, sample);
+        if (_shape.Variance)
+        {
+            var scaled = sample << _shape.VarianceShift;
+            var delta = scaled - Mean;
+            Mean += delta / Count;
+            SquaredDeviations += (delta * (scaled - Mean)) >> _shape.VarianceShift;
+        }
+
+        if (Buckets.Length > 0)
+        {
+            Buckets[HistogramBuckets.Of(_shape, sample)]++;
+        }
+    }
+
+    /// <summary>What extractors see of several cells taken together; null when there are none.</summary>
+    public static StatSnapshot Merge(StatisticShape shape, ReadOnlySpan<StatCell> cells)
+    {
+        var merged = new StatSnapshot { Buckets = shape.BucketCount == 0 ? [] : new long[shape.BucketCount] };
+        foreach (var cell in cells)
+        {
+            if (cell.Count == 0)
+            {
+                continue;
+            }
+
+            merged.Count += cell.Count;
+            merged.Sum += cell.Sum;
+            merged.Min = Math.Min(merged.Min, cell.Min);
+            merged.Max = Math.Max(merged.Max, cell.Max);
+            for (var i = 0; i < cell.Buckets.Length; i++)
+            {
+                merged.Buckets[i] += cell.Buckets[i];
+            }
+        }
+
+        if (shape.Variance && merged.Count > 1)
+        {
+            merged.Variance = MergedVariance(shape.VarianceShift, merged.Count, cells);
+        }
+
+        return merged;
+    }
+
+    // Total sum of squares = Σ within the cells + Σ n·(cell mean − grand mean)². The grand mean comes from the cells' means, which are scaled;
+    // 128-bit intermediates because a scaled mean times a count need not fit in 64.
+    private static long MergedVariance(int shift, long count, ReadOnlySpan<StatCell> cells)
+    {
+        Int128 total = 0;
+        foreach (var cell in cells)
+        {
+            total += (Int128)cell.Mean * cell.Count;
+        }
+
+        var mean = total / count;
+        Int128 squares = 0;
+        foreach (var cell in cells)
+        {
+            if (cell.Count > 0)
+            {
+                var off = cell.Mean - mean;
+                squares += cell.SquaredDeviations + ((off * off * cell.Count) >> shift);
+            }
+        }
+
+        return (long)((squares / (count - 1)) >> shift);
+    }
+}

@@ -1,0 +1,91 @@
+using System.Text;
+using SystemTap.Runtime.Host;
+using SystemTap.Runtime.Native;
+
+namespace SystemTap.Runtime.Sessions;
+
+/// <summary>What handlers ask of the session.</summary>
+public sealed partial class Session : IHostServices
+{
+    /// <inheritdoc/>
+    public long TargetPid { get; private set; }
+
+    /// <inheritdoc/>
+    public string ModuleName { get; }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Arguments => _options.Arguments;
+
+    /// <inheritdoc/>
+    public ValueTables Tables { get; }
+
+    /// <inheritdoc/>
+    public IMemoryReader Memory => _peek ??= new PeekService();
+
+    /// <inheritdoc/>
+    public string? SyscallName(long number) => _options.SyscallName(number);
+
+    /// <inheritdoc/>
+    public bool InTargetSet(long pid) => TargetPid != 0 && (_kernel?.TargetSetContains(pid) ?? _targets.Contains((int)pid));
+
+    /// <inheritdoc/>
+    public void RequestExit() => _exitRequested = true;
+
+    /// <inheritdoc/>
+    public void Print(ReadOnlySpan<byte> text)
+    {
+        if (!_inStart)
+        {
+            Drain();
+        }
+
+        _output.Write(text);
+    }
+
+    /// <inheritdoc/>
+    public void Warn(string text) => Complain(text);
+
+    /// <inheritdoc/>
+    public void System(string command)
+    {
+        _output.Flush();
+        try
+        {
+            _systemPids.Add(ChildCommand.Spawn(command));
+        }
+        catch (IOException error)
+        {
+            Complain(error.Message);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Printk(long level, string text) => ToKernel("/dev/kmsg", $"<{level & 7}>{text}\n");
+
+    /// <inheritdoc/>
+    public void Ftrace(string text)
+    {
+        var path = File.Exists("/sys/kernel/tracing/trace_marker") ? "/sys/kernel/tracing/trace_marker" : "/sys/kernel/debug/tracing/trace_marker";
+        ToKernel(path, text);
+    }
+
+    /// <inheritdoc/>
+    public void SwitchFile() => _output.SwitchFile();
+
+    /// <summary>abort() of a kernel handler.</summary>
+    internal void Abort() => _aborted = true;
+
+    // Written whole in one call: both files take one call as one record.
+    private void ToKernel(string path, string text)
+    {
+        var fd = Libc.open(path, Libc.OpenWriteOnly | Libc.OpenCloseOnExec, 0);
+        if (fd < 0)
+        {
+            Complain($"\"{path}\" cannot be written: {global::System.Runtime.InteropServices.Marshal.GetLastPInvokeErrorMessage()}");
+            return;
+        }
+
+        Libc.WriteAll(fd, Encoding.Latin1.GetBytes(text));
+        Libc.close(fd);
+    }
+}

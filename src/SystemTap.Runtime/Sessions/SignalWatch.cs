@@ -1,0 +1,77 @@
+using System.Runtime.InteropServices;
+using SystemTap.Runtime.Native;
+
+namespace SystemTap.Runtime.Sessions;
+
+/// <summary>
+/// Turns SIGINT, SIGTERM, SIGHUP and SIGUSR2 into something the event loop can wait for. The first asks for a normal end, the second skips what is
+/// left of the end probes, the third leaves at once with status 1.
+/// </summary>
+internal sealed class SignalWatch : IDisposable
+{
+    private readonly List<PosixSignalRegistration> _registrations = [];
+    private int _interrupts;
+    private int _rotations;
+
+    public SignalWatch()
+    {
+        // 0x80800: close on exec, non-blocking.
+        Descriptor = Libc.eventfd(0, 0x80800);
+        foreach (var signal in (ReadOnlySpan<PosixSignal>)[PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGQUIT])
+        {
+            _registrations.Add(PosixSignalRegistration.Create(signal, OnInterrupt));
+        }
+
+        // Raw number: SIGUSR2 has no name in .NET.
+        _registrations.Add(PosixSignalRegistration.Create((PosixSignal)12, OnRotate));
+    }
+
+    /// <summary>Readable when a signal came.</summary>
+    public int Descriptor { get; }
+
+    public int Interrupts => Volatile.Read(ref _interrupts);
+
+    /// <summary>True once for each SIGUSR2.</summary>
+    public bool TakeRotation() => Interlocked.Exchange(ref _rotations, 0) > 0;
+
+    public unsafe void Dispose()
+    {
+        foreach (var registration in _registrations)
+        {
+            registration.Dispose();
+        }
+
+        Libc.close(Descriptor);
+    }
+
+    /// <summary>Makes the descriptor unreadable again.</summary>
+    public unsafe void Acknowledge()
+    {
+        ulong count;
+        _ = Libc.read(Descriptor, (byte*)&count, 8);
+    }
+
+    private void OnInterrupt(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        if (Interlocked.Increment(ref _interrupts) >= 3)
+        {
+            Libc._exit(1);
+        }
+
+        Wake();
+    }
+
+    private void OnRotate(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        Interlocked.Increment(ref _rotations);
+        Wake();
+    }
+
+    private unsafe void Wake()
+    {
+        ulong one = 1;
+        _ = Libc.write(Descriptor, (byte*)&one, 8);
+    }
+}

@@ -1,0 +1,105 @@
+using SystemTap.Language.Syntax;
+
+namespace SystemTap.Semantics.Binding;
+
+/// <summary>Questions about syntax alone, answered by one walk.</summary>
+internal static class SyntaxFacts
+{
+    /// <summary>The function can hand its call to the next overload.</summary>
+    public static bool HasNext(FunctionDefinition function) =>
+        function.EmbeddedCode is { } code ? code.Contains("STAP_NEXT", StringComparison.Ordinal) : Scan(function.Body, Fact.Next);
+
+    /// <summary>Some <c>return e</c> gives a value.</summary>
+    public static bool ReturnsValue(FunctionDefinition function) => Scan(function.Body, Fact.ReturnValue);
+
+    /// <summary>The body itself mentions <c>$x</c> or another thing that only a probe's context can answer.</summary>
+    public static bool MentionsContext(BlockStatement? body) => Scan(body, Fact.Context);
+
+    /// <summary>Some statement of the block assigns, changes or deletes the plain variable.</summary>
+    public static bool Writes(BlockStatement? block, string name)
+    {
+        var scanner = new Scanner(Fact.Writes) { Name = name };
+        scanner.Visit(block);
+        return scanner.Found;
+    }
+
+    private static bool Scan(BlockStatement? body, Fact fact)
+    {
+        var scanner = new Scanner(fact);
+        scanner.Visit(body);
+        return scanner.Found;
+    }
+
+    private enum Fact
+    {
+        Next,
+        ReturnValue,
+        Context,
+        Writes,
+    }
+
+    private sealed class Scanner(Fact fact) : SyntaxWalker
+    {
+        public string? Name { get; init; }
+
+        public bool Found { get; private set; }
+
+        public override void Visit(Statement? statement)
+        {
+            if (Found)
+            {
+                return;
+            }
+
+            Found = fact switch
+            {
+                Fact.Next => statement is NextStatement,
+                Fact.ReturnValue => statement is ReturnStatement { Value: not null },
+                Fact.Writes => statement switch
+                {
+                    DeleteStatement { Operand: var operand } => IsNamed(operand),
+                    ForeachStatement loop => loop.Keys.Any(IsNamed) || (loop.Value is { } v && IsNamed(v)),
+                    TryStatement { Variable: { } caught } => IsNamed(caught),
+                    _ => false,
+                },
+                _ => false,
+            };
+            if (!Found)
+            {
+                base.Visit(statement);
+            }
+        }
+
+        public override void Visit(Expression? expression)
+        {
+            if (Found || fact is Fact.Next or Fact.ReturnValue)
+            {
+                return;
+            }
+
+            Found = fact switch
+            {
+                Fact.Context => expression is TargetVariable or EntryExpression,
+                _ => expression switch
+                {
+                    AssignmentExpression e => IsNamed(e.Target),
+                    IncrementExpression e => IsNamed(e.Operand),
+                    StatisticAddExpression e => IsNamed(e.Target),
+                    _ => false,
+                },
+            };
+            if (!Found)
+            {
+                base.Visit(expression);
+            }
+        }
+
+        private bool IsNamed(Expression e) => e switch
+        {
+            IdentifierExpression id => id.Name == Name,
+            TargetVariable target => target.Name == Name,
+            IndexExpression index => IsNamed(index.Array),
+            _ => false,
+        };
+    }
+}

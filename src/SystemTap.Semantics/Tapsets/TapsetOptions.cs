@@ -79,13 +79,19 @@ public static class TapsetPaths
 
         plain.Add(environment.Architecture);
         plain.Add("");
-        var runtime = environment.Runtime == "bpf" ? "bpf" : "linux";
-        var all = new List<string>(plain.Count * 2);
-        foreach (var sub in plain)
+        var all = new List<string>(plain.Count * 3 + 1);
+
+        // "linux" is what holds on Linux for both runtimes: the tapset is script, not C. A folder "bpf" may override it.
+        foreach (var runtime in environment.Runtime == "bpf" ? (string[])["bpf", "linux"] : ["linux"])
         {
-            all.Add(sub.Length == 0 ? runtime : runtime + "/" + sub);
+            foreach (var sub in plain)
+            {
+                all.Add(sub.Length == 0 ? runtime : runtime + "/" + sub);
+            }
         }
 
+        // The system-call aliases are many files: they have a folder of their own.
+        all.Add("linux/syscalls");
         all.AddRange(plain);
         return all;
     }

@@ -7,7 +7,12 @@ using SystemTap.Language.Preprocessing;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Elaboration;
+using SystemTap.Semantics.Tapsets;
+using SystemTap.Bpf.Plan;
+using SystemTap.Runtime.Sessions;
 using SystemTap.Targets;
+using Linux.Bpf;
 
 namespace SystemTap.Cli.Driver;
 
@@ -41,7 +46,11 @@ internal sealed partial class SessionDriver
 
     public int Run()
     {
-        var files = Parse();
+        // Pass 1: parse the script; the library's files are parsed when pass 2 asks for them.
+        var clock = new PassClock(_options.Verbose(1));
+        var environment = PreprocessorEnvironment();
+        var library = new TapsetLibrary(new TapsetOptions { Directories = TapsetDirectories(), Environment = environment, Diagnostics = _diagnostics });
+        var files = Parse(environment, library.Macros);
         if (files is null)
         {
             return Failed(1, "parse");
@@ -57,17 +66,126 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        return 0;
+        Report(1, $"parsed user script and {library.FileCounts.Parsed} library scripts {clock}");
+
+        // Pass 2: elaborate.
+        clock = new PassClock(_options.Verbose(2));
+        var limits = Limits();
+        var (resolver, input) = Prepare(files, library, limits);
+        if (_options.Mode != Mode.Run)
+        {
+            return List(resolver, input, library);
+        }
+
+        var elaborated = Elaborator.Elaborate(input);
+        if (PrintDiagnostics() || elaborated.Program is not { } program)
+        {
+            return Failed(2, "elaboration");
+        }
+
+        Report(2, $"analyzed script: {program.Probes.Count} probes, {program.Functions.Count} functions, {program.Globals.Count} globals, {library.FileCounts.Parsed} of {library.FileCounts.Known} library scripts {clock}");
+        if (_options.LastPass == 2)
+        {
+            Write(ElaboratedPrinter.Print(elaborated, _options.Verbose(2)));
+            return 0;
+        }
+
+        // Pass 3: translate to BPF.
+        clock = new PassClock(_options.Verbose(3));
+        var tables = TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables"));
+        var plan = Translate(program, tables, KernelFeatures(program));
+        if (PrintDiagnostics() || plan is null)
+        {
+            return Failed(3, "translation");
+        }
+
+        Report(3, $"translated to BPF: {plan.Programs.Count} programs, {plan.Maps.Count} maps, {plan.HostProbes.Count} probes run by stap {clock}");
+        if (_options.LastPass == 3)
+        {
+            Write(PlanPrinter.Print(plan, _options.Verbose(3)));
+            return 0;
+        }
+
+        return LoadAndRun(plan, tables);
+    }
+
+    /// <summary>Passes 4 and 5.</summary>
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    {
+        var clock = new PassClock(_options.Verbose(4));
+        Session session;
+        try
+        {
+            session = new Session(plan, SessionOptions(tables));
+        }
+        catch (Exception e) when (e is VerifierException or BpfException)
+        {
+            KernelComplaint.Print(e, _options.Verbose(4, 3));
+            return Failed(4, "loading");
+        }
+
+        using (session)
+        {
+            Report(4, $"loaded {plan.Programs.Count} programs {clock}");
+            if (_options.LastPass == 4)
+            {
+                return 0;
+            }
+
+            clock = new PassClock(_options.Verbose(5));
+            Report(5, "starting run.");
+            try
+            {
+                var status = session.Run();
+                Report(5, $"run completed {clock}");
+                return status == 0 ? 0 : Failed(5, "run");
+            }
+            catch (Exception e) when (e is VerifierException or BpfException)
+            {
+                KernelComplaint.Print(e, _options.Verbose(5, 3));
+                return Failed(5, "run");
+            }
+        }
+    }
+
+    private SessionOptions SessionOptions(IReadOnlyList<string> tables) => new()
+    {
+        Command = _options.Command,
+        TargetPid = _options.TargetPid,
+        OutputFile = _options.OutputFile,
+        RotateBytes = _options.RotateBytes,
+        RotateKeep = _options.RotateKeep,
+        Timeout = _options.TimeoutSeconds > 0 ? TimeSpan.FromSeconds(_options.TimeoutSeconds) : null,
+        Timing = _options.Timing,
+        Verbosity = _options.Verbosity[4],
+        SuppressWarnings = _options.SuppressWarnings,
+        SuppressHandlerErrors = _options.SuppressHandlerErrors,
+        ShowGlobals = _options.ShowGlobals,
+        Arguments = _options.ScriptArguments,
+        ModuleName = ModuleName,
+        TableFolders = tables,
+        RingBytes = RingBytes(),
+        SyscallName = number => _target.Architecture.Syscalls.Name(number),
+        Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
+    };
+
+    private void Report(int pass, string text)
+    {
+        if (_options.Verbose(pass))
+        {
+            Console.Error.WriteLine($"Pass {pass}: {text}");
+        }
     }
 
     /// <summary>Pass 1: the user's scripts to syntax trees. Null after errors.</summary>
-    private List<ScriptFile>? Parse()
+    private List<ScriptFile>? Parse(PreprocessorEnvironment environment, MacroTable macros)
     {
         var options = new ParseOptions
         {
             Arguments = _options.ScriptArguments,
             GuruMode = _options.Guru,
-            Environment = PreprocessorEnvironment(),
+            Environment = environment,
+            Macros = macros,
         };
         var files = new List<ScriptFile>();
         foreach (var source in Sources())

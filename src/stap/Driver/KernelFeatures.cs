@@ -1,0 +1,27 @@
+using Linux.Bpf;
+using SystemTap.Bpf;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Cli.Driver;
+
+internal sealed partial class SessionDriver
+{
+    /// <summary>What the running kernel answers, asked by loading tiny programs (about 50 µs each); nothing is asked when no handler runs in the kernel.</summary>
+    private BpfFeatures KernelFeatures(LoweredProgram program)
+    {
+        if (!program.Probes.Any(p => p.Spec.RunsInKernel))
+        {
+            return BpfFeatures.Modern;
+        }
+
+        var btf = _target.KernelBtf;
+        var features = new Features(name => btf.FindFunctionId(name));
+        return new BpfFeatures
+        {
+            MayGoto = features.Has(KernelFeature.MayGoto),
+            BpfLoop = features.Has(KernelFeature.BpfLoop),
+            InstructionSetV4 = features.Has(KernelFeature.CpuV4),
+            TypedTracepoints = features.Has(KernelFeature.TpBtf),
+        };
+    }
+}

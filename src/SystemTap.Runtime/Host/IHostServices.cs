@@ -1,3 +1,5 @@
+using SystemTap.Semantics.Tapsets;
+
 namespace SystemTap.Runtime.Host;
 
 /// <summary>Reads memory on behalf of handlers that run in stap.</summary>
@@ -54,5 +56,5 @@ public interface IHostServices
     IMemoryReader Memory { get; }
 
     /// <summary>Value tables of the tapset.</summary>
-    ValueTables Tables { get; }
+    NameTables Tables { get; }
 }

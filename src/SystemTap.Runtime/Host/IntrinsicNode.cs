@@ -2,6 +2,7 @@ using System.Globalization;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Host;
 
@@ -206,14 +207,14 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.TableName:
             {
                 var table = a[0].Text(m);
-                var name = Lookup(() => m.Services.Tables.Name(table, a[1].Long(m)));
-                return m.Cut(name ?? a[2].Text(m));
+                var value = a[1].Long(m);
+                return m.Cut(Table(m, table).Name(value) ?? a[2].Text(m));
             }
 
             case IntrinsicId.TableFlags:
             {
                 var table = a[0].Text(m);
-                return m.Cut(Lookup(() => m.Services.Tables.Flags(table, a[1].Long(m))) ?? "");
+                return m.Cut(Table(m, table).Flags(a[1].Long(m)));
             }
 
             case IntrinsicId.MatchedGroup:
@@ -231,11 +232,11 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
         m.Services.Print(m.Scratch.Written);
     }
 
-    private string? Lookup(Func<string?> find)
+    private NameTable Table(Machine m, string name)
     {
         try
         {
-            return find();
+            return m.Services.Tables.Get(name);
         }
         catch (IOException error)
         {

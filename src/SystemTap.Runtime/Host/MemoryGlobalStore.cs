@@ -52,6 +52,9 @@ public sealed class MemoryGlobalStore : IGlobalStore
     private readonly Table?[] _tables;
     private long _sequence;
 
+    /// <summary>Where insertion numbers come from, when not from here.</summary>
+    internal Func<long>? NextSequence { get; init; }
+
     /// <summary>Creates all globals with their first values.</summary>
     public MemoryGlobalStore(IReadOnlyList<Global> globals)
     {
@@ -220,7 +223,7 @@ public sealed class MemoryGlobalStore : IGlobalStore
             table.Remove(table.First);
         }
 
-        entry = new Entry(new ArrayKey([.. key.Parts])) { Sequence = ++_sequence };
+        entry = new Entry(new ArrayKey([.. key.Parts])) { Sequence = NextSequence?.Invoke() ?? ++_sequence };
         table.Append(entry);
         return entry;
     }

@@ -4,8 +4,8 @@ using SystemTap.Semantics.Lowered;
 namespace SystemTap.Runtime.Host;
 
 /// <summary>
-/// One running aggregate: what one CPU (or stap) has seen. Variance by Welford's method on integers scaled by 2^shift: <see cref="Mean"/> is the
-/// running mean and <see cref="SquaredDeviations"/> the sum of squared deviations, both scaled by the shape's shift.
+/// One running aggregate: what one CPU (or stap) has seen. Variance by Welford's method on samples multiplied by 2^shift: <see cref="Mean"/> is their
+/// running mean, <see cref="SquaredDeviations"/> the sum of the squared deviations (so scaled by 2^(2·shift)). Kernel programs keep the same two words.
 /// </summary>
 public sealed class StatCell(StatisticShape shape)
 {
@@ -37,7 +37,7 @@ public sealed class StatCell(StatisticShape shape)
             var scaled = sample << _shape.VarianceShift;
             var delta = scaled - Mean;
             Mean += delta / Count;
-            SquaredDeviations += (delta * (scaled - Mean)) >> _shape.VarianceShift;
+            SquaredDeviations += delta * (scaled - Mean);
         }
 
         if (Buckets.Length > 0)
@@ -92,10 +92,10 @@ public sealed class StatCell(StatisticShape shape)
             if (cell.Count > 0)
             {
                 var off = cell.Mean - mean;
-                squares += cell.SquaredDeviations + ((off * off * cell.Count) >> shift);
+                squares += cell.SquaredDeviations + (off * off * cell.Count);
             }
         }
 
-        return (long)((squares / (count - 1)) >> shift);
+        return (long)((squares / (count - 1)) >> (2 * shift));
     }
 }

@@ -1,8 +1,10 @@
+using System.Text;
 using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -50,7 +52,7 @@ public sealed partial class Session : IDisposable
         _plan = plan;
         _options = options;
         ModuleName = options.ModuleName ?? $"stap_{Environment.ProcessId}";
-        Tables = new ValueTables(options.TableFolders);
+        Tables = new NameTables(options.TableFolders, options.Architecture);
         _times = new HandlerTimes(plan.Program, options.Timing);
         _targets = new ProcessTree();
         _output = new OutputStream(options.OutputFile, options.RotateBytes, options.RotateKeep);
@@ -180,7 +182,7 @@ public sealed partial class Session : IDisposable
 
     private bool TooMany => !_options.SuppressHandlerErrors && Errors > _plan.Program.Limits.MaxErrors;
 
-    private void CountError(string text)
+    internal void CountError(string text)
     {
         _hostErrors++;
         ReportError(text);
@@ -363,7 +365,7 @@ public sealed partial class Session : IDisposable
         }
         else
         {
-            Libc.WriteAll(2, System.Text.Encoding.Latin1.GetBytes(line + "\n"));
+            Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
         }
     }
 

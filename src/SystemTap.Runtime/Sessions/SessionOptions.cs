@@ -45,6 +45,9 @@ public sealed record SessionOptions
     /// <summary>Folders with value tables: <c>tapset/tables</c> of the library.</summary>
     public IReadOnlyList<string> TableFolders { get; init; } = [];
 
+    /// <summary>The kernel's name of the architecture, for tables that differ.</summary>
+    public string Architecture { get; init; } = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "x86_64";
+
     /// <summary>Bytes of the output ring (<c>-s MB</c>), a power of two; 0: what the plan says.</summary>
     public int RingBytes { get; init; }
 

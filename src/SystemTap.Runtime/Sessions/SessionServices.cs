@@ -1,6 +1,8 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -17,7 +19,7 @@ public sealed partial class Session : IHostServices
     public IReadOnlyList<string> Arguments => _options.Arguments;
 
     /// <inheritdoc/>
-    public ValueTables Tables { get; }
+    public NameTables Tables { get; }
 
     /// <inheritdoc/>
     public IMemoryReader Memory => _peek ??= new PeekService();
@@ -81,7 +83,7 @@ public sealed partial class Session : IHostServices
         var fd = Libc.open(path, Libc.OpenWriteOnly | Libc.OpenCloseOnExec, 0);
         if (fd < 0)
         {
-            Complain($"\"{path}\" cannot be written: {global::System.Runtime.InteropServices.Marshal.GetLastPInvokeErrorMessage()}");
+            Complain($"\"{path}\" cannot be written: {Marshal.GetLastPInvokeErrorMessage()}");
             return;
         }
 

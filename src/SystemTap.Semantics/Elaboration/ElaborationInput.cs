@@ -18,6 +18,13 @@ public interface IProbeExpander
     IReadOnlyList<ExpandedProbe> Expand(ProbePoint point, DiagnosticBag diagnostics);
 }
 
+/// <summary>The expander of real sessions.</summary>
+public sealed class ResolverExpander(ProbeResolver resolver) : IProbeExpander
+{
+    /// <inheritdoc/>
+    public IReadOnlyList<ExpandedProbe> Expand(ProbePoint point, DiagnosticBag diagnostics) => resolver.TryExpand(point, diagnostics);
+}
+
 /// <summary>The switches of pass 2.</summary>
 public sealed record ElaborationOptions
 {

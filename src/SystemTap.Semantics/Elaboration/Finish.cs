@@ -46,18 +46,38 @@ internal sealed class Finish
 
     private void Summarise()
     {
-        foreach (var function in _builder.Functions)
+        // Besides the script's functions there are those the target binder made (pretty printers): bodies lead to them.
+        var found = new Queue<Function>(_builder.Functions);
+        foreach (var probe in _builder.Probes)
         {
             var summary = new Summary();
-            summary.Visit(function.Body);
-            if (function.EmbeddedCode is not null)
+            summary.Visit(probe.Body);
+            foreach (var callee in summary.Calls)
             {
-                summary.IsPure = false;
+                found.Enqueue(callee);
+            }
+        }
+
+        var roots = new List<Function>();
+        while (found.TryDequeue(out var function))
+        {
+            if (_summaries.ContainsKey(function))
+            {
+                continue;
             }
 
+            roots.Add(function);
+            var summary = new Summary();
+            summary.Visit(function.Body);
+            summary.IsPure &= function.EmbeddedCode is null;
             if (function.NextOverload is { } next)
             {
                 summary.Calls.Add(next);
+            }
+
+            foreach (var callee in summary.Calls)
+            {
+                found.Enqueue(callee);
             }
 
             _summaries[function] = summary;
@@ -66,7 +86,7 @@ internal sealed class Finish
         // Callees before callers; a call back to something on the path is recursion.
         var state = new Dictionary<Function, int>();
         var path = new List<Function>();
-        foreach (var function in _builder.Functions)
+        foreach (var function in roots)
         {
             Order(function, state, path);
         }

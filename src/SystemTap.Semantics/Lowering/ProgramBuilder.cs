@@ -153,7 +153,7 @@ internal sealed class ProgramBuilder
         };
     }
 
-    private static bool IsPointer(Probes.CType type) => type.IsInMemory;
+    private static bool IsPointer(Probes.CType type) => type.IsInMemory || Targeting.CTypes.IsPointer(type);
 
     private (long Number, string Text) InitialValue(GlobalSymbol symbol, ScriptType type)
     {

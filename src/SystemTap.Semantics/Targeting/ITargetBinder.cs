@@ -56,6 +56,12 @@ public interface ITargetBinder
     /// <summary><c>$$vars</c> and so on, e.g. <c>preempt=0x0 prev=0xffff…</c>.</summary>
     Expr Variables(ProbeContext context, VariableSet set, SourceSpan span);
 
+    /// <summary>
+    /// Functions that <see cref="Pretty"/> and <see cref="EnumName"/> have made so far, callees first. Those that the program calls belong into
+    /// <see cref="LoweredProgram.Functions"/>; they call intrinsics and each other only.
+    /// </summary>
+    IReadOnlyList<Function> SyntheticFunctions => [];
+
     /// <summary>The assignment <c>v = newValue</c> through memory (guru); null when impossible.</summary>
     Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet);
 }

@@ -38,7 +38,7 @@ public sealed class TargetBinder : ITargetBinder
         _pretty = new PrettyPrinter(_synthetics, maxStringLength);
     }
 
-    /// <summary>Functions that pretty printing and <c>@enumname</c> made so far; those called belong to the lowered program. They call nothing but intrinsics and each other, callees first.</summary>
+    /// <inheritdoc/>
     public IReadOnlyList<Function> SyntheticFunctions => _synthetics.Functions;
 
     /// <inheritdoc/>

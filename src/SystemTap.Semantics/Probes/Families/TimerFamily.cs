@@ -62,17 +62,17 @@ public sealed class TimerFamily : ProbeFamily
                 break;
         }
 
-        if (random < 0 || random > amount)
-        {
-            scope.Diagnostics.Error("probe.timer-randomize", match.Point.Components[2].Argument!.Span,
-                $"randomize value '{random}' is out of range: it must lie between 0 and the interval '{amount}'");
-            return;
-        }
-
         // Beyond the limit in any unit; also keeps the products below from wrapping.
         if (amount is <= 0 or > LongestNs)
         {
             Check(amount <= 0 ? 0 : LongestNs + 1, 0, interval.ToString(), span, scope);
+            return;
+        }
+
+        if (random < 0 || random > amount)
+        {
+            scope.Diagnostics.Error("probe.timer-randomize", match.Point.Components[2].Argument!.Span,
+                $"randomize value '{random}' is out of range: it must lie between 0 and the interval '{amount}'");
             return;
         }
 

@@ -1,0 +1,62 @@
+namespace SystemTap.Bpf;
+
+/// <summary>
+/// What the kernel that will run the programs can do, as answers, not versions. The session fills it from feature probes; tests force the
+/// older forms.
+/// </summary>
+public sealed record BpfFeatures
+{
+    /// <summary>A kernel of 6.12 or newer.</summary>
+    public static readonly BpfFeatures Modern = new();
+
+    /// <summary><c>may_goto</c> (Linux 6.9): loops without a callback.</summary>
+    public bool MayGoto { get; init; } = true;
+
+    /// <summary><c>bpf_loop</c> (Linux 5.17).</summary>
+    public bool BpfLoop { get; init; } = true;
+
+    /// <summary>Instruction set 4 (Linux 6.6): signed division, sign-extending loads, 32-bit jumps.</summary>
+    public bool InstructionSetV4 { get; init; } = true;
+
+    /// <summary>Tracing programs on raw tracepoints with typed arguments (Linux 5.5).</summary>
+    public bool TypedTracepoints { get; init; } = true;
+
+    /// <summary><c>bpf_map_lookup_percpu_elem</c> (Linux 5.19): reading an aggregate inside a handler.</summary>
+    public bool LookupPerCpu { get; init; } = true;
+
+    /// <summary><c>bpf_ktime_get_tai_ns</c> (Linux 6.1).</summary>
+    public bool TaiClock { get; init; } = true;
+
+    /// <summary><c>bpf_get_current_task_btf</c> (Linux 5.11).</summary>
+    public bool CurrentTaskBtf { get; init; } = true;
+}
+
+/// <summary>What the compiler must know of the session beside the program and the machine.</summary>
+public sealed record BpfOptions
+{
+    /// <summary>What the kernel can do.</summary>
+    public BpfFeatures Features { get; init; } = BpfFeatures.Modern;
+
+    /// <summary>Started with <c>-c</c> or <c>-x</c>: the target process tree is followed and process probes without a path mean it.</summary>
+    public bool HasTarget { get; init; }
+
+    /// <summary>Pid of <c>stap</c>, for <c>stp_pid()</c>.</summary>
+    public long StapPid { get; init; }
+
+    /// <summary>Name of the session, for <c>module_name()</c>.</summary>
+    public string ModuleName { get; init; } = "stap";
+
+    /// <summary>Script arguments.</summary>
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
+    /// <summary>Seconds west of UTC.</summary>
+    public long TimeZoneOffset { get; init; }
+
+    public string TimeZoneName { get; init; } = "UTC";
+
+    /// <summary>Reads <c>tapset/tables/NAME.tbl</c>; null when there is no such table.</summary>
+    public Func<string, string?> ReadTable { get; init; } = static _ => null;
+
+    /// <summary>Bytes of the ring buffer: a power of two, at least a page.</summary>
+    public int RingBytes { get; init; } = 4 << 20;
+}

@@ -86,7 +86,7 @@ internal sealed partial class SessionDriver
         Report(2, $"analyzed script: {program.Probes.Count} probes, {program.Functions.Count} functions, {program.Globals.Count} globals, {library.FileCounts.Parsed} of {library.FileCounts.Known} library scripts {clock}");
         if (_options.LastPass == 2)
         {
-            Write(ElaboratedPrinter.Print(elaborated, _options.Verbose(2)));
+            Write(LoweredText(elaborated));
             return 0;
         }
 

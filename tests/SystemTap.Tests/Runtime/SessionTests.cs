@@ -95,7 +95,7 @@ public partial class SessionTests
     }
 
     [Theory]
-    [InlineData("exit 3", "WARNING: Child process exited with status 3")]
+    [InlineData("(exit 3)", "WARNING: Child process exited with status 3")]
     [InlineData("kill -9 $$", "WARNING: Child process exited with signal 9 (Killed)")]
     public void A_failing_command_makes_the_session_fail(string command, string message)
     {

@@ -159,6 +159,44 @@ public sealed class StoreTests
     }
 
     [Fact]
+    public void In_place_updates_compute_what_the_language_says() =>
+        CsCheck.Check.Sample(
+            CsCheck.Gen.Select(
+                CsCheck.Gen.OneOf(CsCheck.Gen.Long, CsCheck.Gen.Long[-10, 10], CsCheck.Gen.Const(long.MinValue)),
+                CsCheck.Gen.OneOf(CsCheck.Gen.Long, CsCheck.Gen.Long[-10, 10]),
+                CsCheck.Gen.Int[0, 10]),
+            (left, right, number) =>
+            {
+                BinaryOperator[] all =
+                [
+                    BinaryOperator.Add, BinaryOperator.Subtract, BinaryOperator.Multiply, BinaryOperator.Divide, BinaryOperator.Modulo, BinaryOperator.ShiftLeft,
+                    BinaryOperator.ShiftRight, BinaryOperator.ShiftRightLogical, BinaryOperator.BitAnd, BinaryOperator.BitOr, BinaryOperator.BitXor,
+                ];
+                var op = all[number];
+                if (right == 0 && op is BinaryOperator.Divide or BinaryOperator.Modulo)
+                {
+                    right = 3;
+                }
+
+                var store = Live.Value.Store;
+                var key = new ArrayKey([7]);
+                store.Write(Globals[6], key, left);
+                Assert.True(store.Update(Globals[6], key, op, right, out var old));
+                Assert.Equal(left, old);
+                store.TryRead(Globals[6], key, out var value);
+                Assert.Equal(Arithmetic.Apply(op, left, right, default), value.Long);
+            },
+            iter: 2000,
+            threads: 1);
+
+    private static readonly Lazy<KernelSide> Live = new(() =>
+    {
+        var side = KernelSide.Load(Plan(), new SessionOptions());
+        side.SetState(KernelSide.Running);
+        return side;
+    });
+
+    [Fact]
     public void Updates_of_elements_lose_nothing_against_the_kernel()
     {
         // A program that adds to the same element on every system call competes with updates from here.

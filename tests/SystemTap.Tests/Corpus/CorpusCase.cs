@@ -169,7 +169,7 @@ public sealed class CorpusCase
         };
         if (!draft.Script.Contains(Body, StringComparison.Ordinal))
         {
-            yield return Make("", draft.Script, reject && draft.Options.Count == 0 ? ["-p2"] : [], CorpusEngine.AsIs);
+            yield return Make("", draft.Script, reject && !draft.Options.Any(o => o.StartsWith("-p", StringComparison.Ordinal)) ? ["-p2"] : [], CorpusEngine.AsIs);
             yield break;
         }
 

@@ -34,6 +34,8 @@ internal static class Mapper
                 return new CallExpr(c.Function, List(c.Arguments, map), c.Span);
             case IntrinsicExpr { Arguments.Count: > 0 } i:
                 return new IntrinsicExpr(i.Intrinsic, List(i.Arguments, map), i.Span);
+            case RawBytesExpr r:
+                return new RawBytesExpr(map(r.Address), map(r.Count), r.IsUser, r.Span);
             case DerefExpr d:
                 return new DerefExpr(map(d.Address), d.Size, d.IsSigned, d.IsUser, d.Span) { BitShift = d.BitShift, BitWidth = d.BitWidth, MemberName = d.MemberName };
             case FormatExpr f:

@@ -34,3 +34,16 @@ internal sealed class LeaveStmt(RegionStmt region, SourceSpan span) : Stmt(span)
 {
     public RegionStmt Region { get; } = region;
 }
+
+/// <summary>
+/// Bytes of memory with their exact number, NULs included: what is left of a quoted buffer when stap does the quoting. Only ever sent in records. Fails when
+/// the memory cannot be read.
+/// </summary>
+internal sealed class RawBytesExpr(Expr address, Expr count, bool isUser, SourceSpan span) : Expr(ScriptType.String, span)
+{
+    public Expr Address { get; } = address;
+
+    public Expr Count { get; } = count;
+
+    public bool IsUser { get; } = isUser;
+}

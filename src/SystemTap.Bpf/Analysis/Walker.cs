@@ -114,6 +114,10 @@ internal abstract class Walker
             case IntrinsicExpr e:
                 Visit(e.Arguments);
                 break;
+            case RawBytesExpr e:
+                Visit(e.Address);
+                Visit(e.Count);
+                break;
             case DerefExpr e:
                 Visit(e.Address);
                 break;

@@ -204,6 +204,13 @@ internal sealed class BodyRewriter(Compilation compilation)
             return e;
         }
 
+        if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserBufferQuoted or IntrinsicId.KernelBufferQuoted } quoted)
+        {
+            // The kernel sends the bytes, stap quotes them.
+            e = new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.EscapeText),
+                [new RawBytesExpr(quoted.Arguments[0], quoted.Arguments[1], quoted.Intrinsic.Id == IntrinsicId.UserBufferQuoted, e.Span), quoted.Arguments[2], new LongConst(1, e.Span)], e.Span);
+        }
+
         if (e is CallExpr call && TryInline(call, before, scope, keepReads) is { } inlined)
         {
             return inlined;

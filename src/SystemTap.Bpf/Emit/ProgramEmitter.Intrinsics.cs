@@ -219,6 +219,8 @@ internal sealed partial class ProgramEmitter
                 return Substring(i);
             case IntrinsicId.ToLower or IntrinsicId.ToUpper:
                 return ChangeCase(i);
+            case IntrinsicId.EscapeText:
+                return Escape(i);
             case IntrinsicId.CharString:
                 return CharText(i.Arguments[0]);
             case IntrinsicId.TableName or IntrinsicId.SyscallName:

@@ -245,6 +245,9 @@ public class ExpressionTests
             (new ConditionalExpr(Eq(Get(s), Str("")), Str("empty"), Get(s), At), t => t == "" ? "empty" : t),
             (Call(IntrinsicId.ParseLong, Str("0x1f"), Num(16)), _ => 31L),
             (Call(IntrinsicId.ParseLong, Str("-12abc"), Num(10)), _ => -12L),
+            (Call(IntrinsicId.EscapeText, Get(s), Num(63), Num(1)), t => "\"" + t + "\""),
+            (Call(IntrinsicId.EscapeText, Cat(Str("a\n\x01\""), Get(s)), Num(16), Num(1)), t => t.Length > 4 ? "\"a\\n\\001\\\"" + t[..2] + "\"..." : "\"a\\n\\001\\\"" + t + "\""),
+            (Call(IntrinsicId.EscapeText, Cat(Str("\t"), Get(s)), Num(0), Num(0)), t => "\\t" + t),
             (Call(IntrinsicId.SyscallName, Num(0)), _ => "read"),
             (Call(IntrinsicId.SyscallName, Num(99999)), _ => "99999"),
         };

@@ -68,6 +68,9 @@ internal sealed partial class ProgramBuilder
         var always = groups.FindAll(g => g.IsForAll);
         var jump = c.Maps.Add(isReturn ? "sys_exit_jump" : "sys_enter_jump", MapType.ProgArray, 4, 4, 1024);
         int compatJump = -1;
+
+        // The dispatcher is never entered twice on one CPU, so neither are its targets: they share a frame.
+        var frame = new FrameMap(tracepoint);
         foreach (var compat in (ReadOnlySpan<bool>)[false, true])
         {
             var byNumber = new SortedDictionary<int, List<Group>>();
@@ -101,7 +104,7 @@ internal sealed partial class ProgramBuilder
             foreach (var (number, list) in byNumber)
             {
                 Emit($"{(isReturn ? "x" : "n")}{(compat ? "c" : "")}{number}", list, new SyscallContext(c.Target, isReturn, btfId) { IsCompat = compat },
-                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1);
+                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1, frame);
             }
         }
 
@@ -209,7 +212,7 @@ internal sealed partial class ProgramBuilder
         group.Body = rewriter.Rewrite(new NodeReplacer(replacements).Replace(group.First.Body));
     }
 
-    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump)
+    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump, FrameMap? frame = null)
     {
         var needs = new HandlerNeeds(f => c.FunctionBodies.GetValueOrDefault(f) ?? f.Body, c.Storage.Globals, c.Target);
         var probes = new List<Probe>();
@@ -227,7 +230,7 @@ internal sealed partial class ProgramBuilder
         }
 
         var span = groups.Count > 0 ? groups[0].First.Span : default;
-        var e = new ProgramEmitter(c, context, name, needs.Frame);
+        var e = new ProgramEmitter(c, context, name, needs.Frame, frame);
         e.Begin(span);
         var isTail = attach is AttachPlan.TailCall;
         var number = e.StackWord();

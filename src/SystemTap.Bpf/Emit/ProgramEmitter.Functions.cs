@@ -41,7 +41,7 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        LookupScalar(_frameMap);
+        LookupScalar(_frameMap!.Id);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
         Move(Frame, Reg.R0);
         if (needsErrorText)

@@ -72,10 +72,6 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;
-            case IntrinsicId.Target:
-                DataAddress(Reg.R0, ControlBlock.TargetPid);
-                Load(Reg.R0, new Mem(Reg.R0, 0));
-                break;
             case IntrinsicId.InTarget:
                 _a.Call(Helper.GetCurrentPidTgid);
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));

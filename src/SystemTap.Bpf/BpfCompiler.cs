@@ -1,24 +1,98 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Context;
+using SystemTap.Bpf.Deferral;
+using SystemTap.Bpf.Emit;
+using SystemTap.Bpf.Layout;
 using SystemTap.Bpf.Plan;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Targets;
 
 namespace SystemTap.Bpf;
 
-/// <summary>Pass 3.</summary>
+/// <summary>Pass 3 for the BPF engine: a lowered program to maps, instructions and attach plans. Touches no kernel; the same inputs give the same plan.</summary>
 public static class BpfCompiler
 {
     /// <summary>Translates a program.</summary>
+    /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
-        if (program.Probes.FirstOrDefault(p => p.Spec.RunsInKernel) is { } kernel)
+        var placement = Placement.Of(program);
+        if (placement.KernelProbes.Count == 0)
         {
-            throw new BpfCannotException("not merged yet", kernel.Span);
+            return HostOnly(program, placement);
+        }
+
+        var tables = new TableBounds(options, target);
+        var capacities = Capacities.Of(program, tables.Bound, _ => program.Limits.MaxStringLength - 1);
+        var maps = new MapTable();
+        var (data, ring, constants) = (maps.Reserve("stap_data"), maps.Reserve("stap_ring"), maps.Reserve("stap_const"));
+        var storage = Storage.Of(program, placement, capacities, maps, target.PossibleCpuCount);
+        var compilation = new Compilation(program, target, options)
+        {
+            Placement = placement,
+            Capacities = capacities,
+            Locks = Locks.Of(program, placement),
+            Storage = storage,
+            Maps = maps,
+            DataMap = data,
+            RingMap = ring,
+            ConstantMap = constants,
+        };
+        if (options.HasTarget)
+        {
+            compilation.TargetSetMap = maps.Add("stap_targets", MapType.Hash, 4, 4, 32768, MapFlags.NoPrealloc);
+        }
+
+        var rewriter = new BodyRewriter(compilation);
+        foreach (var function in placement.KernelFunctions)
+        {
+            compilation.FunctionBodies[function] = rewriter.Rewrite(function.Body);
+        }
+
+        new ProgramBuilder(compilation, rewriter).BuildAll();
+
+        maps.Complete(data, MapType.Array, 4, storage.Data.Length, 1, MapFlags.Mmapable, storage.Data);
+        maps.Complete(ring, MapType.RingBuf, 0, 0, options.RingBytes);
+        var texts = compilation.Constants.ToArray();
+        maps.Complete(constants, MapType.Array, 4, Math.Max(8, texts.Length), 1, MapFlags.ReadOnlyProgram, texts.Length == 0 ? new byte[8] : texts, isConstant: true);
+        return new BpfPlan
+        {
+            Program = program,
+            Maps = maps.Maps,
+            Programs = compilation.Programs,
+            Globals = storage.Globals,
+            PrintSites = compilation.PrintSites,
+            ErrorSites = compilation.ErrorSites,
+            HostProbes = placement.HostProbes,
+            DataMap = data,
+            RingMap = ring,
+            DataSize = storage.Data.Length,
+            TargetSetMap = compilation.TargetSetMap,
+            Sources = compilation.Sources,
+        };
+    }
+
+    private static BpfPlan HostOnly(LoweredProgram program, Placement placement)
+    {
+        var globals = new GlobalStorage[program.Globals.Count];
+        for (var i = 0; i < globals.Length; i++)
+        {
+            globals[i] = new GlobalStorage.HostOnly(program.Globals[i]);
         }
 
         return new BpfPlan
         {
-            Program = program, Maps = [], Programs = [], Globals = program.Globals.Select(g => (GlobalStorage)new GlobalStorage.HostOnly(g)).ToArray(),
-            PrintSites = [], ErrorSites = [], HostProbes = program.Probes, DataMap = -1, RingMap = -1, DataSize = 0,
+            Program = program,
+            Maps = [],
+            Programs = [],
+            Globals = globals,
+            PrintSites = [],
+            ErrorSites = [],
+            HostProbes = placement.HostProbes,
+            DataMap = -1,
+            RingMap = -1,
+            DataSize = 0,
         };
     }
 }

@@ -41,6 +41,9 @@ public sealed class BpfPlan
 
     /// <summary>Map pid (u32) → u32 of the target's process tree; −1 when the script needs none.</summary>
     public int TargetSetMap { get; init; } = -1;
+
+    /// <summary>Source texts that marks of the programs' code point into (<c>SourceMark.File</c> is the position here): what <c>ProgramSpec.Sources</c> is made from.</summary>
+    public IReadOnlyList<SourceText> Sources { get; init; } = [];
 }
 
 /// <summary>Fixed head of the data map: words of 8 bytes shared by stap and all programs. Offsets in bytes.</summary>

@@ -20,6 +20,7 @@ internal sealed class BindingSession
         Conditions = new ConstantConditions(this);
         CTypes = new CTypes(this);
         Effects = new EffectAnalysis(this);
+        Privileges = new PrivilegeAnalysis(this);
     }
 
     public ElaborationInput Input { get; }
@@ -37,6 +38,8 @@ internal sealed class BindingSession
     public CTypes CTypes { get; }
 
     public EffectAnalysis Effects { get; }
+
+    public PrivilegeAnalysis Privileges { get; }
 
     /// <summary>Probe bodies in order of declaration.</summary>
     public List<BodyUnit> Probes { get; } = [];

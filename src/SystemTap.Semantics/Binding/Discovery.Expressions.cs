@@ -290,9 +290,9 @@ internal sealed partial class Discovery
             return;
         }
 
-        if (function.Definition.EmbeddedCode is { } code && !isTapset && code.Contains("/* guru */", StringComparison.Ordinal))
+        if (!isTapset)
         {
-            RequireGuru(call.Span, $"function '{call.Name}'");
+            session.Privileges.Check(call, function);
         }
 
         if (function.Unit is null)

@@ -168,7 +168,7 @@ internal sealed partial class BodyLowering
 
     private Expr LowerRegister(RegisterExpression r)
     {
-        if (DwarfRegisters.NameOf(r.Number) is not { } name)
+        if (r.Number is < 0 or > int.MaxValue || _session.Input.Target.Architecture.FindDwarfRegister((int)r.Number)?.Name is not { } name)
         {
             _session.Report("semantic.register", r.Span, $"register {r.Number} does not exist on this architecture");
             return Missing(r.Span);

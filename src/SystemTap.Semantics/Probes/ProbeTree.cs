@@ -16,6 +16,7 @@ internal readonly record struct TreeMatch(ProbeTree.Node Node, ProbePoint Point,
 /// </summary>
 /// <remarks>
 /// A wildcard component matches children with the same kind of argument (<c>timer.*</c> does not match <c>timer.s(N)</c>, <c>timer.*(1)</c> does).
+/// Names that begin with an underscore are private to the tapset: a pattern that begins with a star does not match them.
 /// Where an alias ends and components remain, they are a suffix only if no longer path leads to anything.
 /// </remarks>
 internal sealed class ProbeTree
@@ -218,7 +219,7 @@ internal sealed class ProbeTree
     }
 
     private static bool Fits(Node child, ProbeComponent component, ComponentArgument kind) =>
-        child.Kind == kind && child.Family is not { IsAvailable: false } && (child.Value == default || child.Value == LiteralKey.Of(component.Argument));
+        child.Kind == kind && child.Family is not { IsAvailable: false } && !(child.Name[0] == '_' && component.Name[0] == '*') && (child.Value == default || child.Value == LiteralKey.Of(component.Argument));
 
     /// <summary><c>**</c>: the component stands for one component or more, all without arguments except the last, which has the component's own.</summary>
     private static bool Deep(Node child, ProbePoint point, int at, string[] before, ProbeComponent component, ComponentArgument kind, List<TreeMatch> results)

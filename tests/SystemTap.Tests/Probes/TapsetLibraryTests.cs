@@ -80,7 +80,7 @@ public sealed class TapsetLibraryTests : IDisposable
             Write("t/" + folder + "/f" + folder.Replace('/', '_') + ".stp", "function f() { return 1 }");
         }
 
-        foreach (var folder in (string[])["linux", "6.11", "arm64", "bpf/6"])
+        foreach (var folder in (string[])["dyninst", "6.11", "arm64", "bpf/6"])
         {
             Write("t/" + folder + "/n.stp", "function f() { return 1 }");
         }
@@ -88,7 +88,9 @@ public sealed class TapsetLibraryTests : IDisposable
         Assert.Equal(
             ["fbpf_6.12.5-test_x86_64.stp", "fbpf_6.12.5-test.stp", "fbpf_6.12.5.stp", "fbpf_6.12_x86_64.stp", "fbpf_x86_64.stp", "fbpf.stp", "f6.12.5-test.stp", "f6.12.stp", "fx86_64.stp", "f.stp"],
             Names(Open().FilesWithFunction("f")));
-        Assert.Equal("n.stp", Names(Open(null, "kernel").FilesWithFunction("f"))[0]);
+        Write("t/linux/6.12/l.stp", "function f() { return 1 }");
+        Assert.Equal("l.stp", Names(Open().FilesWithFunction("f"))[6]); // behind all of bpf
+        Assert.Equal("l.stp", Names(Open(null, "kernel").FilesWithFunction("f"))[0]);
     }
 
     [Fact]

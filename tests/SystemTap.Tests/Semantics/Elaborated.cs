@@ -66,7 +66,7 @@ internal sealed class Elaborated
         }
 
         var library = new FileLibrary(files);
-        var target = Target.FromFiles(new TargetFiles { Release = "6.12.5-test", Architecture = SystemTap.Targets.Architecture.X64 });
+        var target = Target.FromFiles(new TargetFiles { Release = "6.12.5-test", Architecture = X8664.Instance });
         var resolver = new ProbeResolver(new ResolveScope(target, Diagnostics, false, "bpf"), library, [user]);
         Result = Elaborator.Elaborate(new ElaborationInput
         {
@@ -241,6 +241,6 @@ internal sealed class Elaborated
         public Expr Variables(ProbeContext context, VariableSet set, SourceSpan span) => new StringConst("a=0x1", span);
 
         public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet) =>
-            new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.CpuClockNs), [newValue], span);
+            new SequenceExpr([new ExprStmt(new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.Printk), [newValue, new StringConst("stored", span)], span), span)], newValue, span);
     }
 }

@@ -1,0 +1,132 @@
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Analysis;
+
+/// <summary>How kernel handlers use a global.</summary>
+[Flags]
+internal enum GlobalUse
+{
+    None = 0,
+    Read = 1,
+    Written = 2,
+
+    /// <summary>Deleted elements or reset.</summary>
+    Deleted = 4,
+}
+
+/// <summary>Which handlers run where, what the kernel's ones reach, and which globals they touch.</summary>
+internal sealed class Placement
+{
+    private Placement(LoweredProgram program)
+    {
+        KernelUse = new GlobalUse[program.Globals.Count];
+        HostUse = new GlobalUse[program.Globals.Count];
+    }
+
+    public List<Probe> KernelProbes { get; } = [];
+
+    public List<Probe> HostProbes { get; } = [];
+
+    /// <summary>Functions kernel handlers can reach.</summary>
+    public HashSet<Function> KernelFunctions { get; } = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>By global index.</summary>
+    public GlobalUse[] KernelUse { get; }
+
+    public GlobalUse[] HostUse { get; }
+
+    public static Placement Of(LoweredProgram program)
+    {
+        var placement = new Placement(program);
+        foreach (var probe in program.Probes)
+        {
+            (probe.Spec.RunsInKernel ? placement.KernelProbes : placement.HostProbes).Add(probe);
+        }
+
+        var kernel = new UseWalker(placement.KernelUse, placement.KernelFunctions);
+        foreach (var probe in placement.KernelProbes)
+        {
+            kernel.Visit(probe.Body);
+        }
+
+        var host = new UseWalker(placement.HostUse, new HashSet<Function>(ReferenceEqualityComparer.Instance));
+        foreach (var probe in placement.HostProbes)
+        {
+            host.Visit(probe.Body);
+        }
+
+        return placement;
+    }
+}
+
+/// <summary>Collects uses of globals, following calls.</summary>
+internal sealed class UseWalker(GlobalUse[] uses, HashSet<Function> functions) : Walker
+{
+    public override void Visit(Expr? expression)
+    {
+        switch (expression)
+        {
+            case ReadExpr e:
+                Add(e.Place, GlobalUse.Read);
+                break;
+            case AssignExpr e:
+                Add(e.Place, GlobalUse.Written);
+                break;
+            case UpdateExpr e:
+                Add(e.Place, GlobalUse.Read | GlobalUse.Written);
+                break;
+            case InExpr e:
+                uses[e.Array.Index] |= GlobalUse.Read;
+                break;
+            case StatExpr e:
+                uses[e.Aggregate.Index] |= GlobalUse.Read;
+                break;
+            case BucketExpr e:
+                uses[e.Aggregate.Index] |= GlobalUse.Read;
+                break;
+            case HistogramTextExpr e:
+                uses[e.Aggregate.Index] |= GlobalUse.Read;
+                break;
+            case CallExpr e:
+                for (var f = e.Function; f is not null && functions.Add(f); f = f.NextOverload)
+                {
+                    Visit(f.Body);
+                }
+
+                break;
+        }
+
+        base.Visit(expression);
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        switch (statement)
+        {
+            case ForeachStmt s:
+                uses[s.Array.Index] |= GlobalUse.Read;
+                break;
+            case DeleteStmt s:
+                uses[s.Global.Index] |= GlobalUse.Written | GlobalUse.Deleted;
+                break;
+            case StatAddStmt s:
+                uses[s.Aggregate.Index] |= GlobalUse.Written;
+                break;
+        }
+
+        base.Visit(statement);
+    }
+
+    private void Add(Place place, GlobalUse use)
+    {
+        switch (place)
+        {
+            case GlobalPlace g:
+                uses[g.Global.Index] |= use;
+                break;
+            case ElementPlace e:
+                uses[e.Array.Index] |= use;
+                break;
+        }
+    }
+}

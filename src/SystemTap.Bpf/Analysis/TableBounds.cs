@@ -1,0 +1,66 @@
+using SystemTap.Bpf.Emit;
+using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Targets;
+
+namespace SystemTap.Bpf.Analysis;
+
+/// <summary>Longest texts of built-ins that look names up.</summary>
+internal sealed class TableBounds(BpfOptions options, Target target)
+{
+    private readonly Dictionary<string, int> _longest = new(StringComparer.Ordinal);
+    private int _syscall = -1;
+
+    /// <summary>Most bytes of a built-in's text; −1 when not known.</summary>
+    public int Bound(IntrinsicExpr i)
+    {
+        switch (i.Intrinsic.Id)
+        {
+            case IntrinsicId.SyscallName:
+                if (_syscall < 0)
+                {
+                    _syscall = 20;
+                    foreach (var name in target.Architecture.Syscalls.Names)
+                    {
+                        _syscall = Math.Max(_syscall, name?.Length ?? 0);
+                    }
+                }
+
+                return _syscall;
+            case IntrinsicId.TableName when i.Arguments[0] is StringConst table && i.Arguments[2] is StringConst fallback:
+                return Math.Max(Longest(table.Value), fallback.Value.Length);
+            case IntrinsicId.ModuleName:
+                return options.ModuleName.Length;
+            case IntrinsicId.TimeZoneName:
+                return options.TimeZoneName.Length;
+            case IntrinsicId.Argument:
+                var most = 0;
+                foreach (var argument in options.Arguments)
+                {
+                    most = Math.Max(most, argument.Length);
+                }
+
+                return most;
+            default:
+                return -1;
+        }
+    }
+
+    private int Longest(string table)
+    {
+        if (_longest.TryGetValue(table, out var known))
+        {
+            return known;
+        }
+
+        var names = new SortedDictionary<long, string>();
+        Tables.Read(options.ReadTable(table) ?? "", names);
+        var longest = 0;
+        foreach (var name in names.Values)
+        {
+            longest = Math.Max(longest, name.Length);
+        }
+
+        return _longest[table] = longest;
+    }
+}

@@ -1,0 +1,123 @@
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Deferral;
+using SystemTap.Bpf.Emit;
+using SystemTap.Bpf.Plan;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Context;
+
+/// <summary>Makes the programs of all kernel handlers, by kind of event.</summary>
+internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewriter)
+{
+    public void BuildAll()
+    {
+        foreach (var probe in c.Placement.KernelProbes)
+        {
+            switch (probe.Spec)
+            {
+                case TracepointSpec t:
+                    Tracepoint(probe, t);
+                    break;
+                default:
+                    throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
+            }
+        }
+    }
+
+    private HandlerNeeds NeedsOf(Stmt body)
+    {
+        var needs = new HandlerNeeds(f => c.FunctionBodies.GetValueOrDefault(f) ?? f.Body, c.Storage.Globals, c.Target);
+        needs.Visit(body);
+        return needs;
+    }
+
+    private void Tracepoint(Probe probe, TracepointSpec spec)
+    {
+        var body = rewriter.Rewrite(probe.Body);
+        var needs = NeedsOf(body);
+        var btfId = needs.DirectLoads && c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(spec.Name)?.AttachId ?? 0 : 0;
+        var context = new TracepointContext(spec.Name, btfId);
+        Simple(probe, body, needs, context, new AttachPlan.RawTracepoint(spec.Name), null);
+    }
+
+    /// <summary>A program of one handler.</summary>
+    private void Simple(Probe probe, Stmt body, HandlerNeeds needs, EventContext context, AttachPlan attach, Action<ProgramEmitter>? filter)
+    {
+        var name = $"p{probe.Index}_{probe.Name}";
+        var emitter = new ProgramEmitter(c, context, name, needs.Frame);
+        emitter.Begin(probe.Span);
+        filter?.Invoke(emitter);
+        emitter.EnterFrame(needs.ErrorText, needs.Functions);
+        emitter.Handler(probe, body, LocalFinder.In(body), needs.Loops);
+        emitter.End();
+        c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, emitter.Finish(probe.Span), attach, [probe])
+        {
+            ExpectedAttachType = (uint)context.ExpectedAttachType,
+            AttachBtfId = context.AttachBtfId,
+        });
+    }
+}
+
+/// <summary>The locals a body still uses after deferral.</summary>
+internal sealed class LocalFinder : Walker
+{
+    private readonly HashSet<Local> _seen = new(ReferenceEqualityComparer.Instance);
+    private readonly List<Local> _order = [];
+
+    public static IReadOnlyCollection<Local> In(Stmt body)
+    {
+        var finder = new LocalFinder();
+        finder.Visit(body);
+        return finder._order;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        switch (expression)
+        {
+            case ReadExpr { Place: LocalPlace p }:
+                Add(p.Local);
+                break;
+            case AssignExpr { Place: LocalPlace p }:
+                Add(p.Local);
+                break;
+            case UpdateExpr { Place: LocalPlace p }:
+                Add(p.Local);
+                break;
+        }
+
+        base.Visit(expression);
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        switch (statement)
+        {
+            case TryStmt { Message: { } message }:
+                Add(message);
+                break;
+            case ForeachStmt f:
+                foreach (var key in f.Keys)
+                {
+                    Add(key);
+                }
+
+                if (f.Value is { } value)
+                {
+                    Add(value);
+                }
+
+                break;
+        }
+
+        base.Visit(statement);
+    }
+
+    private void Add(Local local)
+    {
+        if (_seen.Add(local))
+        {
+            _order.Add(local);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Layout;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Targets;
+
+namespace SystemTap.Bpf.Emit;
+
+/// <summary>What all programs of one translation share.</summary>
+internal sealed class Compilation(LoweredProgram program, Target target, BpfOptions options)
+{
+    private readonly List<object> _boxedIds = [];
+    private readonly Dictionary<SourceText, int> _sources = new(ReferenceEqualityComparer.Instance);
+
+    public LoweredProgram Program { get; } = program;
+
+    public Target Target { get; } = target;
+
+    public BpfOptions Options { get; } = options;
+
+    public BpfFeatures Features => Options.Features;
+
+    public Limits Limits => Program.Limits;
+
+    /// <summary>Most content bytes of a string.</summary>
+    public int MaxText => Limits.MaxStringLength - 1;
+
+    public required Placement Placement { get; init; }
+
+    public required Capacities Capacities { get; set; }
+
+    public required Locks Locks { get; init; }
+
+    public required Storage Storage { get; init; }
+
+    public required MapTable Maps { get; init; }
+
+    public ConstantPool Constants { get; } = new();
+
+    public required int DataMap { get; init; }
+
+    public required int ConstantMap { get; init; }
+
+    public required int RingMap { get; init; }
+
+    public int TargetSetMap { get; set; } = -1;
+
+    public List<PrintSite> PrintSites { get; } = [];
+
+    public List<ErrorSite> ErrorSites { get; } = [];
+
+    public List<ProgramPlan> Programs { get; } = [];
+
+    /// <summary>Bodies of functions after deferral.</summary>
+    public Dictionary<Function, Stmt> FunctionBodies { get; } = new(ReferenceEqualityComparer.Instance);
+
+    public List<SourceText> Sources { get; } = [];
+
+    /// <summary>The key under which the loader resolves a map: its id, boxed once.</summary>
+    public object MapKey(int id)
+    {
+        while (_boxedIds.Count <= id)
+        {
+            _boxedIds.Add(_boxedIds.Count);
+        }
+
+        return _boxedIds[id];
+    }
+
+    public SourceMark Mark(SourceSpan span)
+    {
+        if (span.Source is null)
+        {
+            return default;
+        }
+
+        if (!_sources.TryGetValue(span.Source, out var file))
+        {
+            file = Sources.Count;
+            _sources[span.Source] = file;
+            Sources.Add(span.Source);
+        }
+
+        var (line, column) = span.Position;
+        return new SourceMark(file, line, column);
+    }
+
+    private readonly Dictionary<string, int> _shared = new(StringComparer.Ordinal);
+
+    /// <summary>A read-only array map that several programs use; made once for each name.</summary>
+    public int SharedMap(string name, int width, int entries, byte[] contents)
+    {
+        if (!_shared.TryGetValue(name, out var id))
+        {
+            id = _shared[name] = Maps.Add(ProgramEmitter.MapName("", name), MapType.Array, 4, width, entries, MapFlags.ReadOnlyProgram, contents, isConstant: true);
+        }
+
+        return id;
+    }
+
+    /// <summary>The error site for a place and message; equal ones share a number.</summary>
+    public int ErrorSite(string message, SourceSpan span)
+    {
+        for (var i = 0; i < ErrorSites.Count; i++)
+        {
+            if (ErrorSites[i].Span == span && ErrorSites[i].MessageFormat == message)
+            {
+                return i;
+            }
+        }
+
+        ErrorSites.Add(new ErrorSite(ErrorSites.Count, message, span));
+        return ErrorSites.Count - 1;
+    }
+}

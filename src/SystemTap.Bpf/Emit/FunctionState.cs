@@ -1,0 +1,47 @@
+using Linux.Bpf;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+/// <summary>State of the function whose code is being emitted: the handler itself or a script function.</summary>
+internal sealed class FunctionState(Function? function, Subprogram? subprogram)
+{
+    /// <summary>Null for a handler.</summary>
+    public Function? Function { get; } = function;
+
+    public Subprogram? Subprogram { get; } = subprogram;
+
+    public Dictionary<Local, LocalSlot> Locals { get; } = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>Where a run-time error goes now: the innermost catch, or the error exit.</summary>
+    public Label ErrorTarget { get; set; }
+
+    /// <summary>Where errors go that nothing catches.</summary>
+    public Label ErrorExit { get; set; }
+
+    /// <summary>Where a stop nobody may catch goes (abort, MAXACTION).</summary>
+    public Label FatalExit { get; set; }
+
+    /// <summary>The normal end.</summary>
+    public Label End { get; set; }
+
+    /// <summary>Targets of <c>next</c>.</summary>
+    public Label Next { get; set; }
+
+    public Label Break { get; set; }
+
+    public Label Continue { get; set; }
+
+    /// <summary>Bytes of the stack in use and most ever used.</summary>
+    public int Stack { get; set; }
+
+    public bool R8InUse { get; set; }
+
+    public bool R9InUse { get; set; }
+}
+
+/// <summary>Fixed places of a script function in the frame.</summary>
+/// <param name="Subprogram">Its code.</param>
+/// <param name="Slots">Parameters and locals.</param>
+/// <param name="Result">The result; null for Void.</param>
+internal sealed record FunctionFrame(Function Function, Subprogram Subprogram, LocalSlot[] Slots, LocalSlot? Result);

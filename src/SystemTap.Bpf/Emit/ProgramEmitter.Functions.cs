@@ -1,0 +1,433 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// The shape of a program: prologue (state, frame, lock), handler, exits; and script functions as static subprograms with arguments,
+// locals and result at fixed places of the frame. R0 of a function is its status: 0 fine, 1 error, 2 stop.
+
+internal sealed partial class ProgramEmitter
+{
+    private Label _exit;
+    private int _lockWord = -1;
+    private readonly List<(Label Slow, Label Back)> _slowLocks = [];
+
+    /// <summary>Loads the context, tests the session's state. Code that follows runs only while the session runs.</summary>
+    public void Begin(SourceSpan span)
+    {
+        At(span);
+        _exit = _a.NewLabel();
+        Move(Ctx, Reg.R1);
+        DataAddress(Reg.R1, ControlBlock.State);
+        Load(Reg.R0, new Mem(Reg.R1, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 1, _exit);
+    }
+
+    /// <summary>Label of the program's silent exit, for filters.</summary>
+    public Label Exit => _exit;
+
+    /// <summary>Looks up the frame, when the program has one.</summary>
+    public void EnterFrame(bool needsErrorText, IEnumerable<Function> functions)
+    {
+        if (!_hasFrame)
+        {
+            // Two words of the stack take the place of the frame's head.
+            _errorSite = TakeStack(8);
+            _errorValue = TakeStack(8);
+            return;
+        }
+
+        LookupScalar(_frameMap);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
+        Move(Frame, Reg.R0);
+        if (needsErrorText)
+        {
+            _errorText = TakeString(Capacities.BufferFor(_c.MaxText)).Memory.Offset;
+        }
+
+        foreach (var function in functions)
+        {
+            for (var f = function; f is not null && !_functions.ContainsKey(f); f = f.NextOverload)
+            {
+                if (f.IsRecursive)
+                {
+                    throw Cannot($"function \"{f.Name}\" calls itself: the BPF engine has no recursion in kernel handlers", f.Span);
+                }
+
+                var slots = new LocalSlot[f.Locals.Count];
+                for (var i = 0; i < slots.Length; i++)
+                {
+                    slots[i] = f.Locals[i].Type == ScriptType.String
+                        ? TakeString(Capacities.BufferFor(_c.Capacities.Of(f.Locals[i])))
+                        : new LocalSlot(TakeFrame(8), 0);
+                }
+
+                LocalSlot? result = f.ReturnType switch
+                {
+                    ScriptType.Long => new LocalSlot(TakeFrame(8), 0),
+                    ScriptType.String => TakeString(Capacities.BufferFor(_c.Capacities.Of(new CallExpr(f, [], f.Span)))),
+                    _ => null,
+                };
+                _functions[f] = new FunctionFrame(f, _a.Declare(ProgramBtfName(f.Name)), slots, result);
+            }
+        }
+    }
+
+    private static string ProgramBtfName(string name)
+    {
+        var text = new System.Text.StringBuilder(name.Length);
+        foreach (var c in name)
+        {
+            text.Append(char.IsAsciiLetterOrDigit(c) || c == '_' ? c : '_');
+        }
+
+        return text.Length > 0 && char.IsAsciiDigit(text[0]) ? "_" + text : text.ToString();
+    }
+
+    /// <summary>One handler's body with its lock and its exits; control continues after it.</summary>
+    public void Handler(Probe probe, Stmt body, IReadOnlyCollection<Local> locals, bool hasLoops)
+    {
+        var before = _f;
+        var stack = _f.Stack;
+        _f = new FunctionState(null, null) { Stack = stack };
+        _probeIndex = probe.Index;
+        var mark = Marked();
+        _f.ErrorExit = _f.ErrorTarget = _a.NewLabel();
+        _f.FatalExit = _a.NewLabel();
+        _f.End = _f.Next = _a.NewLabel();
+        var done = _a.NewLabel();
+
+        _lockWord = _c.Locks.WordOf(probe);
+        if (_lockWord >= 0)
+        {
+            Lock(done);
+        }
+
+        if (_hasFrame && hasLoops)
+        {
+            Store(new Mem(Frame, FrameActions), _c.Limits.MaxAction);
+        }
+
+        foreach (var local in locals)
+        {
+            LocalSlot slot;
+            if (local.Type == ScriptType.String)
+            {
+                slot = TakeString(Capacities.BufferFor(_c.Capacities.Of(local)));
+            }
+            else
+            {
+                slot = new LocalSlot(hasLoops && _hasFrame ? TakeFrame(8) : TakeStack(8), 0);
+            }
+
+            _f.Locals[local] = slot;
+            ClearLocal(slot);
+        }
+
+        Statement(body);
+        At(probe.Span);
+        _a.Bind(_f.End);
+        if (_lockWord >= 0)
+        {
+            Unlock();
+        }
+
+        _a.Jump(done);
+        _a.Bind(_f.FatalExit);
+        var quiet = _a.NewLabel();
+        if (_a.IsAlive)
+        {
+            // abort() leaves no error behind.
+            Load(Reg.R0, _errorSite);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, -1, quiet);
+        }
+
+        _a.Bind(_f.ErrorExit);
+        ReportError(probe.Span);
+        _a.Bind(quiet);
+        if (_lockWord >= 0)
+        {
+            Unlock();
+        }
+
+        _a.Bind(done);
+        Release(mark);
+        _f = before;
+    }
+
+    /// <summary>Ends the main program and emits the functions it uses.</summary>
+    public void End()
+    {
+        _a.Bind(_exit);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+        while (_pending.TryDequeue(out var frame))
+        {
+            EmitFunction(frame);
+        }
+
+        EmitMessageWriter();
+        EmitLockWaiter();
+    }
+
+    /// <summary>Calls a function; the result stands at its place in the frame until the next call.</summary>
+    private LocalSlot? Call(CallExpr c)
+    {
+        var frame = _functions[c.Function];
+        Enqueue(frame);
+
+        // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them.
+        var mark = Marked();
+        var texts = new StringValue[c.Arguments.Count];
+        var longs = new Temp?[c.Arguments.Count];
+        for (var i = 0; i < c.Arguments.Count; i++)
+        {
+            if (c.Arguments[i].Type == ScriptType.String)
+            {
+                texts[i] = Text(c.Arguments[i]);
+            }
+            else if (!IsSimple(c.Arguments[i]))
+            {
+                Long(c.Arguments[i], Reg.R0);
+                var temp = Temp.InMemory(TakeFrame(8));
+                Put(temp, Reg.R0);
+                longs[i] = temp;
+            }
+        }
+
+        At(c.Span);
+        for (var i = 0; i < c.Arguments.Count; i++)
+        {
+            if (c.Arguments[i].Type == ScriptType.String)
+            {
+                CopyToSlot(texts[i], frame.Slots[i]);
+            }
+            else
+            {
+                if (longs[i] is { } temp)
+                {
+                    Get(Reg.R0, temp);
+                }
+                else
+                {
+                    Long(c.Arguments[i], Reg.R0);
+                }
+
+                Store(frame.Slots[i].Memory, Reg.R0);
+            }
+        }
+
+        var end = _a.NewLabel();
+        for (var f = frame; ;)
+        {
+            Move(Reg.R1, Frame);
+            Move(Reg.R2, Ctx);
+            _a.Call(f.Subprogram);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, end);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
+            if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
+            {
+                _a.Jump(_f.FatalExit);
+                break;
+            }
+
+            // Status 3: `next` in the function, try the next overload with the same arguments.
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 2, _f.FatalExit);
+            var other = _functions[next];
+            Enqueue(other);
+            for (var i = 0; i < c.Arguments.Count; i++)
+            {
+                if (c.Arguments[i].Type == ScriptType.String)
+                {
+                    CopyToSlot(texts[i], other.Slots[i]);
+                }
+                else
+                {
+                    Load(Reg.R0, f.Slots[i].Memory);
+                    Store(other.Slots[i].Memory, Reg.R0);
+                }
+            }
+
+            f = other;
+        }
+
+        _a.Bind(end);
+        Release(mark);
+        return frame.Result;
+    }
+
+    private readonly HashSet<Function> _queued = new(ReferenceEqualityComparer.Instance);
+
+    private void Enqueue(FunctionFrame frame)
+    {
+        // A call that cannot be reached is not written, and a function nobody calls is refused.
+        if (_a.IsAlive && _queued.Add(frame.Function))
+        {
+            _pending.Enqueue(frame);
+        }
+    }
+
+    private static bool UsesNext(Function f) => NextFinder.In(f.Body);
+
+    private void EmitFunction(FunctionFrame frame)
+    {
+        var function = frame.Function;
+        _f = new FunctionState(function, frame.Subprogram);
+        _frameTop = _frameMost;
+        At(function.Span);
+        _a.Begin(frame.Subprogram);
+        Move(Frame, Reg.R1);
+        Move(Ctx, Reg.R2);
+        for (var i = 0; i < frame.Slots.Length; i++)
+        {
+            _f.Locals[function.Locals[i]] = frame.Slots[i];
+            if (i >= function.ParameterCount)
+            {
+                ClearLocal(frame.Slots[i]);
+            }
+        }
+
+        if (frame.Result is { } result)
+        {
+            ClearLocal(result);
+        }
+
+        _f.ErrorTarget = _f.ErrorExit = _a.NewLabel();
+        _f.FatalExit = _a.NewLabel();
+        _f.End = _a.NewLabel();
+        _f.Next = _a.NewLabel();
+        var leave = _a.NewLabel();
+        Statement(_c.FunctionBodies.GetValueOrDefault(function) ?? function.Body);
+        _a.Bind(_f.End);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+        _a.Bind(_f.ErrorExit);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Exit();
+        _a.Bind(_f.FatalExit);
+        _a.Emit(Instruction.Mov(Reg.R0, 2));
+        _a.Exit();
+        _a.Bind(_f.Next);
+        if (function.NextOverload is null)
+        {
+            var site = _c.ErrorSite("all functions exhausted", function.Span);
+            _raised.Add(site);
+            Store(_errorSite, site);
+            Store(_errorValue, 0);
+            if (_errorText >= 0)
+            {
+                Store(ErrorText.Memory, 0);
+            }
+
+            _a.Emit(Instruction.Mov(Reg.R0, 1));
+        }
+        else
+        {
+            _a.Emit(Instruction.Mov(Reg.R0, 3));
+        }
+
+        _a.Bind(leave);
+        _a.Exit();
+    }
+
+    // ---- the lock --------------------------------------------------------------------------------------------------------
+
+    private Subprogram? _lockWaiter;
+
+    /// <summary>Takes the handler's lock or counts a skip and goes to <paramref name="skipped"/>.</summary>
+    private void Lock(Label skipped)
+    {
+        var taken = _a.NewLabel();
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Emit(Instruction.Mov(Reg.R2, 1));
+        DataAddress(Reg.R1, _lockWord);
+        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R1, 0, Reg.R2));
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
+        if (_c.Features.MayGoto)
+        {
+            _lockWaiter ??= _a.Declare("wait_for_lock");
+            DataAddress(Reg.R1, _lockWord);
+            _a.Call(_lockWaiter);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
+        }
+
+        Increment(ControlBlock.SkippedLock);
+        _a.Jump(skipped);
+        _a.Bind(taken);
+    }
+
+    private void Unlock()
+    {
+        DataAddress(Reg.R1, _lockWord);
+        if (_c.Target.Architecture.Name == "x86_64")
+        {
+            // Stores are releases there.
+            _a.Emit(Instruction.Store(MemSize.DW, Reg.R1, 0, 0));
+        }
+        else
+        {
+            _a.Emit(Instruction.Mov(Reg.R2, 0));
+            _a.Emit(Instruction.Atomic(AtomicOp.Xchg, MemSize.DW, Reg.R1, 0, Reg.R2));
+        }
+    }
+
+    /// <summary>Waits for the lock word at R1 as long as SystemTap would, by the clock; R0 is 0 when it was taken.</summary>
+    private void EmitLockWaiter()
+    {
+        if (_lockWaiter is null)
+        {
+            return;
+        }
+
+        _f = new FunctionState(null, _lockWaiter);
+        _a.Begin(_lockWaiter);
+        var failed = _a.NewLabel();
+        var taken = _a.NewLabel();
+        Move(Reg.R6, Reg.R1);
+        var deadline = TakeStack(8);
+        _a.Call(Helper.KtimeGetNs);
+        _a.LdImm64(Reg.R1, (long)_c.Limits.MaxTryLock * _c.Limits.TryLockDelay * 1000);
+        _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+        Store(deadline, Reg.R0);
+        var top = _a.Here();
+        var again = _a.NewLabel();
+        _a.MayGoto(failed);
+        Load(Reg.R0, new Mem(Reg.R6, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, again);
+        _a.Emit(Instruction.Mov(Reg.R2, 1));
+        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R6, 0, Reg.R2));
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
+        _a.Bind(again);
+        _a.Call(Helper.KtimeGetNs);
+        Load(Reg.R1, deadline);
+        _a.JumpIf(JumpOp.Lt, Reg.R0, Reg.R1, top);
+        _a.Bind(failed);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Exit();
+        _a.Bind(taken);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+    }
+}
+
+/// <summary>Finds <c>next</c> in a function.</summary>
+internal sealed class NextFinder : Walker
+{
+    private bool _found;
+
+    public static bool In(Stmt body)
+    {
+        var finder = new NextFinder();
+        finder.Visit(body);
+        return finder._found;
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        _found |= statement is NextStmt;
+        base.Visit(statement);
+    }
+}

@@ -1,0 +1,227 @@
+using System.Globalization;
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// The built-ins inside the kernel. What a session fixes is a constant here; what cannot be had says so with its place.
+
+internal sealed partial class ProgramEmitter
+{
+    private bool TryConstantIntrinsic(IntrinsicExpr i, out long value)
+    {
+        long? constant = i.Intrinsic.Id switch
+        {
+            IntrinsicId.StpPid => _c.Options.StapPid,
+            IntrinsicId.ArgumentCount => _c.Options.Arguments.Count,
+            IntrinsicId.Hz => _c.Target.TicksPerSecond,
+            IntrinsicId.PageSize => _c.Target.PageSize,
+            IntrinsicId.TimeZoneOffset => _c.Options.TimeZoneOffset,
+            IntrinsicId.SizeOfPointer => 8,
+            IntrinsicId.MaxStringLength => _c.Limits.MaxStringLength,
+            IntrinsicId.IsReturn => _event.IsReturn ? 1 : 0,
+            IntrinsicId.RegistersValid => _event.HasRegisters ? 1 : 0,
+            IntrinsicId.UserMode when _event.IsAlwaysUserMode is { } mode => mode ? 1 : 0,
+            _ => null,
+        };
+        value = constant ?? 0;
+        return constant is not null;
+    }
+
+    /// <summary>A text known now.</summary>
+    private string? ConstantText(IntrinsicExpr i) => i.Intrinsic.Id switch
+    {
+        IntrinsicId.ModuleName => _c.Options.ModuleName,
+        IntrinsicId.TimeZoneName => _c.Options.TimeZoneName,
+        IntrinsicId.ProbePointText => _c.Program.Probes[_probeIndex].PointText,
+        IntrinsicId.ProbeName => _c.Program.Probes[_probeIndex].Name,
+        IntrinsicId.ProbeType => _c.Program.Probes[_probeIndex].Spec.MechanismName,
+        IntrinsicId.Argument when TryConstant(i.Arguments[0], out var n) => n >= 1 && n <= _c.Options.Arguments.Count ? _c.Options.Arguments[(int)n - 1] : "",
+        _ => null,
+    };
+
+    /// <summary>A built-in of type long, into R0.</summary>
+    private void LongIntrinsic(IntrinsicExpr i)
+    {
+        switch (i.Intrinsic.Id)
+        {
+            case IntrinsicId.CurrentTask:
+                _a.Call(Helper.GetCurrentTask);
+                break;
+            case IntrinsicId.Pid:
+                _a.Call(Helper.GetCurrentPidTgid);
+                _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+                break;
+            case IntrinsicId.Tid:
+                _a.Call(Helper.GetCurrentPidTgid);
+                _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+                break;
+            case IntrinsicId.Uid:
+                _a.Call(Helper.GetCurrentUidGid);
+                _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+                break;
+            case IntrinsicId.Gid:
+                _a.Call(Helper.GetCurrentUidGid);
+                _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+                break;
+            case IntrinsicId.Cpu:
+                _a.Call(Helper.GetSmpProcessorId);
+                break;
+            case IntrinsicId.Target:
+                DataAddress(Reg.R0, ControlBlock.TargetPid);
+                Load(Reg.R0, new Mem(Reg.R0, 0));
+                break;
+            case IntrinsicId.InTarget:
+                _a.Call(Helper.GetCurrentPidTgid);
+                _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+                InTargetSet(Reg.R0);
+                break;
+            case IntrinsicId.InTargetSet:
+                Long(i.Arguments[0], Reg.R0);
+                InTargetSet(Reg.R0);
+                break;
+            case IntrinsicId.MonotonicNs:
+            case IntrinsicId.CpuClockNs:
+                // The clocks of all CPUs tick together on the machines BPF runs on; SystemTap's per-CPU clock is one of them.
+                if (i.Arguments.Count > 0)
+                {
+                    Discard(i.Arguments[0]);
+                }
+
+                _a.Call(Helper.KtimeGetNs);
+                break;
+            case IntrinsicId.BootNs:
+                _a.Call(Helper.KtimeGetBootNs);
+                break;
+            case IntrinsicId.WallNs:
+                _a.Call(_c.Features.TaiClock ? Helper.KtimeGetTaiNs : Helper.KtimeGetBootNs);
+                DataAddress(Reg.R1, ControlBlock.WallOffset);
+                Load(Reg.R1, new Mem(Reg.R1, 0));
+                _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+                break;
+            case IntrinsicId.Jiffies:
+                _a.Call(Helper.Jiffies64);
+                break;
+            case IntrinsicId.Random32:
+                _a.Call(Helper.GetPrandomU32);
+                _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+                break;
+            case IntrinsicId.StringLength:
+                var mark = Marked();
+                Length(Text(i.Arguments[0]), Reg.R0);
+                Release(mark);
+                break;
+            case IntrinsicId.ByteAt:
+                ByteAt(i);
+                break;
+            case IntrinsicId.Contains:
+            case IntrinsicId.Position:
+                Position(i);
+                break;
+            case IntrinsicId.ParseLong:
+                ParseLong(i);
+                break;
+            case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
+                or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer:
+                _event.LongIntrinsic(this, i);
+                break;
+            default:
+                throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a handler that runs in the kernel", i.Span);
+        }
+    }
+
+    /// <summary>R0 = 1 when the pid in R0 belongs to the target's tree.</summary>
+    private void InTargetSet(Reg pid)
+    {
+        if (_c.TargetSetMap < 0)
+        {
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+            return;
+        }
+
+        var mark = Marked();
+        var key = TakeStack(8);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, pid));
+        LookupKey(_c.TargetSetMap, key);
+        var no = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, no);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Bind(no);
+        Release(mark);
+    }
+
+    /// <summary>A built-in without value.</summary>
+    private void VoidIntrinsic(IntrinsicExpr i)
+    {
+        switch (i.Intrinsic.Id)
+        {
+            case IntrinsicId.Exit:
+                StopSession(RecordKind.Exit, i);
+                break;
+            case IntrinsicId.Abort:
+                StopSession(RecordKind.Abort, i);
+                Leave();
+                break;
+            case IntrinsicId.Error:
+                RaiseText(i.Arguments[0], i.Span);
+                break;
+            case IntrinsicId.Warn:
+                Send(RecordKind.Warn, 0, i.Arguments, RingFlagQuiet, i.Span);
+                break;
+            case IntrinsicId.System:
+                Send(RecordKind.System, 0, i.Arguments, RingFlagForce, i.Span);
+                break;
+            case IntrinsicId.Printk:
+                Send(RecordKind.Printk, 0, i.Arguments, RingFlagQuiet, i.Span);
+                break;
+            case IntrinsicId.FtracePrint:
+                Send(RecordKind.Ftrace, 0, i.Arguments, RingFlagQuiet, i.Span);
+                break;
+            case IntrinsicId.SwitchFile:
+                Send(RecordKind.SwitchFile, 0, [], RingFlagQuiet, i.Span);
+                break;
+            default:
+                throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a handler that runs in the kernel", i.Span);
+        }
+    }
+
+    /// <summary>No handler starts from now on; stap hears of it at once.</summary>
+    private void StopSession(int record, IntrinsicExpr i)
+    {
+        DataAddress(Reg.R1, ControlBlock.State);
+        _a.Emit(Instruction.Store(MemSize.DW, Reg.R1, 0, 2));
+        Send(record, 0, [], RingFlagForce, i.Span);
+    }
+
+    /// <summary>Leaves the whole handler without an error record.</summary>
+    private void Leave()
+    {
+        Store(_errorSite, -1);
+        _a.Jump(_f.FatalExit);
+    }
+
+    private StringValue TextIntrinsic(IntrinsicExpr i)
+    {
+        switch (i.Intrinsic.Id)
+        {
+            case IntrinsicId.ExecName:
+                var name = TakeFrame(16);
+                Address(Reg.R1, name);
+                _a.Emit(Instruction.Mov(Reg.R2, 16));
+                _a.Call(Helper.GetCurrentComm);
+                return new StringValue(null, name, 16, null);
+            case IntrinsicId.Substring:
+                return Substring(i);
+            case IntrinsicId.ToLower or IntrinsicId.ToUpper:
+                return ChangeCase(i);
+            case IntrinsicId.CharString:
+                return CharText(i.Arguments[0]);
+            case IntrinsicId.TableName or IntrinsicId.SyscallName:
+                return TableName(i);
+            default:
+                throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a text that a kernel handler uses", i.Span, "only print it, or run with --runtime=kernel");
+        }
+    }
+}

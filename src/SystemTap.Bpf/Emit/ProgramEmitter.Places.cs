@@ -1,0 +1,417 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// Reading, assigning and updating locals, scalar globals and array elements.
+//
+// An element is looked up, changed in place by an atomic instruction, or else inserted with BPF_NOEXIST; when another CPU was faster (EEXIST) it is
+// looked up once more. So `n[k]++` never loses an update and never copies the element.
+
+internal sealed partial class ProgramEmitter
+{
+    private const int NoExist = 1, Eexist = -17, E2Big = -7, Enomem = -12;
+    private const string OverflowMessage = "Array overflow, check MAXMAPENTRIES";
+
+    private GlobalStorage StorageOf(Global g) => _c.Storage.Globals[g.Index];
+
+    private void ReadLong(ReadExpr r, Reg to)
+    {
+        switch (r.Place)
+        {
+            case LocalPlace p:
+                Load(to, _f.Locals[p.Local].Memory);
+                break;
+            case GlobalPlace p:
+                DataAddress(to, ((GlobalStorage.Scalar)StorageOf(p.Global)).Offset);
+                Load(to, new Mem(to, 0));
+                break;
+            case ElementPlace p:
+                var mark = Marked();
+                Lookup((GlobalStorage.Array)StorageOf(p.Array), p.Keys);
+                var missing = _a.NewLabel();
+                _a.JumpIf(JumpOp.Eq, Reg.R0, 0, missing);
+                Load(Reg.R0, new Mem(Reg.R0, GlobalStorage.Array.ValueOffset));
+                _a.Bind(missing);
+                Release(mark);
+                Move(to, Reg.R0);
+                break;
+        }
+    }
+
+    /// <summary>Stores R0 or another register and leaves it in R0.</summary>
+    private void AssignLong(Place place, Reg value, SourceSpan span)
+    {
+        switch (place)
+        {
+            case LocalPlace p:
+                Store(_f.Locals[p.Local].Memory, value);
+                Move(Reg.R0, value);
+                break;
+            case GlobalPlace p:
+                Move(Reg.R0, value);
+                DataAddress(Reg.R1, ((GlobalStorage.Scalar)StorageOf(p.Global)).Offset);
+                Store(new Mem(Reg.R1, 0), Reg.R0);
+                break;
+            case ElementPlace p:
+                var mark = Marked();
+                var temp = TakeTemp();
+                Put(temp, value);
+                var key = Key((GlobalStorage.Array)StorageOf(p.Array), p.Keys);
+                Modify(p.Array, key, span,
+                    hit =>
+                    {
+                        Get(Reg.R1, temp);
+                        Store(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
+                    },
+                    area =>
+                    {
+                        Get(Reg.R1, temp);
+                        Store(area, Reg.R1);
+                    },
+                    null);
+                Get(Reg.R0, temp);
+                Free(temp);
+                Release(mark);
+                break;
+        }
+    }
+
+    /// <summary>One-step update of a long; the yielded value is in R0 when wanted.</summary>
+    private void Update(UpdateExpr u, bool wanted)
+    {
+        if (u.Type == ScriptType.String)
+        {
+            Text(u);
+            return;
+        }
+
+        switch (u.Place)
+        {
+            case LocalPlace p:
+                var memory = _f.Locals[p.Local].Memory;
+                if (IsSimple(u.Operand))
+                {
+                    Load(Reg.R0, memory);
+                    Long(u.Operand, Reg.R1);
+                }
+                else
+                {
+                    Long(u.Operand, Reg.R1);
+                    Load(Reg.R0, memory);
+                }
+
+                if (u.YieldsOld && wanted)
+                {
+                    Move(Reg.R3, Reg.R0);
+                }
+
+                Apply(u.Operator, u.Span);
+                Store(memory, Reg.R0);
+                if (u.YieldsOld && wanted)
+                {
+                    Move(Reg.R0, Reg.R3);
+                }
+
+                break;
+            case GlobalPlace p:
+                Long(u.Operand, Reg.R1);
+                DataAddress(Reg.R3, ((GlobalStorage.Scalar)StorageOf(p.Global)).Offset);
+                AtomicUpdate(u, new Mem(Reg.R3, 0), wanted);
+                break;
+            case ElementPlace p:
+                UpdateElement(u, p, wanted);
+                break;
+        }
+    }
+
+    private void UpdateElement(UpdateExpr u, ElementPlace p, bool wanted)
+    {
+        var mark = Marked();
+        var key = Key((GlobalStorage.Array)StorageOf(p.Array), p.Keys);
+        Temp? operand = null;
+        if (!IsSimple(u.Operand))
+        {
+            operand = TakeTemp();
+            Long(u.Operand, Reg.R0);
+            Put(operand.Value, Reg.R0);
+        }
+
+        void Operand(Reg to)
+        {
+            if (operand is { } temp)
+            {
+                Get(to, temp);
+            }
+            else
+            {
+                Long(u.Operand, to);
+            }
+        }
+
+        Modify(p.Array, key, u.Span,
+            hit =>
+            {
+                Move(Reg.R3, hit);
+                Operand(Reg.R1);
+                AtomicUpdate(u, new Mem(Reg.R3, GlobalStorage.Array.ValueOffset), wanted);
+            },
+            area =>
+            {
+                _a.Emit(Instruction.Mov(Reg.R0, 0));
+                Operand(Reg.R1);
+                Apply(u.Operator, u.Span);
+                Store(area, Reg.R0);
+            },
+            () =>
+            {
+                if (wanted)
+                {
+                    _a.Emit(Instruction.Mov(Reg.R0, 0));
+                    if (!u.YieldsOld)
+                    {
+                        Operand(Reg.R1);
+                        Apply(u.Operator, u.Span);
+                    }
+                }
+            });
+        if (operand is { } used)
+        {
+            Free(used);
+        }
+
+        Release(mark);
+    }
+
+    /// <summary>*memory op= R1 with the result wanted in R0. Add, subtract and bit operations are one atomic instruction; the others run under the handler's lock.</summary>
+    private void AtomicUpdate(UpdateExpr u, Mem memory, bool wanted)
+    {
+        var op = u.Operator switch
+        {
+            BinaryOperator.Add or BinaryOperator.Subtract => wanted ? AtomicOp.FetchAdd : AtomicOp.Add,
+            BinaryOperator.BitAnd => wanted ? AtomicOp.FetchAnd : AtomicOp.And,
+            BinaryOperator.BitOr => wanted ? AtomicOp.FetchOr : AtomicOp.Or,
+            BinaryOperator.BitXor => wanted ? AtomicOp.FetchXor : AtomicOp.Xor,
+            _ => (AtomicOp?)null,
+        };
+        if (op is null)
+        {
+            Load(Reg.R0, memory);
+            if (u.YieldsOld && wanted)
+            {
+                Move(Reg.R4, Reg.R0);
+            }
+
+            Move(Reg.R5, memory.Base);
+            Apply(u.Operator, u.Span);
+            Store(memory with { Base = Reg.R5 }, Reg.R0);
+            if (u.YieldsOld && wanted)
+            {
+                Move(Reg.R0, Reg.R4);
+            }
+
+            return;
+        }
+
+        if (u.Operator == BinaryOperator.Subtract)
+        {
+            _a.Emit(Instruction.Neg64(Reg.R1));
+        }
+
+        if (wanted && !u.YieldsOld)
+        {
+            Move(Reg.R2, Reg.R1);
+        }
+
+        _a.Emit(Instruction.Atomic(op.Value, MemSize.DW, memory.Base, memory.Offset, Reg.R1));
+        if (!wanted)
+        {
+            return;
+        }
+
+        Move(Reg.R0, Reg.R1);
+        if (!u.YieldsOld)
+        {
+            _a.Emit(Instruction.Alu64(u.Operator == BinaryOperator.Subtract ? AluOp.Add : AluOf(u.Operator), Reg.R0, Reg.R2));
+        }
+    }
+
+    // ---- elements --------------------------------------------------------------------------------------------------------
+
+    private Mem Key(GlobalStorage.Array array, IReadOnlyList<Expr> keys) => Key(array.Key, keys);
+
+    /// <summary>Evaluates keys left to right into a key of the layout.</summary>
+    private Mem Key(KeyLayout layout, IReadOnlyList<Expr> keys)
+    {
+        var area = layout.Size > 64 ? TakeFrame(layout.Size) : TakeStack(layout.Size);
+        var at = area;
+        for (var i = 0; i < keys.Count; i++)
+        {
+            if (layout.Types[i] == ScriptType.Long)
+            {
+                if (TryConstant(keys[i], out var constant))
+                {
+                    Store(at, constant);
+                }
+                else
+                {
+                    Long(keys[i], Reg.R0);
+                    Store(at, Reg.R0);
+                }
+            }
+            else
+            {
+                TextInto(keys[i], at, layout.Capacities[i]);
+            }
+
+            at = at.At(layout.Capacities[i]);
+        }
+
+        return area;
+    }
+
+    private void LookupKey(int map, Mem key)
+    {
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, key);
+        _a.Call(Helper.MapLookupElem);
+    }
+
+    /// <summary>R0 = address of the element's value or 0.</summary>
+    private void Lookup(GlobalStorage.Array array, IReadOnlyList<Expr> keys) => LookupKey(array.MapId, Key(array, keys));
+
+    private void In(InExpr e)
+    {
+        var keys = new Expr[e.Keys.Count];
+        for (var i = 0; i < keys.Length; i++)
+        {
+            keys[i] = e.Keys[i] ?? throw Cannot($"\"in {e.Array.Name}\" with a wildcard key in a handler that runs in the kernel", e.Span);
+        }
+
+        var mark = Marked();
+        var (map, layout) = StorageOf(e.Array) switch
+        {
+            GlobalStorage.Array a => (a.MapId, a.Key),
+            GlobalStorage.StatisticsArray s => (s.MapId, s.Key),
+            _ => throw new InvalidOperationException("array without storage"),
+        };
+        LookupKey(map, Key(layout, keys));
+        var no = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, no);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Bind(no);
+        Release(mark);
+    }
+
+    /// <summary>
+    /// Changes or creates an element. <paramref name="onHit"/> gets a register with the element's address; <paramref name="fill"/> writes the
+    /// value of a new element; <paramref name="afterInsert"/> makes the expression's value then. Both ends may leave a result in R0.
+    /// </summary>
+    private void Modify(Global array, Mem key, SourceSpan span, Action<Reg> onHit, Action<Mem> fill, Action? afterInsert)
+    {
+        var storage = (GlobalStorage.Array)StorageOf(array);
+        var hit = _a.NewLabel();
+        var inserted = _a.NewLabel();
+        var end = _a.NewLabel();
+        var failed = _a.NewLabel();
+        LookupKey(storage.MapId, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+
+        var size = GlobalStorage.Array.ValueOffset + storage.ValueCapacity;
+        var area = size > 64 ? TakeFrame(size) : TakeStack(size);
+        NextSequence();
+        Store(area, Reg.R1);
+        fill(area.At(GlobalStorage.Array.ValueOffset));
+        if (array.Wraps)
+        {
+            MakeRoom(array, storage, key, area);
+        }
+
+        LoadMap(Reg.R1, storage.MapId);
+        Address(Reg.R2, key);
+        Address(Reg.R3, area);
+        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+        _a.Call(Helper.MapUpdateElem);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, Eexist, failed);
+        LookupKey(storage.MapId, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        _a.Bind(failed);
+        Raise(OverflowMessage, span);
+
+        _a.Bind(hit);
+        onHit(Reg.R0);
+        _a.Jump(end);
+        _a.Bind(inserted);
+        afterInsert?.Invoke();
+        _a.Bind(end);
+    }
+
+    /// <summary>R1 = a new insertion sequence number, 1 or more. R2 is lost.</summary>
+    private void NextSequence()
+    {
+        _a.Emit(Instruction.Mov(Reg.R1, 1));
+        DataAddress(Reg.R2, ControlBlock.Sequence);
+        _a.Emit(Instruction.Atomic(AtomicOp.FetchAdd, MemSize.DW, Reg.R2, 0, Reg.R1));
+        _a.Emit(Instruction.Add64Imm(Reg.R1, 1));
+    }
+
+    private void Delete(DeleteStmt s)
+    {
+        var mark = Marked();
+        switch (StorageOf(s.Global))
+        {
+            case GlobalStorage.Scalar scalar:
+                DataAddress(Reg.R1, scalar.Offset);
+                for (var i = 0; i < scalar.Capacity; i += 8)
+                {
+                    _a.Emit(Instruction.Store(MemSize.DW, Reg.R1, i, 0));
+                }
+
+                break;
+            case GlobalStorage.ScalarStatistics statistics:
+                ResetStatistics(statistics);
+                break;
+            case GlobalStorage.Array array:
+                DeleteElements(array.MapId, array.Key, s);
+                break;
+            case GlobalStorage.StatisticsArray array:
+                DeleteElements(array.MapId, array.Key, s);
+                break;
+        }
+
+        Release(mark);
+    }
+
+    private void DeleteElements(int map, KeyLayout layout, DeleteStmt s)
+    {
+        var all = s.Keys is null;
+        var some = false;
+        var exact = new Expr[s.Keys?.Count ?? 0];
+        for (var i = 0; i < exact.Length; i++)
+        {
+            if (s.Keys![i] is { } key)
+            {
+                exact[i] = key;
+            }
+            else
+            {
+                some = true;
+            }
+        }
+
+        if (all || some)
+        {
+            DeleteMatching(map, layout, s);
+            return;
+        }
+
+        var area = Key(layout, exact);
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, area);
+        _a.Call(Helper.MapDeleteElem);
+    }
+}

@@ -1,0 +1,224 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+internal sealed partial class ProgramEmitter
+{
+    private void Statement(Stmt s)
+    {
+        At(s.Span);
+        var mark = Marked();
+        switch (s)
+        {
+            case BlockStmt b:
+                foreach (var child in b.Statements)
+                {
+                    Statement(child);
+                }
+
+                break;
+            case ExprStmt { Expression: AssignExpr { Type: ScriptType.String } a }:
+                AssignText(a);
+                break;
+            case ExprStmt e:
+                Discard(e.Expression);
+                break;
+            case IfStmt i:
+                If(i);
+                break;
+            case LoopStmt l:
+                Loop(l);
+                break;
+            case BreakStmt:
+                _a.Jump(_f.Break);
+                break;
+            case ContinueStmt:
+                _a.Jump(_f.Continue);
+                break;
+            case NextStmt:
+                _a.Jump(_f.Next);
+                break;
+            case ReturnStmt r:
+                Return(r);
+                break;
+            case DeleteStmt d:
+                Delete(d);
+                break;
+            case StatAddStmt a:
+                AddSample(a);
+                break;
+            case TryStmt t:
+                Try(t);
+                break;
+            case SendStmt p:
+                SendPrint(p);
+                break;
+            case ForeachStmt f:
+                throw Cannot($"foreach over \"{f.Array.Name}\" in a handler that runs in the kernel: the BPF engine sorts and iterates only in stap's own handlers (begin, end, timers)", f.Span, "move the loop to a timer or end probe, or run with --runtime=kernel");
+            default:
+                throw new InvalidOperationException($"statement {s.GetType().Name} has no code");
+        }
+
+        Release(mark);
+    }
+
+    private void If(IfStmt i)
+    {
+        if (TryConstant(i.Condition, out var known))
+        {
+            if (known != 0)
+            {
+                Statement(i.Then);
+            }
+            else if (i.Else is { } never)
+            {
+                Statement(never);
+            }
+
+            return;
+        }
+
+        var otherwise = _a.NewLabel();
+        Branch(i.Condition, false, otherwise);
+        Statement(i.Then);
+        if (i.Else is { } e)
+        {
+            var end = _a.NewLabel();
+            _a.Jump(end);
+            _a.Bind(otherwise);
+            Statement(e);
+            _a.Bind(end);
+        }
+        else
+        {
+            _a.Bind(otherwise);
+        }
+    }
+
+    private void Loop(LoopStmt l)
+    {
+        if (!_c.Features.MayGoto)
+        {
+            throw Cannot("a loop in a handler that runs in the kernel: this kernel lacks the BPF instruction may_goto (Linux 6.9)", l.Span);
+        }
+
+        var (outerBreak, outerContinue) = (_f.Break, _f.Continue);
+        var top = _a.Here();
+        _f.Break = _a.NewLabel();
+        _f.Continue = _a.NewLabel();
+        var tooLong = _a.NewLabel();
+
+        // The verifier's own budget (8 million) is larger than any sane MAXACTION; reaching it is the same error.
+        _a.MayGoto(tooLong);
+        if (!_c.Limits.SuppressTimeLimits)
+        {
+            Load(Reg.R0, new Mem(Frame, FrameActions));
+            _a.Emit(Instruction.Add64Imm(Reg.R0, -(1 + StatementCounter.Count(l.Body))));
+            Store(new Mem(Frame, FrameActions), Reg.R0);
+            _a.JumpIf(JumpOp.SLt, Reg.R0, 0, tooLong);
+        }
+
+        if (l.Condition is { } condition)
+        {
+            Branch(condition, false, _f.Break);
+        }
+
+        Statement(l.Body);
+        _a.Bind(_f.Continue);
+        if (l.Step is { } step)
+        {
+            var mark = Marked();
+            Discard(step);
+            Release(mark);
+        }
+
+        _a.Jump(top);
+        _a.Bind(tooLong);
+        Stop("MAXACTION exceeded", l.Span);
+        _a.Bind(_f.Break);
+        (_f.Break, _f.Continue) = (outerBreak, outerContinue);
+    }
+
+    private void Return(ReturnStmt r)
+    {
+        if (_f.Function is { } function && _functions[function].Result is { } result)
+        {
+            switch (r.Value)
+            {
+                case null:
+                    ClearLocal(result);
+                    break;
+                case { Type: ScriptType.String } value:
+                    TextToSlot(value, result);
+                    break;
+                default:
+                    Long(r.Value, Reg.R0);
+                    Store(result.Memory, Reg.R0);
+                    break;
+            }
+        }
+        else if (r.Value is { } value)
+        {
+            Discard(value);
+        }
+
+        _a.Jump(_f.End);
+    }
+
+    private void Try(TryStmt t)
+    {
+        var outer = _f.ErrorTarget;
+        var caught = _a.NewLabel();
+        var end = _a.NewLabel();
+        var (r8, r9) = (_f.R8InUse, _f.R9InUse);
+        _f.ErrorTarget = caught;
+        Statement(t.Body);
+        _f.ErrorTarget = outer;
+        (_f.R8InUse, _f.R9InUse) = (r8, r9);
+        _a.Jump(end);
+        _a.Bind(caught);
+        if (t.Message is { } message)
+        {
+            CaughtMessage(t, _f.Locals[message]);
+        }
+
+        Statement(t.Handler);
+        _a.Bind(end);
+    }
+
+    private void ClearLocal(LocalSlot slot)
+    {
+        Store(slot.Memory, 0);
+        if (slot.Capacity > 0)
+        {
+            Clear(slot.Memory.At(8), slot.Capacity);
+        }
+    }
+}
+
+/// <summary>Statements of a body, what one iteration counts against MAXACTION.</summary>
+internal sealed class StatementCounter : Walker
+{
+    private int _count;
+
+    public static int Count(Stmt s)
+    {
+        var counter = new StatementCounter();
+        counter.Visit(s);
+        return counter._count;
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        if (statement is not (null or BlockStmt))
+        {
+            _count++;
+        }
+
+        base.Visit(statement);
+    }
+}

@@ -1,0 +1,354 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Syntax;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// Aggregates: one block per CPU. The slot is this CPU's, but not exclusively (an NMI may interrupt), so every part is changed by an atomic
+// instruction; minimum and maximum by compare-and-exchange with one retry, which is enough because at most one level of interruption can
+// lie between. Bucket numbers are computed without loops or branches: the verifier sees one path and a masked index.
+
+internal sealed partial class ProgramEmitter
+{
+    private void AddSample(StatAddStmt s)
+    {
+        var temp = TakeTemp();
+        Long(s.Value, Reg.R0);
+        Put(temp, Reg.R0);
+        switch (StorageOf(s.Aggregate))
+        {
+            case GlobalStorage.ScalarStatistics scalar:
+                LookupScalar(scalar.MapId);
+                var missing = _a.NewLabel();
+                _a.JumpIf(JumpOp.Eq, Reg.R0, 0, missing);
+                Move(Reg.R3, Reg.R0);
+                Get(Reg.R1, temp);
+                AddToBlock(scalar.Layout, 0);
+                _a.Bind(missing);
+                break;
+            case GlobalStorage.StatisticsArray array:
+                AddToElement(s, array, temp);
+                break;
+        }
+
+        Free(temp);
+    }
+
+    /// <summary>R0 = the only element of a per-CPU array.</summary>
+    private void LookupScalar(int map)
+    {
+        var mark = Marked();
+        var key = TakeStack(8);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, 0));
+        LookupKey(map, key);
+        Release(mark);
+    }
+
+    private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Temp value)
+    {
+        var hit = _a.NewLabel();
+        var ready = _a.NewLabel();
+        var key = Key(array.Key, s.Keys);
+        LookupKey(array.MapId, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        LoadMap(Reg.R1, array.MapId);
+        Address(Reg.R2, key);
+        ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
+        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+        _a.Call(Helper.MapUpdateElem);
+        LookupKey(array.MapId, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        Raise(OverflowMessage, s.Span);
+
+        _a.Bind(hit);
+        Move(Reg.R3, Reg.R0);
+        Load(Reg.R1, new Mem(Reg.R3, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R1, 0, ready);
+        NextSequence();
+        Store(new Mem(Reg.R3, 0), Reg.R1);
+        InitializeBlock(Reg.R3, array.Layout, 8, clear: false);
+        _a.Bind(ready);
+        Get(Reg.R1, value);
+        AddToBlock(array.Layout, 8);
+    }
+
+    private void InitializeBlock(Reg block, StatLayout layout, int offset, bool clear)
+    {
+        if (clear)
+        {
+            for (var i = 0; i < layout.Size; i += 8)
+            {
+                _a.Emit(Instruction.Store(MemSize.DW, block, offset + i, 0));
+            }
+        }
+
+        if (layout.Min >= 0)
+        {
+            Store(new Mem(block, offset + layout.Min), long.MaxValue);
+        }
+
+        if (layout.Max >= 0)
+        {
+            Store(new Mem(block, offset + layout.Max), long.MinValue);
+        }
+    }
+
+    /// <summary>Adds R1 to the block at R3 + offset. R0–R5 are lost.</summary>
+    private void AddToBlock(StatLayout layout, int offset)
+    {
+        if (layout.Min >= 0)
+        {
+            Extreme(offset + layout.Min, JumpOp.SGe);
+        }
+
+        if (layout.Max >= 0)
+        {
+            Extreme(offset + layout.Max, JumpOp.SLe);
+        }
+
+        if (layout.Sum >= 0)
+        {
+            _a.Emit(Instruction.Atomic(AtomicOp.Add, MemSize.DW, Reg.R3, offset + layout.Sum, Reg.R1));
+        }
+
+        // The count is raised last: whoever sees it sees the rest.
+        _a.Emit(Instruction.Mov(Reg.R2, 1));
+        _a.Emit(Instruction.Atomic(layout.Variance >= 0 ? AtomicOp.FetchAdd : AtomicOp.Add, MemSize.DW, Reg.R3, offset + layout.Count, Reg.R2));
+        if (layout.Variance >= 0)
+        {
+            Variance(layout, offset);
+        }
+
+        if (layout.Buckets >= 0)
+        {
+            Bucket(layout);
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R0, 3));
+            _a.Emit(Instruction.Add64(Reg.R3, Reg.R0));
+            _a.Emit(Instruction.Mov(Reg.R2, 1));
+            _a.Emit(Instruction.Atomic(AtomicOp.Add, MemSize.DW, Reg.R3, offset + layout.Buckets, Reg.R2));
+        }
+    }
+
+    /// <summary>Keeps the extreme of R1 and *(R3 + offset).</summary>
+    private void Extreme(int offset, JumpOp stays)
+    {
+        var end = _a.NewLabel();
+        Load(Reg.R0, new Mem(Reg.R3, offset));
+        _a.JumpIf(stays, Reg.R1, Reg.R0, end);
+        Move(Reg.R2, Reg.R0);
+        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R3, offset, Reg.R1));
+        _a.JumpIf(JumpOp.Eq, Reg.R0, Reg.R2, end);
+        _a.JumpIf(stays, Reg.R1, Reg.R0, end);
+        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R3, offset, Reg.R1));
+        _a.Bind(end);
+    }
+
+    /// <summary>
+    /// Welford's step on values scaled by 2^shift: delta = x − mean; mean += delta / n; squares += delta · (x − mean). R1 sample, R2 the count before, R3 block.
+    /// R1 and R3 survive. Two words cannot change as one: a sample taken in an NMI inside this step may be lost to the variance (not to the rest).
+    /// </summary>
+    private void Variance(StatLayout layout, int offset)
+    {
+        var mean = new Mem(Reg.R3, offset + layout.Variance);
+        var mark = Marked();
+        var saved = TakeStack(8);
+        Store(saved, Reg.R1);
+        _a.Emit(Instruction.Add64Imm(Reg.R2, 1));
+        if (layout.Shape.VarianceShift > 0)
+        {
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, layout.Shape.VarianceShift));
+        }
+
+        Move(Reg.R5, Reg.R1);
+        Load(Reg.R4, mean);
+        Move(Reg.R0, Reg.R5);
+        _a.Emit(Instruction.Sub64(Reg.R0, Reg.R4));
+        Move(Reg.R4, Reg.R0);
+        Move(Reg.R1, Reg.R2);
+        DivideByRegister(BinaryOperator.Divide);
+        Load(Reg.R1, mean);
+        _a.Emit(Instruction.Add64(Reg.R1, Reg.R0));
+        Store(mean, Reg.R1);
+        _a.Emit(Instruction.Sub64(Reg.R5, Reg.R1));
+        _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R4, Reg.R5));
+        _a.Emit(Instruction.Atomic(AtomicOp.Add, MemSize.DW, Reg.R3, mean.Offset + 8, Reg.R4));
+        Load(Reg.R1, saved);
+        Release(mark);
+    }
+
+    /// <summary>R0 = bucket of R1, bounded for the verifier. R2, R4 and R5 are lost.</summary>
+    private void Bucket(StatLayout layout)
+    {
+        var shape = layout.Shape;
+        var last = shape.BucketCount - 1;
+        var end = _a.NewLabel();
+        if (shape.Histogram == HistogramKind.Linear)
+        {
+            // 0 below low; 1… by width; the last one above.
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+            Compare(JumpOp.SLt, Reg.R1, shape.Low, Reg.R2, end);
+            Move(Reg.R0, Reg.R1);
+            _a.LdImm64(Reg.R2, shape.Low);
+            _a.Emit(Instruction.Sub64(Reg.R0, Reg.R2));
+            _a.LdImm64(Reg.R2, shape.Step);
+            _a.Emit(Instruction.Alu64(AluOp.Div, Reg.R0, Reg.R2));
+            _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
+            _a.JumpIf(JumpOp.Le, Reg.R0, last, end);
+            _a.Emit(Instruction.Mov(Reg.R0, last));
+            _a.Bind(end);
+            return;
+        }
+
+        // 64 for 0; for v > 0 65 + floor(log2 v); mirrored below. The logarithm by halving, each step (limit − v) >>> 63 is 1 when v is above the limit.
+        var positive = _a.NewLabel();
+        Move(Reg.R2, Reg.R1);
+        _a.Emit(Instruction.Mov(Reg.R0, 64));
+        _a.JumpIf(JumpOp.Eq, Reg.R1, 0, end);
+        _a.JumpIf(JumpOp.SGt, Reg.R1, 0, positive);
+        _a.Emit(Instruction.Neg64(Reg.R2));
+        _a.Bind(positive);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        foreach (var step in (ReadOnlySpan<int>)[32, 16, 8, 4, 2, 1])
+        {
+            _a.LdImm64(Reg.R4, (1L << step) - 1);
+            _a.Emit(Instruction.Sub64(Reg.R4, Reg.R2));
+            _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R4, 63));
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R4, System.Numerics.BitOperations.Log2((uint)step)));
+            _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R2, Reg.R4));
+            _a.Emit(Instruction.Add64(Reg.R0, Reg.R4));
+        }
+
+        var negative = _a.NewLabel();
+        var masked = _a.NewLabel();
+        _a.JumpIf(JumpOp.SLt, Reg.R1, 0, negative);
+        _a.Emit(Instruction.Add64Imm(Reg.R0, 64));
+        _a.Jump(masked);
+        _a.Bind(negative);
+        _a.Emit(Instruction.Neg64(Reg.R0));
+        _a.Emit(Instruction.Add64Imm(Reg.R0, 64));
+        _a.Bind(masked);
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 127));
+        _a.Bind(end);
+    }
+
+    private void Compare(JumpOp op, Reg left, long right, Reg scratch, Label label)
+    {
+        if (right == (int)right)
+        {
+            _a.JumpIf(op, left, (int)right, label);
+        }
+        else
+        {
+            _a.LdImm64(scratch, right);
+            _a.JumpIf(op, left, scratch, label);
+        }
+    }
+
+    // ---- reading and resetting -------------------------------------------------------------------------------------------
+
+    /// <summary>R0 = an extractor's value, over all CPUs.</summary>
+    private void Statistic(StatExpr s)
+    {
+        if (s.Kind == StatisticKind.Variance)
+        {
+            throw Cannot("@variance in a handler that runs in the kernel", s.Span, "read it in a timer or end probe, or run with --runtime=kernel");
+        }
+
+        if (!_c.Features.LookupPerCpu)
+        {
+            throw Cannot("reading an aggregate in a handler that runs in the kernel: this kernel lacks bpf_map_lookup_percpu_elem (Linux 5.19)", s.Span);
+        }
+
+        var mark = Marked();
+        var (map, layout, offset, key) = StorageOf(s.Aggregate) switch
+        {
+            GlobalStorage.ScalarStatistics scalar => (scalar.MapId, scalar.Layout, 0, TakeStack(8)),
+            GlobalStorage.StatisticsArray array => (array.MapId, array.Layout, 8, Key(array.Key, s.Keys)),
+            _ => throw new InvalidOperationException("aggregate without storage"),
+        };
+        if (offset == 0)
+        {
+            Store(key, 0);
+        }
+
+        At(s.Span);
+        var count = TakeStack(8);
+        var result = TakeStack(8);
+        Store(count, 0);
+        Store(result, s.Kind switch
+        {
+            StatisticKind.Min => long.MaxValue,
+            StatisticKind.Max => long.MinValue,
+            _ => 0,
+        });
+        for (var cpu = 0; cpu < _c.Target.PossibleCpuCount; cpu++)
+        {
+            var next = _a.NewLabel();
+            LoadMap(Reg.R1, map);
+            Address(Reg.R2, key);
+            _a.Emit(Instruction.Mov(Reg.R3, cpu));
+            _a.Call(Helper.MapLookupPercpuElem);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
+            Load(Reg.R1, new Mem(Reg.R0, offset + layout.Count));
+            _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
+            Load(Reg.R2, count);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
+            Store(count, Reg.R2);
+            var part = s.Kind switch
+            {
+                StatisticKind.Sum or StatisticKind.Average => layout.Sum,
+                StatisticKind.Min => layout.Min,
+                StatisticKind.Max => layout.Max,
+                _ => layout.Count,
+            };
+            Load(Reg.R1, new Mem(Reg.R0, offset + part));
+            Load(Reg.R2, result);
+            if (s.Kind is StatisticKind.Min or StatisticKind.Max)
+            {
+                _a.JumpIf(s.Kind == StatisticKind.Min ? JumpOp.SGe : JumpOp.SLe, Reg.R1, Reg.R2, next);
+            }
+            else
+            {
+                _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+            }
+
+            Store(result, Reg.R1);
+            _a.Bind(next);
+        }
+
+        Load(Reg.R0, result);
+        if (s.Kind is not (StatisticKind.Count or StatisticKind.Sum))
+        {
+            var some = _a.NewLabel();
+            Load(Reg.R1, count);
+            _a.JumpIf(JumpOp.Ne, Reg.R1, 0, some);
+            Raise("empty aggregate", s.Span);
+            _a.Bind(some);
+            if (s.Kind == StatisticKind.Average)
+            {
+                DivideByRegister(BinaryOperator.Divide);
+            }
+        }
+
+        Release(mark);
+    }
+
+    private void ResetStatistics(GlobalStorage.ScalarStatistics statistics)
+    {
+        var key = TakeStack(8);
+        Store(key, 0);
+        for (var cpu = 0; cpu < _c.Target.PossibleCpuCount; cpu++)
+        {
+            var next = _a.NewLabel();
+            LoadMap(Reg.R1, statistics.MapId);
+            Address(Reg.R2, key);
+            _a.Emit(Instruction.Mov(Reg.R3, cpu));
+            _a.Call(Helper.MapLookupPercpuElem);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
+            Move(Reg.R3, Reg.R0);
+            InitializeBlock(Reg.R3, statistics.Layout, 0, clear: true);
+            _a.Bind(next);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Context;
+using SystemTap.Bpf.Layout;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// From trees to BPF instructions
+// ------------------------------
+// One ProgramEmitter makes one BPF program: a handler (or several, when a dispatcher serves many system calls) and the script functions it
+// calls, as static subprograms. It walks the tree once and emits as it goes; there is no intermediate representation. The reasons: handlers
+// are small; the kernel's own JIT does register work well enough; the verifier, not instruction count, is the limit that hurts; and one walk
+// is what a start-up budget of milliseconds allows. What an optimiser would do with most gain (deferral of printing, merging of handlers,
+// lock avoidance) happens on trees before.
+//
+// Where values live
+//   R6  context of the event        R7  the frame (a per-CPU map value), when the program has one
+//   R8 R9  two temporaries          R0–R5  scratch: nothing survives a helper call there
+//   stack  further temporaries, small map keys; in handlers without loops also longs
+//   frame  strings, locals of loops and functions, arguments and results of functions, records with strings
+//
+// The frame is what keeps the verifier calm: a word loaded from a map value is simply unknown, so loops converge at once and the states of
+// two paths are equal. Pointers never live in the frame. One program has one frame per CPU: raw tracepoint, tp_btf and perf-event programs are
+// not entered twice on one CPU (the kernel guards and counts that). Functions get fixed, disjoint parts of the frame; hence recursion is
+// refused here (BpfCannotException), not miscompiled.
+//
+// Errors. A fallible operation that fails stores its site number and one value, then jumps to the innermost catch or the function's
+// error exit, which returns 1 to the caller, which jumps on likewise: no exceptions. Status 2 is a stop nobody may catch. The handler's
+// outermost exit sends the error record. Every exit passes the unlock.
+//
+// Deliberately not done: register allocation beyond two temporaries, common subexpressions, outlining of handlers past 16-bit jumps (the
+// assembler says so and the user sees a "cannot").
+
+/// <summary>Makes one BPF program.</summary>
+internal sealed partial class ProgramEmitter
+{
+    public const Reg Ctx = Reg.R6, Frame = Reg.R7;
+
+    // Fixed head of the frame.
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 24, FrameHead = 32;
+
+    private readonly Compilation _c;
+    private readonly EventContext _event;
+    private readonly string _name;
+    private readonly CodeWriter _a = new();
+    private readonly Dictionary<Function, FunctionFrame> _functions = new(ReferenceEqualityComparer.Instance);
+    private readonly Queue<FunctionFrame> _pending = new();
+    private readonly bool _hasFrame;
+    private readonly int _frameMap = -1;
+    private int _frameTop = FrameHead, _frameMost = FrameHead;
+    private int _errorText = -1;
+    private int _probeIndex;
+    private FunctionState _f;
+
+    public ProgramEmitter(Compilation compilation, EventContext @event, string name, bool hasFrame)
+    {
+        _c = compilation;
+        _event = @event;
+        _name = name;
+        _hasFrame = hasFrame;
+        _a.AllowLongJumps = compilation.Features.InstructionSetV4;
+        if (hasFrame)
+        {
+            _frameMap = compilation.Maps.Reserve(MapName("f_", name));
+        }
+
+        _f = new FunctionState(null, null);
+    }
+
+
+    public Compilation Compilation => _c;
+
+    /// <summary>Completes the code and its frame map.</summary>
+    public AssembledCode Finish(SourceSpan place)
+    {
+        if (_hasFrame)
+        {
+            if (_frameMost > Storage.LargestPerCpu)
+            {
+                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
+            }
+
+            _c.Maps.Complete(_frameMap, MapType.PerCpuArray, 4, (_frameMost + 7) & ~7, 1);
+        }
+
+        try
+        {
+            return _a.Finish();
+        }
+        catch (AssemblerException e)
+        {
+            throw new BpfCannotException($"handler \"{_name}\": its code is too long for BPF ({e.Message})", place, "split the handler");
+        }
+    }
+
+    /// <summary>Map and program names have 15 characters of letters, digits, dot and underscore.</summary>
+    public static string MapName(string prefix, string name)
+    {
+        var text = new System.Text.StringBuilder(prefix);
+        foreach (var c in name)
+        {
+            if (text.Length == 15)
+            {
+                break;
+            }
+
+            text.Append(char.IsAsciiLetterOrDigit(c) ? c : '_');
+        }
+
+        return text.ToString();
+    }
+
+    // ---- frame and stack -------------------------------------------------------------------------------------------------
+
+    /// <summary>Takes bytes of the frame; Release gives all back that were taken since a mark.</summary>
+    private Mem TakeFrame(int bytes)
+    {
+        if (!_hasFrame)
+        {
+            throw new InvalidOperationException($"program {_name} was planned without a frame and needs one");
+        }
+
+        var at = _frameTop;
+        _frameTop += (bytes + 7) & ~7;
+        _frameMost = Math.Max(_frameMost, _frameTop);
+        if (_frameTop > short.MaxValue)
+        {
+            throw new BpfCannotException($"handler \"{_name}\": its strings take more than {short.MaxValue} bytes", default, "lower MAXSTRINGLEN");
+        }
+
+        return new Mem(Frame, at);
+    }
+
+    private LocalSlot TakeString(int capacity) => new(TakeFrame(8 + capacity), capacity);
+
+    private readonly record struct Mark(int Frame, int Stack);
+
+    private Mark Marked() => new(_frameTop, _f.Stack);
+
+    private void Release(Mark mark) => (_frameTop, _f.Stack) = (mark.Frame, mark.Stack);
+
+    /// <summary>Takes bytes of the stack, or of the frame when the stack is getting full.</summary>
+    private Mem TakeStack(int bytes)
+    {
+        bytes = (bytes + 7) & ~7;
+        var limit = _f.Function is null ? 384 : 96;
+        if (_f.Stack + bytes > limit && _hasFrame)
+        {
+            return TakeFrame(bytes);
+        }
+
+        _f.Stack += bytes;
+        if (_f.Stack > 480)
+        {
+            throw new BpfCannotException($"handler \"{_name}\": an expression is nested too deeply for the BPF stack", default, "use more local variables");
+        }
+
+        return new Mem(Reg.R10, -_f.Stack);
+    }
+
+    private Temp TakeTemp()
+    {
+        if (!_f.R8InUse)
+        {
+            _f.R8InUse = true;
+            return Temp.InRegister(Reg.R8);
+        }
+
+        if (!_f.R9InUse)
+        {
+            _f.R9InUse = true;
+            return Temp.InRegister(Reg.R9);
+        }
+
+        return Temp.InMemory(TakeStack(8));
+    }
+
+    /// <summary>Registers go back here; memory goes back with the statement's mark.</summary>
+    private void Free(Temp temp)
+    {
+        if (temp.Register == Reg.R8)
+        {
+            _f.R8InUse = false;
+        }
+        else if (temp.Register == Reg.R9)
+        {
+            _f.R9InUse = false;
+        }
+    }
+
+    private void Put(Temp temp, Reg from)
+    {
+        if (temp.IsRegister)
+        {
+            Move(temp.Register, from);
+        }
+        else
+        {
+            Store(temp.Memory, from);
+        }
+    }
+
+    private void Get(Reg to, Temp temp)
+    {
+        if (temp.IsRegister)
+        {
+            Move(to, temp.Register);
+        }
+        else
+        {
+            Load(to, temp.Memory);
+        }
+    }
+
+    // ---- small words of the assembler ------------------------------------------------------------------------------------
+
+    private void Move(Reg to, Reg from)
+    {
+        if (to != from)
+        {
+            _a.Emit(Instruction.Mov(to, from));
+        }
+    }
+
+    private void Load(Reg to, Mem from) => _a.Emit(Instruction.Load(MemSize.DW, to, from.Base, from.Offset));
+
+    private void Store(Mem to, Reg from) => _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, from));
+
+    private void Store(Mem to, long value, Reg scratch = Reg.R0)
+    {
+        if (value == (int)value)
+        {
+            _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, (int)value));
+        }
+        else
+        {
+            _a.LdImm64(scratch, value);
+            Store(to, scratch);
+        }
+    }
+
+    private void Address(Reg to, Mem place)
+    {
+        Move(to, place.Base);
+        if (place.Offset != 0)
+        {
+            _a.Emit(Instruction.Add64Imm(to, place.Offset));
+        }
+    }
+
+    private void LoadMap(Reg to, int map) => _a.LdMap(to, _c.MapKey(map));
+
+    private void DataAddress(Reg to, int offset) => _a.LdMapValue(to, _c.MapKey(_c.DataMap), offset);
+
+    private void ConstantAddress(Reg to, int offset) => _a.LdMapValue(to, _c.MapKey(_c.ConstantMap), offset);
+
+    private void At(SourceSpan span)
+    {
+        if (span.Source is not null)
+        {
+            _a.Mark = _c.Mark(span);
+        }
+    }
+
+    private BpfCannotException Cannot(string what, SourceSpan span, string? hint = null) => new(what, span, hint ?? "run with --runtime=kernel");
+}

@@ -124,39 +124,54 @@ internal sealed class BindingSession
     /// <summary>What a plain name means in a body; a new name becomes a local.</summary>
     public VariableSymbol Resolve(BodyUnit unit, string name, SourceSpan span)
     {
+        var fromTapset = span.Source is { IsTapset: true };
+        var key = name;
         if (unit.Scope.TryGetValue(name, out var known))
         {
-            if (known is LocalSymbol { IsParameter: true } || !Symbols.HasPrivate(name, span.Source))
+            if (fromTapset && known is GlobalSymbol { IsTapset: false })
+            {
+                key = LibraryKey(name);
+            }
+            else if (known is LocalSymbol { IsParameter: true } || !Symbols.HasPrivate(name, span.Source))
             {
                 return known;
             }
+            else
+            {
+                return Symbols.FindGlobal(name, span.Source, false)!;
+            }
+        }
+        else if (Symbols.FindGlobal(name, span.Source, unit.Function is { IsTapset: true }) is { } global)
+        {
+            if (fromTapset && !global.IsTapset)
+            {
+                key = LibraryKey(name);
+            }
+            else
+            {
+                if (!global.Definition.IsPrivate)
+                {
+                    unit.Scope[name] = global;
+                }
 
-            return Symbols.FindGlobal(name, span.Source, false)!;
+                return global;
+            }
         }
 
-        var inTapsetFunction = unit.Function is { IsTapset: true };
-        if (Symbols.FindGlobal(name, span.Source, inTapsetFunction) is { } global)
+        if (key != name && unit.Scope.TryGetValue(key, out var library))
         {
-            if (!global.Definition.IsPrivate)
-            {
-                unit.Scope[name] = global;
-            }
-
-            if (!global.IsTapset && span.Source is { IsTapset: true })
-            {
-                Diagnostics.Warn("semantic.cross-file-global", span,
-                    $"global '{name}' of the script is used by the library: cross-file global variable reference",
-                    "rename the global if that is not meant");
-            }
-
-            return global;
+            return library;
         }
 
         var local = new LocalSymbol(name, span, isParameter: false);
-        unit.Scope[name] = local;
+        unit.Scope[key] = local;
         unit.Locals.Add(local);
         return local;
     }
+
+    // A global of the script does not capture a variable that the library's own text uses under the same name: "global n  probe syscall.* { n[name]++ }"
+    // must not collide with the n of select's alias. (SystemTap captures it and warns.) Such a library variable has a name of its own in the scope.
+    private static string LibraryKey(string name) => "library " + name;
 
     public VariableSymbol Resolve(BodyUnit unit, IdentifierExpression id) => Resolve(unit, id.Name, id.Span);
 

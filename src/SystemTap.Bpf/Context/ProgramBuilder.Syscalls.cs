@@ -211,7 +211,7 @@ internal sealed partial class ProgramBuilder
         }
 
         group.RowSize = size;
-        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.None, contents, isConstant: true);
+        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.None, contents);
         group.Body = rewriter.Rewrite(new NodeReplacer(replacements).Replace(group.First.Body));
     }
 

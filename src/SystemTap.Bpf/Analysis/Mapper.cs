@@ -119,6 +119,9 @@ internal static class Mapper
                 return new TryStmt(statement(t.Body), t.Message, statement(t.Handler), t.Span);
             case PrintStmt p:
                 return new PrintStmt(p.Segments, List(p.Arguments, map), p.Span);
+            case RegionStmt r:
+                r.Body = statement(r.Body);
+                return r;
             case SendStmt p:
                 return new SendStmt(p.Site, List(p.Leaves, map), p.Span);
             default:

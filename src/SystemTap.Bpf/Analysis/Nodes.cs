@@ -18,4 +18,19 @@ internal sealed class SendStmt(PrintSite site, IReadOnlyList<Expr> leaves, Sourc
 internal sealed class ColumnExpr(int column, ScriptType type, SourceSpan span) : Expr(type, span)
 {
     public int Column { get; } = column;
+
+    /// <summary>Most bytes of a string column.</summary>
+    public int Length { get; init; }
+}
+
+/// <summary>An inlined function body: <see cref="LeaveStmt"/> ends it.</summary>
+internal sealed class RegionStmt(SourceSpan span) : Stmt(span)
+{
+    public Stmt Body { get; set; } = BlockStmt.Empty;
+}
+
+/// <summary>Goes to the end of a region: <c>return</c> in an inlined function.</summary>
+internal sealed class LeaveStmt(RegionStmt region, SourceSpan span) : Stmt(span)
+{
+    public RegionStmt Region { get; } = region;
 }

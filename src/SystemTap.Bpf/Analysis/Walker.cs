@@ -9,7 +9,10 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt:
+                break;
+            case RegionStmt s:
+                Visit(s.Body);
                 break;
             case BlockStmt s:
                 foreach (var child in s.Statements)
@@ -66,7 +69,7 @@ internal abstract class Walker
     {
         switch (expression)
         {
-            case null or LongConst or StringConst or ContextExpr or Plan.LeafExpr or ColumnExpr:
+            case null or LongConst or StringConst or ContextExpr or Plan.LeafExpr or ColumnExpr or EmbeddedCExpr:
                 break;
             case ReadExpr e:
                 Visit(e.Place);

@@ -54,6 +54,15 @@ internal sealed partial class ProgramEmitter
             case TryStmt t:
                 Try(t);
                 break;
+            case RegionStmt r:
+                var after = _a.NewLabel();
+                _regions[r] = after;
+                Statement(r.Body);
+                _a.Bind(after);
+                break;
+            case LeaveStmt l:
+                _a.Jump(_regions[l.Region]);
+                break;
             case SendStmt p:
                 SendPrint(p);
                 break;
@@ -65,6 +74,8 @@ internal sealed partial class ProgramEmitter
 
         Release(mark);
     }
+
+    private readonly Dictionary<RegionStmt, Label> _regions = new(ReferenceEqualityComparer.Instance);
 
     private void If(IfStmt i)
     {
@@ -118,7 +129,7 @@ internal sealed partial class ProgramEmitter
         {
             Load(Reg.R0, new Mem(Frame, FrameActions));
             _a.Emit(Instruction.Add64Imm(Reg.R0, -(1 + StatementCounter.Count(l.Body))));
-            Store(new Mem(Frame, FrameActions), Reg.R0);
+            Save(new Mem(Frame, FrameActions), Reg.R0);
             _a.JumpIf(JumpOp.SLt, Reg.R0, 0, tooLong);
         }
 
@@ -157,7 +168,7 @@ internal sealed partial class ProgramEmitter
                     break;
                 default:
                     Long(r.Value, Reg.R0);
-                    Store(result.Memory, Reg.R0);
+                    Save(result.Memory, Reg.R0);
                     break;
             }
         }

@@ -64,8 +64,14 @@ internal sealed partial class ProgramBuilder
             return;
         }
 
-        // Tail calls: handlers for every call stay in the dispatcher, all others go by number.
+        // Tail calls: handlers for every call and groups that serve many numbers stay in the dispatcher; the others go by number. So "syscall.*" costs two
+        // tests although the odd calls (ipc, socketcall) have handlers of their own shape.
         var always = groups.FindAll(g => g.IsForAll);
+        foreach (var group in groups.Where(g => !g.IsForAll && g.Table >= 0 && g.Members.Count >= 16).OrderByDescending(g => g.Members.Count).Take(MostInline / 2))
+        {
+            always.Add(group);
+        }
+
         var jump = c.Maps.Add(isReturn ? "sys_exit_jump" : "sys_enter_jump", MapType.ProgArray, 4, 4, 1024);
         int compatJump = -1;
         foreach (var compat in (ReadOnlySpan<bool>)[false, true])
@@ -73,7 +79,7 @@ internal sealed partial class ProgramBuilder
             var byNumber = new SortedDictionary<int, List<Group>>();
             foreach (var group in groups)
             {
-                if (group.IsForAll || group.Spec.IsCompat != compat)
+                if (always.Contains(group) || group.Spec.IsCompat != compat)
                 {
                     continue;
                 }
@@ -205,7 +211,7 @@ internal sealed partial class ProgramBuilder
         }
 
         group.RowSize = size;
-        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.ReadOnlyProgram, contents, isConstant: true);
+        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.None, contents, isConstant: true);
         group.Body = rewriter.Rewrite(new NodeReplacer(replacements).Replace(group.First.Body));
     }
 

@@ -102,7 +102,7 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     {
         if (!_shared.TryGetValue(name, out var id))
         {
-            id = _shared[name] = Maps.Add(ProgramEmitter.MapName("", name), MapType.Array, 4, width, entries, MapFlags.ReadOnlyProgram, contents, isConstant: true);
+            id = _shared[name] = Maps.Add(ProgramEmitter.MapName("", name), MapType.Array, 4, width, entries, entries == 1 ? MapFlags.ReadOnlyProgram : MapFlags.None, contents, isConstant: true);
         }
 
         return id;

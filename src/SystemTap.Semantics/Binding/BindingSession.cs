@@ -124,7 +124,8 @@ internal sealed class BindingSession
     /// <summary>What a plain name means in a body; a new name becomes a local.</summary>
     public VariableSymbol Resolve(BodyUnit unit, string name, SourceSpan span)
     {
-        if (unit.Scope.TryGetValue(name, out var known))
+        var key = KeyOf(unit, name, span.Source);
+        if (unit.Scope.TryGetValue(key, out var known))
         {
             if (known is LocalSymbol { IsParameter: true } || !Symbols.HasPrivate(name, span.Source))
             {
@@ -134,12 +135,11 @@ internal sealed class BindingSession
             return Symbols.FindGlobal(name, span.Source, false)!;
         }
 
-        var inTapsetFunction = unit.Function is { IsTapset: true };
-        if (Symbols.FindGlobal(name, span.Source, inTapsetFunction) is { } global)
+        if (Symbols.FindGlobal(name, span.Source, unit.IsLibraryBody) is { } global)
         {
             if (!global.Definition.IsPrivate)
             {
-                unit.Scope[name] = global;
+                unit.Scope[key] = global;
             }
 
             if (!global.IsTapset && span.Source is { IsTapset: true })
@@ -153,10 +153,22 @@ internal sealed class BindingSession
         }
 
         var local = new LocalSymbol(name, span, isParameter: false);
-        unit.Scope[name] = local;
+        unit.Scope[key] = local;
         unit.Locals.Add(local);
         return local;
     }
+
+    /// <summary>What a name has been found to mean, without making it a local; null when it has not been met.</summary>
+    public VariableSymbol? Peek(BodyUnit unit, IdentifierExpression id) =>
+        unit.Scope.GetValueOrDefault(KeyOf(unit, id.Name, id.Span.Source))
+        ?? (Symbols.HasPrivate(id.Name, id.Span.Source) ? Symbols.FindGlobal(id.Name, id.Span.Source, unit.IsLibraryBody) : null);
+
+    /// <summary>
+    /// The name under which the body's scope keeps a variable: that of the script, except for locals of library aliases that a user global hides,
+    /// which live beside it in the same body.
+    /// </summary>
+    public string KeyOf(BodyUnit unit, string name, SourceText? source) =>
+        source is { IsTapset: true } && unit is { IsProbe: true, IsLibraryBody: false } && Symbols.IsHiddenFromAliases(name) ? name + "'" : name;
 
     public VariableSymbol Resolve(BodyUnit unit, IdentifierExpression id) => Resolve(unit, id.Name, id.Span);
 

@@ -64,8 +64,14 @@ internal sealed partial class ProgramBuilder
             return;
         }
 
-        // Tail calls: handlers for every call stay in the dispatcher, all others go by number.
+        // Tail calls: handlers for every call and groups that serve many numbers stay in the dispatcher; the others go by number. So "syscall.*" costs two
+        // tests although the odd calls (ipc, socketcall) have handlers of their own shape.
         var always = groups.FindAll(g => g.IsForAll);
+        foreach (var group in groups.Where(g => !g.IsForAll && g.Table >= 0 && g.Members.Count >= 16).OrderByDescending(g => g.Members.Count).Take(MostInline / 2))
+        {
+            always.Add(group);
+        }
+
         var jump = c.Maps.Add(isReturn ? "sys_exit_jump" : "sys_enter_jump", MapType.ProgArray, 4, 4, 1024);
         int compatJump = -1;
 
@@ -76,7 +82,7 @@ internal sealed partial class ProgramBuilder
             var byNumber = new SortedDictionary<int, List<Group>>();
             foreach (var group in groups)
             {
-                if (group.IsForAll || group.Spec.IsCompat != compat)
+                if (always.Contains(group) || group.Spec.IsCompat != compat)
                 {
                     continue;
                 }

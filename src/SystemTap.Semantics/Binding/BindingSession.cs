@@ -124,43 +124,32 @@ internal sealed class BindingSession
     /// <summary>What a plain name means in a body; a new name becomes a local.</summary>
     public VariableSymbol Resolve(BodyUnit unit, string name, SourceSpan span)
     {
-        var fromTapset = span.Source is { IsTapset: true };
-        var key = name;
-        if (unit.Scope.TryGetValue(name, out var known))
+        var key = KeyOf(unit, name, span.Source);
+        if (unit.Scope.TryGetValue(key, out var known))
         {
-            if (fromTapset && known is GlobalSymbol { IsTapset: false })
-            {
-                key = LibraryKey(name);
-            }
-            else if (known is LocalSymbol { IsParameter: true } || !Symbols.HasPrivate(name, span.Source))
+            if (known is LocalSymbol { IsParameter: true } || !Symbols.HasPrivate(name, span.Source))
             {
                 return known;
             }
-            else
-            {
-                return Symbols.FindGlobal(name, span.Source, false)!;
-            }
-        }
-        else if (Symbols.FindGlobal(name, span.Source, unit.Function is { IsTapset: true }) is { } global)
-        {
-            if (fromTapset && !global.IsTapset)
-            {
-                key = LibraryKey(name);
-            }
-            else
-            {
-                if (!global.Definition.IsPrivate)
-                {
-                    unit.Scope[name] = global;
-                }
 
-                return global;
-            }
+            return Symbols.FindGlobal(name, span.Source, false)!;
         }
 
-        if (key != name && unit.Scope.TryGetValue(key, out var library))
+        if (Symbols.FindGlobal(name, span.Source, unit.IsLibraryBody) is { } global)
         {
-            return library;
+            if (!global.Definition.IsPrivate)
+            {
+                unit.Scope[key] = global;
+            }
+
+            if (!global.IsTapset && span.Source is { IsTapset: true })
+            {
+                Diagnostics.Warn("semantic.cross-file-global", span,
+                    $"global '{name}' of the script is used by the library: cross-file global variable reference",
+                    "rename the global if that is not meant");
+            }
+
+            return global;
         }
 
         var local = new LocalSymbol(name, span, isParameter: false);
@@ -169,9 +158,17 @@ internal sealed class BindingSession
         return local;
     }
 
-    // A global of the script does not capture a variable that the library's own text uses under the same name: "global n  probe syscall.* { n[name]++ }"
-    // must not collide with the n of select's alias. (SystemTap captures it and warns.) Such a library variable has a name of its own in the scope.
-    private static string LibraryKey(string name) => "library " + name;
+    /// <summary>What a name has been found to mean, without making it a local; null when it has not been met.</summary>
+    public VariableSymbol? Peek(BodyUnit unit, IdentifierExpression id) =>
+        unit.Scope.GetValueOrDefault(KeyOf(unit, id.Name, id.Span.Source))
+        ?? (Symbols.HasPrivate(id.Name, id.Span.Source) ? Symbols.FindGlobal(id.Name, id.Span.Source, unit.IsLibraryBody) : null);
+
+    /// <summary>
+    /// The name under which the body's scope keeps a variable: that of the script, except for locals of library aliases that a user global hides,
+    /// which live beside it in the same body.
+    /// </summary>
+    public string KeyOf(BodyUnit unit, string name, SourceText? source) =>
+        source is { IsTapset: true } && unit is { IsProbe: true, IsLibraryBody: false } && Symbols.IsHiddenFromAliases(name) ? name + "'" : name;
 
     public VariableSymbol Resolve(BodyUnit unit, IdentifierExpression id) => Resolve(unit, id.Name, id.Span);
 

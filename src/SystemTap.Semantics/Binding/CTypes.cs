@@ -58,7 +58,7 @@ internal sealed class CTypes(BindingSession session)
 
                 return value is not null && t.AddressOf ? binder.AddressOf(value, t.Span, quiet: true) : value;
             case IndexExpression { Array: IdentifierExpression id, Indexes: [{ } index] } x
-                when unit.Scope.TryGetValue(id.Name, out var variable) && variable is LocalSymbol:
+                when session.Peek(unit, id) is LocalSymbol variable:
                 return Of(variable) is { } ctype ? binder.Index(new TypedValue(Dummy(id.Span), ctype), Dummy(index.Span), x.Span, quiet: true) : null;
             default:
                 return OfExpression(unit, e) is { } type ? new TypedValue(Dummy(e.Span), type) : null;
@@ -114,7 +114,7 @@ internal sealed class CTypes(BindingSession session)
         switch (e)
         {
             case IdentifierExpression id:
-                return unit.Scope.TryGetValue(id.Name, out var symbol) ? Of(symbol) : null;
+                return session.Peek(unit, id) is { } symbol ? Of(symbol) : null;
             case TernaryExpression t:
                 return session.Conditions.Evaluate(unit, t.Condition) switch
                 {
@@ -130,8 +130,8 @@ internal sealed class CTypes(BindingSession session)
                 return null;
             case TargetVariable or AtVarExpression or CastExpression or TargetExpression or EntryExpression:
                 return Loaded(Probe(unit, e), e.Span)?.CType;
-            case IndexExpression { Array: IdentifierExpression } x:
-                return unit.Scope.TryGetValue(((IdentifierExpression)x.Array).Name, out var array)
+            case IndexExpression { Array: IdentifierExpression name }:
+                return session.Peek(unit, name) is { } array
                     ? array is GlobalSymbol ? Of(array) : Loaded(Probe(unit, e), e.Span)?.CType
                     : null;
             default:

@@ -164,8 +164,8 @@ internal sealed partial class Discovery
     private VariableSymbol? TargetSymbol(Expression target) => target switch
     {
         IdentifierExpression id => Lookup(id),
-        IndexExpression { Array: IdentifierExpression id } => unit.Scope.GetValueOrDefault(id.Name) as GlobalSymbol
-            ?? session.Symbols.FindGlobal(id.Name, id.Span.Source, unit.Function is { IsTapset: true }),
+        IndexExpression { Array: IdentifierExpression id } => session.Peek(unit, id) as GlobalSymbol
+            ?? session.Symbols.FindGlobal(id.Name, id.Span.Source, unit.IsLibraryBody),
         _ => null,
     };
 

@@ -269,7 +269,7 @@ internal sealed partial class Discovery(BindingSession session, BodyUnit unit)
     {
         if (_dead)
         {
-            return unit.Scope.GetValueOrDefault(id.Name) ?? session.Symbols.FindGlobal(id.Name, id.Span.Source, false)
+            return session.Peek(unit, id) ?? session.Symbols.FindGlobal(id.Name, id.Span.Source, false)
                 ?? (VariableSymbol)new LocalSymbol(id.Name, id.Span, isParameter: false);
         }
 

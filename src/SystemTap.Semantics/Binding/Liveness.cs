@@ -122,7 +122,7 @@ internal sealed class Liveness(BindingSession session, BodyUnit unit)
         }
     }
 
-    private bool IsDeadLocal(IdentifierExpression id) => !_live.Contains(id.Name) && session.Resolve(unit, id) is LocalSymbol;
+    private bool IsDeadLocal(IdentifierExpression id) => !_live.Contains(session.KeyOf(unit, id.Name, id.Span.Source)) && session.Resolve(unit, id) is LocalSymbol;
 
     private bool HasEffects(Expression e) => session.Effects.HasEffects(unit, e);
 
@@ -165,7 +165,7 @@ internal sealed class Liveness(BindingSession session, BodyUnit unit)
             switch (expression)
             {
                 case IdentifierExpression id:
-                    if (_owner._live.Add(id.Name))
+                    if (_owner._live.Add(_session.KeyOf(_unit, id.Name, id.Span.Source)))
                     {
                         _owner._changed = true;
                     }

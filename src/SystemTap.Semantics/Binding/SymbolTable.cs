@@ -24,6 +24,7 @@ internal sealed class SymbolTable
     private readonly HashSet<string> _notTapsetGlobals = new(StringComparer.Ordinal);
     private readonly HashSet<string> _askedFunctions = new(StringComparer.Ordinal);
     private readonly Dictionary<(string Name, int Arity, SourceText? File), FunctionSymbol?> _chains = [];
+    private HashSet<string>? _writtenByScript;
     private int _globalOrder;
     private int _functionOrder;
 
@@ -93,7 +94,14 @@ internal sealed class SymbolTable
         Join(source);
     }
 
-    /// <summary>The global that a name in a file means, or null (a local). Names in tapset functions never mean globals of the user's files.</summary>
+    /// <summary>
+    /// The global that a name in a file means, or null (a local). Names in tapset functions and probes never mean globals of the user's files; names in
+    /// tapset aliases mean one only when the script itself never writes it, so that the alias must be meant to.
+    /// </summary>
+    /// <remarks>
+    /// SystemTap lets every user global capture the alias' local of the same name and warns. Then <c>global n; probe syscall.* { n[name]++ }</c> fails
+    /// as soon as one alias has a local <c>n</c>. The scripts that live by the capture declare <c>global name</c> and only read it: these still work.
+    /// </remarks>
     public GlobalSymbol? FindGlobal(string name, SourceText? source, bool inTapsetFunction)
     {
         if (source is not null && _privateGlobals.Count > 0
@@ -102,7 +110,7 @@ internal sealed class SymbolTable
             return found;
         }
 
-        if (!inTapsetFunction && _userGlobals.TryGetValue(name, out found))
+        if (!inTapsetFunction && _userGlobals.TryGetValue(name, out found) && !(source is { IsTapset: true } && IsWrittenByScript(name)))
         {
             return found;
         }
@@ -129,6 +137,23 @@ internal sealed class SymbolTable
 
         _notTapsetGlobals.Add(name);
         return null;
+    }
+
+    /// <summary>A user global has this name and library aliases keep a local of their own under it.</summary>
+    public bool IsHiddenFromAliases(string name) => _userGlobals.ContainsKey(name) && IsWrittenByScript(name);
+
+    private bool IsWrittenByScript(string name)
+    {
+        if (_writtenByScript is null)
+        {
+            _writtenByScript = new(StringComparer.Ordinal);
+            foreach (var file in _input.Files)
+            {
+                SyntaxFacts.AddWritten(file, _writtenByScript);
+            }
+        }
+
+        return _writtenByScript.Contains(name);
     }
 
     /// <summary>The file keeps a private global of this name.</summary>

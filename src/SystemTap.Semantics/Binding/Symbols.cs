@@ -170,6 +170,9 @@ internal sealed class BodyUnit
 
     public bool IsProbe => Probe is not null;
 
+    /// <summary>A function or probe (not only an alias around the user's handler) of the library.</summary>
+    public bool IsLibraryBody => Function is { IsTapset: true } || Definition is { Span.Source.IsTapset: true };
+
     public string OwnerText => Function is not null ? "function '" + Function.Name + "'" : "probe '" + Probe?.Name + "'";
 }
 

@@ -23,6 +23,67 @@ internal static class SyntaxFacts
         return scanner.Found;
     }
 
+    /// <summary>Adds the plain names that a file assigns, changes or deletes anywhere.</summary>
+    public static void AddWritten(ScriptFile file, HashSet<string> names)
+    {
+        var collector = new WriteCollector(names);
+        foreach (var item in file.Items)
+        {
+            switch (item)
+            {
+                case ProbeDefinition p: collector.Visit(p.Body); break;
+                case FunctionDefinition f: collector.Visit(f.Body); break;
+                case AliasDefinition a:
+                    collector.Visit(a.Body);
+                    collector.Visit(a.Epilogue);
+                    break;
+            }
+        }
+    }
+
+    private sealed class WriteCollector(HashSet<string> names) : SyntaxWalker
+    {
+        public override void Visit(Statement? statement)
+        {
+            switch (statement)
+            {
+                case DeleteStatement d: Add(d.Operand); break;
+                case ForeachStatement f:
+                    foreach (var key in f.Keys)
+                    {
+                        Add(key);
+                    }
+
+                    Add(f.Value);
+                    break;
+                case TryStatement t: Add(t.Variable); break;
+            }
+
+            base.Visit(statement);
+        }
+
+        public override void Visit(Expression? expression)
+        {
+            switch (expression)
+            {
+                case AssignmentExpression e: Add(e.Target); break;
+                case IncrementExpression e: Add(e.Operand); break;
+                case StatisticAddExpression e: Add(e.Target); break;
+            }
+
+            base.Visit(expression);
+        }
+
+        private void Add(Expression? target)
+        {
+            switch (target)
+            {
+                case IdentifierExpression id: names.Add(id.Name); break;
+                case IndexExpression { Array: IdentifierExpression id }: names.Add(id.Name); break;
+            }
+        }
+    }
+
     private static bool Scan(BlockStatement? body, Fact fact)
     {
         var scanner = new Scanner(fact);

@@ -213,8 +213,8 @@ internal sealed partial class TypeInference(BindingSession session)
 
     private SourceSpan? DecidedAt(Expression e) => e switch
     {
-        IdentifierExpression id => _unit.Scope.GetValueOrDefault(id.Name)?.Slot.Place,
-        IndexExpression { Array: IdentifierExpression id } => _unit.Scope.GetValueOrDefault(id.Name)?.Slot.Place,
+        IdentifierExpression id => session.Peek(_unit, id)?.Slot.Place,
+        IndexExpression { Array: IdentifierExpression id } => session.Peek(_unit, id)?.Slot.Place,
         CallExpression c => session.ResolveCall(_unit, c)?.Return.Place,
         _ => null,
     };

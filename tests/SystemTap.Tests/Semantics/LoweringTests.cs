@@ -230,6 +230,24 @@ public class LoweringTests
     }
 
     [Fact]
+    public void UserGlobalsAndLocalsOfLibraryAliasesDoNotMeet()
+    {
+        const string Alias = "probe lib.x = begin { n = pid(); name = \"x\" . sprint(n) }";
+        const string Script = "global n probe lib.x { n[name]++ }";
+        Assert.Equal("n = _stap_pid()\nname = (\"x\" . sprintf(\"%d\", n))\n++n[name]", Elaborated.Bodies(Script, null, Alias));
+        Assert.Equal("", Elaborated.Warns(Script, null, Alias));
+    }
+
+    [Fact]
+    public void GlobalsThatOnlyTheAliasWritesAreItsVariables()
+    {
+        const string Alias = "probe lib.x = begin { name = execname() }";
+        const string Script = "global name probe lib.x { f() } function f() { println(name) }";
+        Assert.StartsWith("name = _stap_execname()\nf()", Elaborated.Bodies(Script, null, Alias));
+        Assert.Contains("semantic.cross-file-global", Elaborated.Warns(Script, null, Alias));
+    }
+
+    [Fact]
     public void ProbeWriteSeesTheUsersBlock() => Assert.Equal(
         "printf(\"wrote\")",
         Elaborated.Bodies("probe a = begin { x = 1 }, { if (@probewrite(x)) print(\"wrote\") } probe a { x = 2 } probe a { print(\"\") }"));

@@ -2,6 +2,7 @@ using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
 using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;
 

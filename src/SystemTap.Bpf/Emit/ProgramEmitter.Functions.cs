@@ -186,6 +186,7 @@ internal sealed partial class ProgramEmitter
 
         EmitMessageWriter();
         EmitLockWaiter();
+        EmitCallbacks();
     }
 
     /// <summary>Calls a function; the result stands at its place in the frame until the next call.</summary>

@@ -95,7 +95,7 @@ internal sealed partial class ProgramEmitter
                 _a.Call(Helper.KtimeGetBootNs);
                 break;
             case IntrinsicId.WallNs:
-                _a.Call(_c.Features.TaiClock ? Helper.KtimeGetTaiNs : Helper.KtimeGetBootNs);
+                _a.Call(Helper.KtimeGetBootNs);
                 DataAddress(Reg.R1, ControlBlock.WallOffset);
                 Load(Reg.R1, new Mem(Reg.R1, 0));
                 _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));

@@ -99,6 +99,9 @@ public sealed class PrintFinisher
         Texts = new string[site.Leaves.Count];
     }
 
+    /// <summary>The probe whose handler made the record: what pp() and pn() name.</summary>
+    public Probe? Probe { get; set; }
+
     /// <summary>The record's numbers, by leaf; filled by the caller.</summary>
     public long[] Longs { get; }
 
@@ -108,7 +111,7 @@ public sealed class PrintFinisher
     /// <summary>Appends the text; gives an error's message instead of raising it.</summary>
     public string? Write(ByteSink sink)
     {
-        _machine.Reset(null, 0);
+        _machine.Reset(Probe, 0);
         _machine.LeafLongs = Longs;
         _machine.LeafTexts = Texts;
         var start = sink.Length;

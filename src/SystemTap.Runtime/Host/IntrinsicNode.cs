@@ -57,6 +57,16 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return Libc.getuid();
             case IntrinsicId.Gid:
                 return Libc.getgid();
+            case IntrinsicId.SessionUid:
+                return SessionFacts.SessionUid;
+            case IntrinsicId.TargetPidNamespace:
+                return SessionFacts.Namespace("pid");
+            case IntrinsicId.TargetUserNamespace:
+                return SessionFacts.Namespace("user");
+            case IntrinsicId.ReturnValue:
+                throw new RuntimeError("this probe has no return value", Span);
+            case IntrinsicId.TaskFromPid:
+                throw new RuntimeError("tasks cannot be looked up by number in a handler that stap runs itself", Span);
             case IntrinsicId.Cpu:
                 return Math.Max(0, Libc.sched_getcpu());
             case IntrinsicId.InTarget:

@@ -35,7 +35,14 @@ internal sealed class ChildCommand : IDisposable
     {
         // Words alone need no shell of their own; the starting shell just becomes the command.
         var simple = command.AsSpan().Trim().IndexOfAny(Metacharacters) < 0;
-        var script = simple ? $"kill -STOP $$; exec {command}" : $"kill -STOP $$; {command}";
+
+        // Anything else runs in a shell started by exec, so that the shell is the target, and the command itself where the shell hands its process over.
+        if (simple && IsBuiltin(command.Trim().Split((char[])[' ', '\t'], 2)[0]))
+        {
+            simple = false;
+        }
+
+        var script = simple ? $"kill -STOP $$; exec {command}" : $"kill -STOP $$; exec /bin/sh -c '{command.Replace("'", "'\\''", StringComparison.Ordinal)}'";
         if (simple)
         {
             RequireProgram(command.Trim().Split((char[])[' ', '\t'], 2)[0]);
@@ -140,6 +147,9 @@ internal sealed class ChildCommand : IDisposable
         }
     }
 
+    /// <summary>Commands that only a shell has.</summary>
+    private static bool IsBuiltin(string name) => name is "exit" or "cd" or "ulimit" or "umask" or "wait" or "exec" or "eval" or "." or "set" or "export" or "trap" or "read" or ":";
+
     private static void RequireProgram(string name)
     {
         if (name.Contains('/'))
@@ -159,11 +169,6 @@ internal sealed class ChildCommand : IDisposable
                 }
             }
 
-            // Builtins of the shell are commands too.
-            if (name is "true" or "false" or "test" or "echo" or "kill" or "exit" or "sleep")
-            {
-                return;
-            }
         }
 
         throw new IOException($"command \"{name}\" of -c was not found; give its path");

@@ -206,6 +206,7 @@ public sealed class RecordReader
             }
         }
 
+        finisher.Probe = (uint)probe < (uint)_plan.Program.Probes.Count ? _plan.Program.Probes[probe] : null;
         if (finisher.Write(_output.Buffer) is { } error)
         {
             _session.CountError(ErrorText.Describe(error, site.Plan.Span, [], PointOf(probe)));

@@ -81,7 +81,8 @@ internal sealed class Liveness(BindingSession session, BodyUnit unit)
 
                 return Mark(f, f.Initializer, f.Condition, f.Increment);
             case ForeachStatement f:
-                if (!Keep(f.Body))
+                // The last key and value stay in their variables after the loop.
+                if (!Keep(f.Body) && !f.Keys.Append(f.Value!).Any(v => v is not null && _live.Contains(session.KeyOf(unit, v.Name, v.Span.Source))))
                 {
                     return false;
                 }

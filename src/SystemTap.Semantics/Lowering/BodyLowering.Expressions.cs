@@ -179,7 +179,9 @@ internal sealed partial class BodyLowering
         switch (b.Operator)
         {
             case BinaryOperator.Concat:
-                return Fold.Concat([Lower(b.Left), Lower(b.Right)], b.Span, _fold);
+                var text = Fold.Concat([Lower(b.Left), Lower(b.Right)], b.Span, _fold);
+                var longest = _session.Options.Limits.MaxStringLength - 1;
+                return text is StringConst folded && folded.Value.Length > longest ? new StringConst(folded.Value[..longest], folded.Span) : text;
             case BinaryOperator.LogicalAnd or BinaryOperator.LogicalOr:
                 if (_session.Conditions.Evaluate(_unit, b) is { } known)
                 {

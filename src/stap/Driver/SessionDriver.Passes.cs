@@ -3,6 +3,7 @@ using SystemTap.Bpf.Plan;
 using SystemTap.Cli.CommandLine;
 using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Syntax;
+using SystemTap.Runtime.Host;
 using SystemTap.Semantics.Elaboration;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Probes;
@@ -141,6 +142,9 @@ internal sealed partial class SessionDriver
                 Features = features,
                 HasTarget = HasTarget,
                 StapPid = Environment.ProcessId,
+                SessionUid = SessionFacts.SessionUid,
+                PidNamespace = SessionFacts.Namespace("pid"),
+                UserNamespace = SessionFacts.Namespace("user"),
                 ModuleName = ModuleName,
                 Arguments = _options.ScriptArguments,
                 TimeZoneOffset = -(long)TimeZoneInfo.Local.GetUtcOffset(DateTime.UtcNow).TotalSeconds,

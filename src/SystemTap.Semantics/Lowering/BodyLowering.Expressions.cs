@@ -28,7 +28,7 @@ internal sealed partial class BodyLowering
             case BinaryExpression b:
                 return LowerBinary(b);
             case RegexExpression r:
-                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern.Value), r.IsNegated, r.Span);
+                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern), r.IsNegated, r.Span);
             case InExpression i:
                 return _session.Resolve(_unit, i.Array) is GlobalSymbol g && _program.GlobalOf(g) is { } array
                     ? new InExpr(array, LowerKeys(i.Keys), i.Span)
@@ -254,7 +254,7 @@ internal sealed partial class BodyLowering
         if (IntrinsicTable.Find(call.Name) is { } intrinsic && call.Span.Source is { IsTapset: true })
         {
             _program.NoteIntrinsic(intrinsic);
-            return new IntrinsicExpr(intrinsic, arguments, call.Span);
+            return new IntrinsicExpr(intrinsic, arguments, _inlineSpan ?? call.Span);
         }
 
         if (_session.ResolveCall(_unit, call) is not { Unit: not null } function)
@@ -262,7 +262,7 @@ internal sealed partial class BodyLowering
             return Missing(call.Span);
         }
 
-        if (_fold && TryInline(function, arguments) is { } inlined)
+        if (_fold && TryInline(function, arguments, call.Span) is { } inlined)
         {
             return inlined;
         }

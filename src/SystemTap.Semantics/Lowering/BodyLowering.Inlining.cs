@@ -1,4 +1,5 @@
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Binding;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
@@ -15,7 +16,10 @@ internal sealed partial class BodyLowering
     private Dictionary<LocalSymbol, Expr>? _inlined;
     private int _inlineDepth;
 
-    private Expr? TryInline(FunctionSymbol function, Expr[] arguments)
+    /// <summary>The script's call that inlining started from: errors of the library's line are reported there, as if the function were built in.</summary>
+    private SourceSpan? _inlineSpan;
+
+    private Expr? TryInline(FunctionSymbol function, Expr[] arguments, SourceSpan span)
     {
         if (!function.IsTapset || function.Next is not null || _inlineDepth >= MaxInlineDepth || function.Unit is not { } callee
             || SingleExpression(callee, function.Definition.Body) is not { } body)
@@ -87,7 +91,10 @@ internal sealed partial class BodyLowering
         _inlined = map;
         _unit = callee;
         _inlineDepth++;
+        var outerSpan = _inlineSpan;
+        _inlineSpan ??= span;
         var result = Lower(body);
+        _inlineSpan = outerSpan;
         _inlineDepth--;
         _unit = outerUnit;
         _inlined = outerMap;

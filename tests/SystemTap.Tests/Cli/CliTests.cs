@@ -395,7 +395,6 @@ public sealed class CliTests
         File.Copy(stap[0], copy, true);
         var tapset = Path.Combine(Path.GetTempPath(), $"stap-tapset-{Environment.ProcessId}");
         CopyFolder(Path.Combine(StapProcess.Root, "tapset"), tapset);
-        File.SetUnixFileMode(copy, (UnixFileMode)0b111_101_101);
         try
         {
             string[] user = ["/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/env", "SYSTEMTAP_TAPSET=" + tapset, copy];

@@ -48,7 +48,15 @@ internal static class StapRun
 {
     public const int TimeoutMs = 30_000;
 
-    public static string Folder { get; } = Directory.CreateTempSubdirectory("stap-examples-").FullName;
+    /// <summary>A folder for this run's files; goes with the process.</summary>
+    public static string Folder { get; } = MakeFolder();
+
+    private static string MakeFolder()
+    {
+        var folder = Directory.CreateTempSubdirectory("stap-examples-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        return folder;
+    }
 
     private static readonly Lazy<string> Built = new(() =>
     {

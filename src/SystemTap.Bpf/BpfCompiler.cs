@@ -24,7 +24,7 @@ public static class BpfCompiler
         }
 
         var tables = new TableBounds(options, target);
-        var capacities = Capacities.Of(program, tables.Bound, _ => program.Limits.MaxStringLength - 1);
+        var capacities = Capacities.Of(program, tables.Bound);
         var maps = new MapTable();
         var (data, ring, constants) = (maps.Reserve("stap_data"), maps.Reserve("stap_ring"), maps.Reserve("stap_const"));
         var storage = Storage.Of(program, placement, capacities, maps, target.PossibleCpuCount);

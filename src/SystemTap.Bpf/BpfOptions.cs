@@ -54,6 +54,17 @@ public sealed record BpfOptions
 
     public string TimeZoneName { get; init; } = "UTC";
 
+    /// <summary>Uid of the user who started the session.</summary>
+    public long SessionUid { get; init; }
+
+    /// <summary>Inode numbers of the namespaces that ns_… functions speak of.</summary>
+    public long PidNamespace { get; init; }
+
+    public long UserNamespace { get; init; }
+
+    /// <summary>Identity of an executable file in the kernel: inode number and device (major &lt;&lt; 20 | minor); null when it does not exist.</summary>
+    public Func<string, (long Inode, long Device)?> FileIdentity { get; init; } = Context.FileIdentity.Of;
+
     /// <summary>Reads <c>tapset/tables/NAME.tbl</c>; null when there is no such table.</summary>
     public Func<string, string?> ReadTable { get; init; } = static _ => null;
 

@@ -22,15 +22,13 @@ internal sealed class Capacities : Walker
     private readonly Dictionary<object, int> _bounds = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(Global, int), int> _keys = [];
     private readonly Func<IntrinsicExpr, int> _intrinsic;
-    private readonly Func<int, int> _columns;
     private bool _changed, _widen;
     private Function? _function;
 
-    private Capacities(Limits limits, Func<IntrinsicExpr, int> intrinsic, Func<int, int> columns)
+    private Capacities(Limits limits, Func<IntrinsicExpr, int> intrinsic)
     {
         _limit = limits.MaxStringLength - 1;
         _intrinsic = intrinsic;
-        _columns = columns;
     }
 
     /// <summary>Bytes of a zero-padded buffer for that much text and its NUL: a multiple of 8.</summary>
@@ -39,10 +37,9 @@ internal sealed class Capacities : Walker
     /// <summary>Solves the bounds of a program.</summary>
     /// <param name="program">The program.</param>
     /// <param name="intrinsic">Bound of an intrinsic's result, −1 for the limit.</param>
-    /// <param name="columns">Bound of a dispatch table's column.</param>
-    public static Capacities Of(LoweredProgram program, Func<IntrinsicExpr, int> intrinsic, Func<int, int> columns)
+    public static Capacities Of(LoweredProgram program, Func<IntrinsicExpr, int> intrinsic)
     {
-        var result = new Capacities(program.Limits, intrinsic, columns);
+        var result = new Capacities(program.Limits, intrinsic);
         foreach (var global in program.Globals)
         {
             result.Raise(global, global.InitialString.Length);
@@ -71,6 +68,15 @@ internal sealed class Capacities : Walker
         }
         while (result._changed);
         return result;
+    }
+
+    /// <summary>Raises the bound of a local after the fact: merged handlers share their locals.</summary>
+    public void AtLeast(Local local, int bound)
+    {
+        if (bound > Of(local))
+        {
+            _bounds[local] = bound;
+        }
     }
 
     /// <summary>Most bytes a local can hold.</summary>
@@ -103,7 +109,7 @@ internal sealed class Capacities : Walker
             CallExpr c => OfCall(c.Function),
             FormatExpr f => OfFormat(f.Segments, f.Arguments),
             SequenceExpr s => Of(s.Value),
-            ColumnExpr c => _columns(c.Column),
+            ColumnExpr c => c.Length,
             IntrinsicExpr i => OfIntrinsic(i),
             _ => _limit,
         };

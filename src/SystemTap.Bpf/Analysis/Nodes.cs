@@ -18,4 +18,7 @@ internal sealed class SendStmt(PrintSite site, IReadOnlyList<Expr> leaves, Sourc
 internal sealed class ColumnExpr(int column, ScriptType type, SourceSpan span) : Expr(type, span)
 {
     public int Column { get; } = column;
+
+    /// <summary>Most bytes of a string column.</summary>
+    public int Length { get; init; }
 }

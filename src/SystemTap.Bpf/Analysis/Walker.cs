@@ -66,7 +66,7 @@ internal abstract class Walker
     {
         switch (expression)
         {
-            case null or LongConst or StringConst or ContextExpr or Plan.LeafExpr or ColumnExpr:
+            case null or LongConst or StringConst or ContextExpr or Plan.LeafExpr or ColumnExpr or EmbeddedCExpr:
                 break;
             case ReadExpr e:
                 Visit(e.Place);

@@ -11,6 +11,13 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
 {
     public void BuildAll()
     {
+        var entries = new List<Probe>();
+        var returns = new List<Probe>();
+        if (c.TargetSetMap >= 0)
+        {
+            FollowForks();
+        }
+
         foreach (var probe in c.Placement.KernelProbes)
         {
             switch (probe.Spec)
@@ -18,9 +25,37 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case TracepointSpec t:
                     Tracepoint(probe, t);
                     break;
+                case SyscallSpec s:
+                    (s.IsReturn ? returns : entries).Add(probe);
+                    break;
+                case PerfSpec s:
+                    Perf(probe, new AttachPlan.PerfEvent(s.Type, s.Config, s.SamplePeriod, s.FrequencyHz, s.Processes is ProcessFilter.Pid p ? p.Id : -1), s.Processes);
+                    break;
+                case ProfileSpec s:
+                    Perf(probe, new AttachPlan.PerfEvent(1, 0, 0, s.FrequencyHz), null);
+                    break;
+                case ProcessSpec s:
+                    Process(probe, s);
+                    break;
                 default:
                     throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
             }
+        }
+
+        if (entries.Count > 0)
+        {
+            Syscalls(entries, isReturn: false);
+        }
+
+        if (returns.Count > 0)
+        {
+            Syscalls(returns, isReturn: true);
+        }
+
+        // Last, so that a process still belongs to the target while handlers see its end.
+        if (c.TargetSetMap >= 0)
+        {
+            FollowExits();
         }
     }
 
@@ -41,9 +76,9 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
     }
 
     /// <summary>A program of one handler.</summary>
-    private void Simple(Probe probe, Stmt body, HandlerNeeds needs, EventContext context, AttachPlan attach, Action<ProgramEmitter>? filter)
+    private void Simple(Probe probe, Stmt body, HandlerNeeds needs, EventContext context, AttachPlan attach, Action<ProgramEmitter>? filter, string suffix = "")
     {
-        var name = $"p{probe.Index}_{probe.Name}";
+        var name = $"p{probe.Index}{suffix}_{probe.Name}";
         var emitter = new ProgramEmitter(c, context, name, needs.Frame);
         emitter.Begin(probe.Span);
         filter?.Invoke(emitter);

@@ -87,6 +87,14 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
         return new SourceMark(file, line, column);
     }
 
+    /// <summary>A structure of the kernel by name.</summary>
+    public BtfType Structure(string name, SourceSpan span) =>
+        Target.KernelBtfOrNull?.Find(BtfKind.Struct, name) ?? throw new BpfCannotException($"kernel type \"struct {name}\" is not known", span, "this needs a kernel with BTF");
+
+    /// <summary>Offset of a member, also inside anonymous parts.</summary>
+    public int Offset(BtfType type, string member, SourceSpan span) =>
+        (int)(type.FindMember(member)?.ByteOffset ?? throw new BpfCannotException($"\"struct {type.Name}\" of this kernel has no member \"{member}\"", span));
+
     private readonly Dictionary<string, int> _shared = new(StringComparer.Ordinal);
 
     /// <summary>A read-only array map that several programs use; made once for each name.</summary>

@@ -133,7 +133,7 @@ internal sealed partial class ProgramEmitter
         Address(Reg.R1, bytes);
         _a.Emit(Instruction.Add64(Reg.R1, Reg.R4));
         _a.Emit(Instruction.Add64(Reg.R4, Reg.R2));
-        Store(cursor, Reg.R4);
+        Save(cursor, Reg.R4);
         if (value.Literal is { } longText)
         {
             ConstantAddress(Reg.R3, _c.Constants.Text(longText));
@@ -242,7 +242,7 @@ internal sealed partial class ProgramEmitter
         var mark = Marked();
         Long(argument, Reg.R0);
         var data = TakeStack(8);
-        Store(data, Reg.R0);
+        Save(data, Reg.R0);
         At(span);
         Clear(slot.Memory.At(8), slot.Capacity);
         Snprintf(slot, inner, data);
@@ -268,7 +268,7 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Mov(Reg.R0, slot.Capacity));
         _a.Bind(fits);
         _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
-        Store(slot.Memory, Reg.R0);
+        Save(slot.Memory, Reg.R0);
     }
 
     private StringValue PadText(StringValue text, FormatSegment s, SourceSpan span)
@@ -279,7 +279,7 @@ internal sealed partial class ProgramEmitter
         var mark = Marked();
         var data = TakeStack(8);
         Address(Reg.R1, source);
-        Store(data, Reg.R1);
+        Save(data, Reg.R1);
         At(span);
         Clear(slot.Memory.At(8), slot.Capacity);
         Snprintf(slot, $"%{(s.Flag == FormatFlag.Left ? "-" : "")}{s.Width}s", data);
@@ -308,7 +308,7 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Le, Reg.R0, most, fits);
         _a.Emit(Instruction.Mov(Reg.R0, most));
         _a.Bind(fits);
-        Store(slot.Memory, Reg.R0);
+        Save(slot.Memory, Reg.R0);
         return slot.AsString;
     }
 
@@ -318,12 +318,12 @@ internal sealed partial class ProgramEmitter
         var slot = TakeString(8);
         Long(argument, Reg.R0);
         _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 255));
-        Store(slot.Memory.At(8), Reg.R0);
+        Save(slot.Memory.At(8), Reg.R0);
         var empty = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, empty);
         _a.Emit(Instruction.Mov(Reg.R0, 1));
         _a.Bind(empty);
-        Store(slot.Memory, Reg.R0);
+        Save(slot.Memory, Reg.R0);
         return slot.AsString;
     }
 }

@@ -23,7 +23,7 @@ internal sealed partial class ProgramEmitter
         _raised.Add(site);
         if (value is { } register)
         {
-            Store(_errorValue, register);
+            Save(_errorValue, register);
         }
         else
         {
@@ -149,7 +149,7 @@ internal sealed partial class ProgramEmitter
             _a.JumpIf(JumpOp.Le, Reg.R2, _c.MaxText, bounded);
             _a.Emit(Instruction.Mov(Reg.R2, 0));
             _a.Bind(bounded);
-            Store(record.At(16), Reg.R2);
+            Save(record.At(16), Reg.R2);
             Address(Reg.R1, record.At(24));
             Address(Reg.R3, ErrorText.Memory.At(8));
             _a.Call(Helper.ProbeReadKernel);
@@ -175,6 +175,6 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Store(MemSize.W, record.Base, record.Offset, Reg.R0));
         ProbeIndexInto(record.At(4));
         Load(Reg.R0, _errorValue);
-        Store(record.At(8), Reg.R0);
+        Save(record.At(8), Reg.R0);
     }
 }

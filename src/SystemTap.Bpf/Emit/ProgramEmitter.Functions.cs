@@ -216,7 +216,7 @@ internal sealed partial class ProgramEmitter
                     Long(c.Arguments[i], Reg.R0);
                 }
 
-                Store(frame.Slots[i].Memory, Reg.R0);
+                Save(frame.Slots[i].Memory, Reg.R0);
             }
         }
 
@@ -247,7 +247,7 @@ internal sealed partial class ProgramEmitter
                 else
                 {
                     Load(Reg.R0, f.Slots[i].Memory);
-                    Store(other.Slots[i].Memory, Reg.R0);
+                    Save(other.Slots[i].Memory, Reg.R0);
                 }
             }
 
@@ -391,7 +391,7 @@ internal sealed partial class ProgramEmitter
         _a.Call(Helper.KtimeGetNs);
         _a.LdImm64(Reg.R1, (long)_c.Limits.MaxTryLock * _c.Limits.TryLockDelay * 1000);
         _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
-        Store(deadline, Reg.R0);
+        Save(deadline, Reg.R0);
         var top = _a.Here();
         var again = _a.NewLabel();
         _a.MayGoto(failed);

@@ -16,6 +16,9 @@ internal sealed partial class ProgramEmitter
         {
             IntrinsicId.StpPid => _c.Options.StapPid,
             IntrinsicId.ArgumentCount => _c.Options.Arguments.Count,
+            IntrinsicId.SessionUid => _c.Options.SessionUid,
+            IntrinsicId.TargetPidNamespace => _c.Options.PidNamespace,
+            IntrinsicId.TargetUserNamespace => _c.Options.UserNamespace,
             IntrinsicId.Hz => _c.Target.TicksPerSecond,
             IntrinsicId.PageSize => _c.Target.PageSize,
             IntrinsicId.TimeZoneOffset => _c.Options.TimeZoneOffset,
@@ -124,7 +127,7 @@ internal sealed partial class ProgramEmitter
                 ParseLong(i);
                 break;
             case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
-                or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer:
+                or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
                 _event.LongIntrinsic(this, i);
                 break;
             default:
@@ -133,7 +136,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>R0 = 1 when the pid in R0 belongs to the target's tree.</summary>
-    private void InTargetSet(Reg pid)
+    public void InTargetSet(Reg pid)
     {
         if (_c.TargetSetMap < 0)
         {

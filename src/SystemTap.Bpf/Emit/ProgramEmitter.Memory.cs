@@ -18,7 +18,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Makes the verifier forget that a register holds a pointer, so that it can be compared, printed and computed with.</summary>
     public void Launder(Reg r)
     {
-        Store(new Mem(Frame, FrameLaunder), r);
+        Save(new Mem(Frame, FrameLaunder), r);
         Load(r, new Mem(Frame, FrameLaunder));
     }
 
@@ -102,6 +102,44 @@ internal sealed partial class ProgramEmitter
         4 => MemSize.W,
         _ => MemSize.DW,
     };
+
+    /// <summary>to = a member behind a typed pointer or, untyped, behind an address (then R1–R5 and R0 are lost, but for R2).</summary>
+    public void LoadField(Reg to, Reg from, int offset, int size, bool typed)
+    {
+        if (typed)
+        {
+            _a.Emit(Instruction.Load(SizeOf(size), to, from, offset));
+            return;
+        }
+
+        var mark = Marked();
+        var saved = TakeStack(8);
+        Save(saved, Reg.R2);
+        Move(Reg.R0, from);
+        ReadKernel(Reg.R0, offset, size);
+        Move(to, Reg.R0);
+        if (to != Reg.R2)
+        {
+            Load(Reg.R2, saved);
+        }
+
+        Release(mark);
+    }
+
+    /// <summary>to = bytes at address to + offset, zero-extended, 0 when they cannot be read. For structures of the kernel that are there.</summary>
+    public void ReadKernel(Reg to, int offset, int size)
+    {
+        var mark = Marked();
+        var place = TakeStack(8);
+        Move(Reg.R3, to);
+        _a.Emit(Instruction.Add64Imm(Reg.R3, offset));
+        Store(place, 0);
+        Address(Reg.R1, place);
+        _a.Emit(Instruction.Mov(Reg.R2, size));
+        _a.Call(Helper.ProbeReadKernel);
+        _a.Emit(Instruction.Load(SizeOf(size), to, place.Base, place.Offset));
+        Release(mark);
+    }
 
     /// <summary>R0 = a register of the user state saved when the current task entered the kernel.</summary>
     public void UserRegister(int offset, SourceSpan span)

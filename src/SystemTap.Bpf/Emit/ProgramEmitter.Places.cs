@@ -48,13 +48,13 @@ internal sealed partial class ProgramEmitter
         switch (place)
         {
             case LocalPlace p:
-                Store(_f.Locals[p.Local].Memory, value);
+                Save(_f.Locals[p.Local].Memory, value);
                 Move(Reg.R0, value);
                 break;
             case GlobalPlace p:
                 Move(Reg.R0, value);
                 DataAddress(Reg.R1, ((GlobalStorage.Scalar)StorageOf(p.Global)).Offset);
-                Store(new Mem(Reg.R1, 0), Reg.R0);
+                Save(new Mem(Reg.R1, 0), Reg.R0);
                 break;
             case ElementPlace p:
                 var mark = Marked();
@@ -65,12 +65,12 @@ internal sealed partial class ProgramEmitter
                     hit =>
                     {
                         Get(Reg.R1, temp);
-                        Store(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
+                        Save(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
                     },
                     area =>
                     {
                         Get(Reg.R1, temp);
-                        Store(area, Reg.R1);
+                        Save(area, Reg.R1);
                     },
                     null);
                 Get(Reg.R0, temp);
@@ -110,7 +110,7 @@ internal sealed partial class ProgramEmitter
                 }
 
                 Apply(u.Operator, u.Span);
-                Store(memory, Reg.R0);
+                Save(memory, Reg.R0);
                 if (u.YieldsOld && wanted)
                 {
                     Move(Reg.R0, Reg.R3);
@@ -164,7 +164,7 @@ internal sealed partial class ProgramEmitter
                 _a.Emit(Instruction.Mov(Reg.R0, 0));
                 Operand(Reg.R1);
                 Apply(u.Operator, u.Span);
-                Store(area, Reg.R0);
+                Save(area, Reg.R0);
             },
             () =>
             {
@@ -207,7 +207,7 @@ internal sealed partial class ProgramEmitter
 
             Move(Reg.R5, memory.Base);
             Apply(u.Operator, u.Span);
-            Store(memory with { Base = Reg.R5 }, Reg.R0);
+            Save(memory with { Base = Reg.R5 }, Reg.R0);
             if (u.YieldsOld && wanted)
             {
                 Move(Reg.R0, Reg.R4);
@@ -259,7 +259,7 @@ internal sealed partial class ProgramEmitter
                 else
                 {
                     Long(keys[i], Reg.R0);
-                    Store(at, Reg.R0);
+                    Save(at, Reg.R0);
                 }
             }
             else
@@ -323,7 +323,7 @@ internal sealed partial class ProgramEmitter
         var size = GlobalStorage.Array.ValueOffset + storage.ValueCapacity;
         var area = size > 64 ? TakeFrame(size) : TakeStack(size);
         NextSequence();
-        Store(area, Reg.R1);
+        Save(area, Reg.R1);
         fill(area.At(GlobalStorage.Array.ValueOffset));
         if (array.Wraps)
         {

@@ -62,7 +62,7 @@ internal sealed partial class ProgramEmitter
             {
                 var place = TakeStack(8);
                 Long(leaves[i], Reg.R0);
-                Store(place, Reg.R0);
+                Save(place, Reg.R0);
                 temps[i] = place;
             }
         }
@@ -95,7 +95,7 @@ internal sealed partial class ProgramEmitter
                 Long(leaves[i], Reg.R0);
             }
 
-            Store(target, Reg.R0);
+            Save(target, Reg.R0);
         }
 
         At(span);
@@ -128,7 +128,7 @@ internal sealed partial class ProgramEmitter
             {
                 var place = TakeFrame(8);
                 Long(leaves[i], Reg.R0);
-                Store(place, Reg.R0);
+                Save(place, Reg.R0);
                 temps[i] = place;
             }
         }
@@ -155,7 +155,7 @@ internal sealed partial class ProgramEmitter
                 Long(leaves[i], Reg.R0);
             }
 
-            Store(record.At(8 + 8 * i), Reg.R0);
+            Save(record.At(8 + 8 * i), Reg.R0);
         }
 
         At(span);
@@ -173,7 +173,7 @@ internal sealed partial class ProgramEmitter
 
             Length(one, Reg.R2);
             Bound(Reg.R2, one.MaxLength);
-            Store(body, Reg.R2);
+            Save(body, Reg.R2);
             Address(Reg.R1, body.At(8));
             Address(Reg.R3, one.Bytes);
             _a.Call(Helper.ProbeReadKernel);
@@ -194,12 +194,12 @@ internal sealed partial class ProgramEmitter
             Bound(Reg.R4, soFar);
             Address(Reg.R1, record.At(size));
             _a.Emit(Instruction.Add64(Reg.R1, Reg.R4));
-            Store(new Mem(Reg.R1, 0), Reg.R2);
+            Save(new Mem(Reg.R1, 0), Reg.R2);
             _a.Emit(Instruction.Add64Imm(Reg.R1, 8));
             _a.Emit(Instruction.Add64(Reg.R4, Reg.R2));
             _a.Emit(Instruction.Add64Imm(Reg.R4, 15));
             _a.Emit(Instruction.Alu64(AluOp.And, Reg.R4, -8));
-            Store(cursor, Reg.R4);
+            Save(cursor, Reg.R4);
             if (value.Literal is { } literal)
             {
                 ConstantAddress(Reg.R3, _c.Constants.Text(literal));

@@ -118,7 +118,7 @@ internal sealed partial class ProgramEmitter
         {
             Load(Reg.R0, new Mem(Frame, FrameActions));
             _a.Emit(Instruction.Add64Imm(Reg.R0, -(1 + StatementCounter.Count(l.Body))));
-            Store(new Mem(Frame, FrameActions), Reg.R0);
+            Save(new Mem(Frame, FrameActions), Reg.R0);
             _a.JumpIf(JumpOp.SLt, Reg.R0, 0, tooLong);
         }
 
@@ -157,7 +157,7 @@ internal sealed partial class ProgramEmitter
                     break;
                 default:
                     Long(r.Value, Reg.R0);
-                    Store(result.Memory, Reg.R0);
+                    Save(result.Memory, Reg.R0);
                     break;
             }
         }

@@ -66,7 +66,7 @@ internal sealed partial class ProgramEmitter
         Load(Reg.R1, new Mem(Reg.R3, 0));
         _a.JumpIf(JumpOp.Ne, Reg.R1, 0, ready);
         NextSequence();
-        Store(new Mem(Reg.R3, 0), Reg.R1);
+        Save(new Mem(Reg.R3, 0), Reg.R1);
         InitializeBlock(Reg.R3, array.Layout, 8, clear: false);
         _a.Bind(ready);
         Get(Reg.R1, value);
@@ -153,7 +153,7 @@ internal sealed partial class ProgramEmitter
         var mean = new Mem(Reg.R3, offset + layout.Variance);
         var mark = Marked();
         var saved = TakeStack(8);
-        Store(saved, Reg.R1);
+        Save(saved, Reg.R1);
         _a.Emit(Instruction.Add64Imm(Reg.R2, 1));
         if (layout.Shape.VarianceShift > 0)
         {
@@ -169,7 +169,7 @@ internal sealed partial class ProgramEmitter
         DivideByRegister(BinaryOperator.Divide);
         Load(Reg.R1, mean);
         _a.Emit(Instruction.Add64(Reg.R1, Reg.R0));
-        Store(mean, Reg.R1);
+        Save(mean, Reg.R1);
         _a.Emit(Instruction.Sub64(Reg.R5, Reg.R1));
         _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R4, Reg.R5));
         _a.Emit(Instruction.Atomic(AtomicOp.Add, MemSize.DW, Reg.R3, mean.Offset + 8, Reg.R4));
@@ -294,7 +294,7 @@ internal sealed partial class ProgramEmitter
             _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
             Load(Reg.R2, count);
             _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
-            Store(count, Reg.R2);
+            Save(count, Reg.R2);
             var part = s.Kind switch
             {
                 StatisticKind.Sum or StatisticKind.Average => layout.Sum,
@@ -313,7 +313,7 @@ internal sealed partial class ProgramEmitter
                 _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
             }
 
-            Store(result, Reg.R1);
+            Save(result, Reg.R1);
             _a.Bind(next);
         }
 

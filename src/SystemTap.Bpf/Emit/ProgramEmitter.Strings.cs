@@ -149,7 +149,7 @@ internal sealed partial class ProgramEmitter
 
         CopyPadded(value, slot.Memory.At(8), slot.Capacity);
         Length(value with { Bytes = slot.Memory.At(8), Capacity = Math.Min(value.Capacity, slot.Capacity) }, Reg.R0);
-        Store(slot.Memory, Reg.R0);
+        Save(slot.Memory, Reg.R0);
     }
 
     private void AssignText(AssignExpr a)
@@ -264,7 +264,7 @@ internal sealed partial class ProgramEmitter
             for (var i = 0; i < bytes; i += 8)
             {
                 Load(Reg.R5, source.At(i));
-                Store(target.At(i), Reg.R5);
+                Save(target.At(i), Reg.R5);
             }
 
             return;
@@ -493,7 +493,7 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, empty);
         _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
         _a.Bind(empty);
-        Store(slot.Memory, Reg.R0);
+        Save(slot.Memory, Reg.R0);
         return slot.AsString;
     }
 }

@@ -45,7 +45,7 @@ internal sealed partial class ProgramEmitter
         var slot = TakeString(capacity);
         Long(i.Arguments[syscalls ? 0 : 1], Reg.R0);
         var number = TakeFrame(8);
-        Store(number, Reg.R0);
+        Save(number, Reg.R0);
         At(i.Span);
         var unknown = _a.NewLabel();
         var end = _a.NewLabel();

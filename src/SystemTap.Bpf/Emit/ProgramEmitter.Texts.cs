@@ -27,7 +27,7 @@ internal sealed partial class ProgramEmitter
         body();
         Load(Reg.R1, index);
         _a.Emit(Instruction.Add64Imm(Reg.R1, 1));
-        Store(index, Reg.R1);
+        Save(index, Reg.R1);
         _a.Jump(top);
     }
 
@@ -50,7 +50,7 @@ internal sealed partial class ProgramEmitter
         var text = InMemory(Text(i.Arguments[0]));
         var index = TakeFrame(8);
         Long(i.Arguments[1], Reg.R0);
-        Store(index, Reg.R0);
+        Save(index, Reg.R0);
         Length(text, Reg.R2);
         Load(Reg.R1, index);
         var outside = _a.NewLabel();
@@ -82,12 +82,12 @@ internal sealed partial class ProgramEmitter
         var absent = _a.NewLabel();
         var end = _a.NewLabel();
         Length(part, Reg.R0);
-        Store(partLength, Reg.R0);
+        Save(partLength, Reg.R0);
         Length(text, Reg.R0);
         Load(Reg.R1, partLength);
         _a.Emit(Instruction.Sub64(Reg.R0, Reg.R1));
         _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
-        Store(lastStart, Reg.R0);
+        Save(lastStart, Reg.R0);
         Store(start, 0);
         Scan(start, lastStart, text.Capacity - 1, absent, () =>
         {
@@ -135,9 +135,9 @@ internal sealed partial class ProgramEmitter
         var start = TakeFrame(8);
         var count = TakeFrame(8);
         Long(i.Arguments[1], Reg.R0);
-        Store(start, Reg.R0);
+        Save(start, Reg.R0);
         Long(i.Arguments[2], Reg.R0);
-        Store(count, Reg.R0);
+        Save(count, Reg.R0);
         At(i.Span);
         Clear(slot.Memory.At(8), slot.Capacity);
         Store(slot.Memory, 0);
@@ -158,7 +158,7 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Le, Reg.R2, most, small);
         _a.Emit(Instruction.Mov(Reg.R2, most));
         _a.Bind(small);
-        Store(slot.Memory, Reg.R2);
+        Save(slot.Memory, Reg.R2);
         Address(Reg.R3, text.Bytes);
         _a.Emit(Instruction.Add64(Reg.R3, Reg.R1));
         Address(Reg.R1, slot.Memory.At(8));

@@ -199,7 +199,7 @@ internal sealed partial class ProgramEmitter
         }
         else
         {
-            Store(temp.Memory, from);
+            Save(temp.Memory, from);
         }
     }
 
@@ -227,7 +227,7 @@ internal sealed partial class ProgramEmitter
 
     private void Load(Reg to, Mem from) => _a.Emit(Instruction.Load(MemSize.DW, to, from.Base, from.Offset));
 
-    private void Store(Mem to, Reg from) => _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, from));
+    private void Save(Mem to, Reg from) => _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, from));
 
     private void Store(Mem to, long value, Reg scratch = Reg.R0)
     {
@@ -238,7 +238,7 @@ internal sealed partial class ProgramEmitter
         else
         {
             _a.LdImm64(scratch, value);
-            Store(to, scratch);
+            Save(to, scratch);
         }
     }
 

@@ -12,7 +12,7 @@ namespace SystemTap.Runtime.Host;
 //  - Scalars lie in mapped memory: plain loads, Interlocked adds and exchanges, other operators by compare-and-exchange. Strings of more than
 //    eight bytes are read twice until both readings agree.
 //  - Elements of hash maps: the bpf(2) calls copy whole values, so "look up, add, update" would lose a kernel handler's ++ in between. While kernel
-//    handlers run, an update is therefore a compare-and-exchange done by a tiny program inside the kernel (ElementExchange), repeated until it wins.
+//    handlers run, an update is therefore done in place by a small program inside the kernel (ElementUpdater), run by request.
 //    Before and after (begin, end), when no handler runs, plain calls do. Assignments replace the element whole: they are equal to having come
 //    after whatever was added before them. No lock is ever held from user space.
 //  - Aggregates are per CPU, and bpf(2) can only write all CPUs' parts at once. So samples added by stap while kernel handlers run go to a part of
@@ -28,7 +28,7 @@ public sealed partial class BpfGlobalStore : IGlobalStore, IDisposable
     private readonly BpfMap[] _maps;
     private readonly MappedMemory? _data;
     private readonly MemoryGlobalStore _host;
-    private readonly Dictionary<int, ElementExchange> _exchanges = [];
+    private readonly Dictionary<int, ElementUpdater> _updaters = [];
 
     /// <summary>For the loader: the maps by id, and the data map's memory when there is one.</summary>
     public BpfGlobalStore(BpfPlan plan, BpfMap[] maps, MappedMemory? data)
@@ -154,7 +154,12 @@ public sealed partial class BpfGlobalStore : IGlobalStore, IDisposable
         var element = ElementBuffer(place);
         while (true)
         {
-            if (!map.TryLookup(bytes, element))
+            if (KernelRuns && Updater(place).Apply(bytes, op, operand, out oldValue))
+            {
+                return true;
+            }
+
+            if (KernelRuns || !map.TryLookup(bytes, element))
             {
                 oldValue = 0;
                 element.AsSpan().Clear();
@@ -170,16 +175,6 @@ public sealed partial class BpfGlobalStore : IGlobalStore, IDisposable
 
             oldValue = BinaryPrimitives.ReadInt64LittleEndian(element.AsSpan(GlobalStorage.Array.ValueOffset));
             var next = Arithmetic.Apply(op, oldValue, operand, default);
-            if (KernelRuns)
-            {
-                if (Exchange(place).Try(bytes, oldValue, next))
-                {
-                    return true;
-                }
-
-                continue;
-            }
-
             BinaryPrimitives.WriteInt64LittleEndian(element.AsSpan(GlobalStorage.Array.ValueOffset), next);
             return Store(array, place.MapId, bytes, element, UpdateMode.Any);
         }
@@ -235,12 +230,12 @@ public sealed partial class BpfGlobalStore : IGlobalStore, IDisposable
 
     public void Dispose()
     {
-        foreach (var exchange in _exchanges.Values)
+        foreach (var updater in _updaters.Values)
         {
-            exchange.Dispose();
+            updater.Dispose();
         }
 
-        _exchanges.Clear();
+        _updaters.Clear();
     }
 
     private long NextSequence() => Interlocked.Increment(ref _data!.Word(ControlBlock.Sequence));
@@ -255,15 +250,15 @@ public sealed partial class BpfGlobalStore : IGlobalStore, IDisposable
 
     private static readonly KeyLayout NoKey = new([], []);
 
-    private ElementExchange Exchange(GlobalStorage.Array place)
+    private ElementUpdater Updater(GlobalStorage.Array place)
     {
-        if (!_exchanges.TryGetValue(place.MapId, out var exchange))
+        if (!_updaters.TryGetValue(place.MapId, out var updater))
         {
-            exchange = new ElementExchange(_maps[place.MapId]);
-            _exchanges.Add(place.MapId, exchange);
+            updater = new ElementUpdater(_maps[place.MapId]);
+            _updaters.Add(place.MapId, updater);
         }
 
-        return exchange;
+        return updater;
     }
 
     private byte[] ElementBuffer(GlobalStorage.Array place) => Buffer(_maps[place.MapId].ValueBytes);

@@ -38,8 +38,9 @@ internal sealed class PeekService : IMemoryReader, IDisposable
 
     public ulong CurrentTask()
     {
-        Span<byte> nothing = [];
-        return Run(0, nothing, 0) ? (ulong)_memory!.Word(Task) : 0;
+        // The read of nothing at address 0 is refused; the task stands there all the same.
+        Run(0, [], 0);
+        return _memory is { } memory ? (ulong)memory.Word(Task) : 0;
     }
 
     public void Dispose()

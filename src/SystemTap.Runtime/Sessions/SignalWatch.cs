@@ -27,21 +27,26 @@ internal sealed class SignalWatch : IDisposable
     }
 
     /// <summary>Readable when a signal came.</summary>
-    public int Descriptor { get; }
+    public int Descriptor { get; private set; }
 
     public int Interrupts => Volatile.Read(ref _interrupts);
 
     /// <summary>True once for each SIGUSR2.</summary>
     public bool TakeRotation() => Interlocked.Exchange(ref _rotations, 0) > 0;
 
-    public unsafe void Dispose()
+    public void Dispose()
     {
         foreach (var registration in _registrations)
         {
             registration.Dispose();
         }
 
-        Libc.close(Descriptor);
+        _registrations.Clear();
+        if (Descriptor >= 0)
+        {
+            Libc.close(Descriptor);
+            Descriptor = -1;
+        }
     }
 
     /// <summary>Makes the descriptor unreadable again.</summary>

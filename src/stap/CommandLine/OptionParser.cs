@@ -5,8 +5,8 @@ namespace SystemTap.Cli.CommandLine;
 
 /// <summary>
 /// A small getopt with stap's habits: options may be clustered (<c>-vvk</c>) and values glued (<c>-p4</c>, <c>-DX=1</c>, <c>--vp=010</c>); the first word
-/// that is no option is the script unless <c>-e</c> or a listing was given, and options may follow it until the script's own arguments start:
-/// as in getopt's "+"-less mode of stap, the words after the script file are its arguments. Long options may be shortened while unique.
+/// that is no option is the script unless <c>-e</c> or a listing was given; the other such words are the script's arguments. Options may stand anywhere, also
+/// behind the script (<c>stap FILE -c CMD</c>), as getopt permutes them; <c>--</c> ends the options. Long options may be shortened while unique.
 /// System.CommandLine was not used: it cannot glue values to short options nor stop at the script.
 /// </summary>
 internal static partial class OptionParser
@@ -38,11 +38,7 @@ internal static partial class OptionParser
         while (i < words.Count)
         {
             var word = words[i++];
-            if (state.ScriptSeen)
-            {
-                options.ScriptArguments.Add(word);
-            }
-            else if (word == "--")
+            if (word == "--")
             {
                 while (i < words.Count)
                 {

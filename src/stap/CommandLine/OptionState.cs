@@ -11,21 +11,16 @@ internal static partial class OptionParser
         private bool _hasScriptSource;
         private bool _privilegeGiven;
 
-        /// <summary>The script word was met: all later words are its arguments.</summary>
-        public bool ScriptSeen { get; private set; }
-
         public void Word(string word)
         {
-            if (ScriptSeen || _hasScriptSource || options.Mode is Mode.List or Mode.ListWithVariables)
+            if (_hasScriptSource || options.Mode is Mode.List or Mode.ListWithVariables)
             {
-                ScriptSeen = true;
                 options.ScriptArguments.Add(word);
             }
             else
             {
                 options.ScriptFile = word;
                 _hasScriptSource = true;
-                ScriptSeen = true;
             }
         }
 

@@ -155,8 +155,6 @@ internal sealed partial class SessionDriver
         }
     }
 
-    private static string LoweredText(ElaborationResult result) => string.Join('\n', result.Program!.Probes.Select(p => p.PointText)) + "\n";
-
     private string ModuleName => _options.ModuleName ?? $"stap_{Environment.ProcessId}";
 
     /// <summary><c>-s</c> megabytes for each CPU as one ring: a power of two.</summary>

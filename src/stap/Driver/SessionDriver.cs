@@ -86,7 +86,7 @@ internal sealed partial class SessionDriver
         Report(2, $"analyzed script: {program.Probes.Count} probes, {program.Functions.Count} functions, {program.Globals.Count} globals, {library.FileCounts.Parsed} of {library.FileCounts.Known} library scripts {clock}");
         if (_options.LastPass == 2)
         {
-            Write(LoweredText(elaborated));
+            Write(ElaboratedPrinter.Print(elaborated, _options.Verbose(2)));
             return 0;
         }
 
@@ -118,7 +118,7 @@ internal sealed partial class SessionDriver
         {
             session = new Session(plan, SessionOptions(tables));
         }
-        catch (Exception e) when (e is VerifierException or BpfException)
+        catch (Exception e) when (e is BpfException or IOException)
         {
             KernelComplaint.Print(e, _options.Verbose(4, 3));
             return Failed(4, "loading");
@@ -140,7 +140,7 @@ internal sealed partial class SessionDriver
                 Report(5, $"run completed {clock}");
                 return status == 0 ? 0 : Failed(5, "run");
             }
-            catch (Exception e) when (e is VerifierException or BpfException)
+            catch (Exception e) when (e is BpfException or IOException)
             {
                 KernelComplaint.Print(e, _options.Verbose(5, 3));
                 return Failed(5, "run");

@@ -47,7 +47,7 @@ public class EvaluatorTests
 
     [Theory]
     [InlineData("try { println(1 / a) } catch (e) { println(\"E:\", e) }", "E:division by 0")]
-    [InlineData("try { b = 5; b %= a } catch (e) { println(e) }", "division by 0")]
+    [InlineData("try { b = 5; b %= a; println(b) } catch (e) { println(e) }", "division by 0")]
     [InlineData("try { try { error(\"in\") } catch (e) { error(\"out \" . e) } } catch (e) { println(e) }", "out in")]
     [InlineData("try { println(matched(1)) } catch { println(\"none\") }", "none")]
     [InlineData("try { println(stringat(\"a\", 5)) } catch { println(\"beyond\") }", "beyond")]
@@ -74,7 +74,7 @@ public class EvaluatorTests
         var outcome = ScriptHost.Run("probe begin { x = strtol(\"0\", 10); println(5 / x); println(\"not reached\") }\nprobe end { println(\"end\") }\nprobe error { println(\"error\") }");
         Assert.Equal("error\n", outcome.Output);
         Assert.Equal(1, outcome.Status);
-        Assert.Equal("ERROR: division by 0 near operator '/' at <input>:1:48 in probe begin", outcome.Messages[0]);
+        Assert.Equal("ERROR: division by 0 near operator '/' at <input>:1:46 in probe begin", outcome.Messages[0]);
         Assert.Equal("WARNING: Number of errors: 1, skipped probes: 0", outcome.Messages[1]);
     }
 
@@ -96,10 +96,10 @@ public class EvaluatorTests
             function pick(x) { if (!x) next; x = 100; return 1 }
             function pick(x) { return 2 + x }
             function nothing() { return }
-            function none(x) { next }
+            function none:long(x:long) { next }
             probe begin {
               println(fact(9), " ", pick(3), pick(0)); nothing()
-              try { none(1) } catch (e) { println(e) }
+              try { println(none(1)) } catch (e) { println(e) }
               exit()
             }
             """);
@@ -109,7 +109,7 @@ public class EvaluatorTests
     [Fact]
     public void Nesting_and_action_limits()
     {
-        var deep = ScriptHost.Run("function f(n) { return f(n + 1) } probe begin { try { f(0) } catch (e) { println(e) } exit() }");
+        var deep = ScriptHost.Run("function f:long(n) { return f(n + 1) } probe begin { try { println(f(0)) } catch (e) { println(e) } exit() }");
         Assert.Equal("MAXNESTING exceeded\n", deep.Output);
         var endless = ScriptHost.Run("probe begin { try { while (1) { } } catch { println(\"never\") } }");
         Assert.Equal("", endless.Output);
@@ -188,8 +188,38 @@ public class EvaluatorTests
             }
             """);
 
-        // Sample variance of 2 4 4 4 5 5 7 9 is 32/7 = 4.57; Welford's integer means give 4.
-        Assert.Equal("8 40 2 9 5 4\n00\nempty aggregate\nb10 a-7 -3\n0\n", outcome.Output);
+        // By hand: integer means 2 3 3 3 3 3 3 3, squared deviations 0+2+1+1+4+4+16+36 = 64, 64/7 = 9 (a shift makes it exact: see below).
+        Assert.Equal("8 40 2 9 5 9\n00\nempty aggregate\nb10 a-7 -3\n0\n", outcome.Output);
+    }
+
+    [Fact]
+    public void Variance_with_a_shift_is_nearly_exact()
+    {
+        var text = ScriptHost.Run("global s probe begin { s <<< 2; s <<< 4; s <<< 4; s <<< 4; s <<< 5; s <<< 5; s <<< 7; s <<< 9; println(@variance(s, 10)); exit() }").Output;
+
+        // 32/7 = 4.57, cut.
+        Assert.Equal("4\n", text);
+    }
+
+    [Fact]
+    public void Variance_merges_parts_as_one()
+    {
+        var shape = new StatisticShape { Variance = true, VarianceShift = 16 };
+        var (a, b, all) = (new SystemTap.Runtime.Host.StatCell(shape), new SystemTap.Runtime.Host.StatCell(shape), new SystemTap.Runtime.Host.StatCell(shape));
+        for (var i = 0; i < 1000; i++)
+        {
+            var sample = (i * 7919L % 1000) - 300;
+            (i % 3 == 0 ? a : b).Add(sample);
+            all.Add(sample);
+        }
+
+        var merged = SystemTap.Runtime.Host.StatCell.Merge(shape, [a, b]);
+        var whole = SystemTap.Runtime.Host.StatCell.Merge(shape, [all]);
+        Assert.InRange(merged.Variance - whole.Variance, -1, 1);
+
+        // 0…999 shifted: (n² − 1)/12 · n/(n − 1) = 83416.67.
+        Assert.InRange(whole.Variance, 83415, 83418);
+        Assert.Equal(whole.Sum, merged.Sum);
     }
 
     [Fact]

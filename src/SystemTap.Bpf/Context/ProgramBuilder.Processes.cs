@@ -1,0 +1,150 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Emit;
+using SystemTap.Bpf.Plan;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Context;
+
+// Perf events, process life, and the set of the target's processes.
+//
+// process.begin: exec (sched_process_exec runs in the new program), and the first return of a forked child from clone(): the child's own sys_exit with
+// result 0, so the handler runs in the child's context, which the fork tracepoint (in the parent) could not give. thread.begin likewise. The end of a
+// process is the exit of its last thread (signal->live is 0 by then). Processes that already run when the session starts get no begin here: stap does
+// not run kernel handlers for them.
+
+internal sealed partial class ProgramBuilder
+{
+    private void Perf(Probe probe, AttachPlan attach, ProcessFilter? filter)
+    {
+        var body = rewriter.Rewrite(probe.Body);
+        Simple(probe, body, NeedsOf(body), new PerfContext(c.Target), attach, e => ProcessFilters.Emit(e, filter, e.Exit, probe.Span));
+    }
+
+    private void Process(Probe probe, ProcessSpec spec)
+    {
+        var body = rewriter.Rewrite(probe.Body);
+        var needs = NeedsOf(body);
+        var span = probe.Span;
+        switch (spec.Event)
+        {
+            case ProcessEvent.Begin:
+                Simple(probe, body, needs, new TracepointContext("sched_process_exec", 0), new AttachPlan.RawTracepoint("sched_process_exec"),
+                    e => ProcessFilters.Emit(e, spec.Filter, e.Exit, span));
+                ChildReturn(probe, body, leader: true);
+                break;
+            case ProcessEvent.ThreadBegin:
+                ChildReturn(probe, body, leader: false);
+                break;
+            case ProcessEvent.End:
+                Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
+                {
+                    OnlyLastThread(e, e.Exit);
+                    ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
+                });
+                break;
+            case ProcessEvent.ThreadEnd:
+                Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
+                {
+                    Leader(e, false, e.Exit);
+                    ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
+                });
+                break;
+        }
+
+        void ChildReturn(Probe p, Stmt b, bool leader)
+        {
+            var btfId = c.Features.TypedTracepoints ? c.Target.Tracepoints.Find("sys_exit")?.AttachId ?? 0 : 0;
+            var context = new SyscallContext(c.Target, true, btfId);
+            Simple(p, b, needs, context, new AttachPlan.RawTracepoint("sys_exit"), e =>
+            {
+                var child = e.Code.NewLabel();
+                e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, 8));
+                e.Code.JumpIf(JumpOp.Ne, Reg.R0, 0, e.Exit);
+                context.LoadNumber(e, Reg.R0);
+                foreach (var name in (ReadOnlySpan<string>)["clone", "clone3", "fork", "vfork"])
+                {
+                    if (c.Target.Architecture.Syscalls.Number(name) is >= 0 and var number)
+                    {
+                        e.Code.JumpIf(JumpOp.Eq, Reg.R0, number, child);
+                    }
+                }
+
+                e.Code.Jump(e.Exit);
+                e.Code.Bind(child);
+                Leader(e, leader, e.Exit);
+                ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
+            }, leader ? "fork" : "thread");
+        }
+    }
+
+    /// <summary>Goes to the label unless the current thread is (or is not) its process's first.</summary>
+    private static void Leader(ProgramEmitter e, bool wanted, Label skip)
+    {
+        e.Code.Call(Helper.GetCurrentPidTgid);
+        e.Code.Emit(Instruction.Mov32(Reg.R1, Reg.R0));
+        e.Code.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+        e.Code.JumpIf(wanted ? JumpOp.Ne : JumpOp.Eq, Reg.R0, Reg.R1, skip);
+    }
+
+    private void OnlyLastThread(ProgramEmitter e, Label skip)
+    {
+        var typed = c.Features.CurrentTaskBtf;
+        e.Code.Call(typed ? Helper.GetCurrentTaskBtf : Helper.GetCurrentTask);
+        e.LoadField(Reg.R0, Reg.R0, c.Offset(c.Structure("task_struct", default), "signal", default), 8, typed);
+        e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
+        e.LoadField(Reg.R0, Reg.R0, c.Offset(c.Structure("signal_struct", default), "live", default), 4, typed);
+        e.Code.JumpIf(JumpOp.Ne, Reg.R0, 0, skip);
+    }
+
+    // ---- the target's tree -----------------------------------------------------------------------------------------------
+
+    /// <summary>Children of the target's processes join the set. Runs from the moment it is attached, whatever the session's state.</summary>
+    private void FollowForks()
+    {
+        var task = c.Structure("task_struct", default);
+        var (pid, tgid) = (c.Offset(task, "pid", default), c.Offset(task, "tgid", default));
+        var btfId = c.Features.TypedTracepoints ? c.Target.Tracepoints.Find("sched_process_fork")?.AttachId ?? 0 : 0;
+        var context = new TracepointContext("sched_process_fork", btfId);
+        var e = new ProgramEmitter(c, context, "follow_fork", hasFrame: false);
+        e.BeginAlways();
+        var typed = context.IsTyped;
+        var child = e.StackWord();
+        var value = e.StackWord();
+        e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R8, ProgramEmitter.Ctx, 0));
+        e.LoadField(Reg.R0, Reg.R8, tgid, 4, typed);
+        e.InTargetSet(Reg.R0);
+        e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, e.Exit);
+        e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R8, ProgramEmitter.Ctx, 8));
+        e.LoadField(Reg.R0, Reg.R8, tgid, 4, typed);
+        e.SaveWord(child, Reg.R0);
+        e.LoadField(Reg.R1, Reg.R8, pid, 4, typed);
+        e.LoadWord(Reg.R0, child);
+        e.Code.JumpIf(JumpOp.Ne, Reg.R0, Reg.R1, e.Exit);
+        e.Code.Emit(Instruction.Store(MemSize.DW, value.Base, value.Offset, 1));
+        e.UpdateTargetSet(child, value);
+        e.End();
+        Add("follow_fork", context, e, "sched_process_fork");
+    }
+
+    private void FollowExits()
+    {
+        var context = new TracepointContext("sched_process_exit", 0);
+        var e = new ProgramEmitter(c, context, "follow_exit", hasFrame: false);
+        e.BeginAlways();
+        OnlyLastThread(e, e.Exit);
+        var pid = e.StackWord();
+        e.Code.Call(Helper.GetCurrentPidTgid);
+        e.Code.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+        e.SaveWord(pid, Reg.R0);
+        e.RemoveFromTargetSet(pid);
+        e.End();
+        Add("follow_exit", context, e, "sched_process_exit");
+    }
+
+    private void Add(string name, TracepointContext context, ProgramEmitter e, string tracepoint) =>
+        c.Programs.Add(new ProgramPlan(name, (uint)context.Type, e.Finish(default), new AttachPlan.RawTracepoint(tracepoint), [])
+        {
+            ExpectedAttachType = (uint)context.ExpectedAttachType,
+            AttachBtfId = context.AttachBtfId,
+        });
+}

@@ -1,0 +1,77 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+
+namespace SystemTap.Bpf.Emit;
+
+// What dispatchers need of the emitter.
+
+internal sealed partial class ProgramEmitter
+{
+    /// <summary>A stack word for the rest of the program.</summary>
+    public Mem StackWord() => TakeStack(8);
+
+    public void SaveWord(Mem word, Reg from) => Save(word, from);
+
+    public void LoadWord(Reg to, Mem word) => Load(to, word);
+
+    /// <summary>Leaves the program unless the session still runs.</summary>
+    public void CheckState()
+    {
+        DataAddress(Reg.R1, ControlBlock.State);
+        Load(Reg.R0, new Mem(Reg.R1, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 1, _exit);
+    }
+
+    /// <summary>A program that runs in every state of the session.</summary>
+    public void BeginAlways()
+    {
+        _exit = _a.NewLabel();
+        Move(Ctx, Reg.R1);
+    }
+
+    /// <summary>Puts a pid (in a stack word) into the target's set.</summary>
+    public void UpdateTargetSet(Mem pid, Mem value)
+    {
+        LoadMap(Reg.R1, _c.TargetSetMap);
+        Address(Reg.R2, pid);
+        Address(Reg.R3, value);
+        _a.Emit(Instruction.Mov(Reg.R4, 0));
+        _a.Call(Helper.MapUpdateElem);
+    }
+
+    public void RemoveFromTargetSet(Mem pid)
+    {
+        LoadMap(Reg.R1, _c.TargetSetMap);
+        Address(Reg.R2, pid);
+        _a.Call(Helper.MapDeleteElem);
+    }
+
+    /// <summary>Finds the row of a number; goes to the label when the table does not serve it.</summary>
+    public void FindRow(int table, Mem number, IReadOnlyList<RowColumn> columns, int probeColumn, Label next)
+    {
+        _rowSlot ??= TakeStack(8);
+        _row = _rowSlot.Value;
+        var mark = Marked();
+        var key = TakeStack(8);
+        Load(Reg.R0, number);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        LookupKey(table, key);
+        Release(mark);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
+        Load(Reg.R1, new Mem(Reg.R0, 0));
+        _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
+        Save(_row, Reg.R0);
+        UseRow(_row, columns, probeColumn);
+    }
+
+    private Mem? _rowSlot;
+
+    /// <summary>Continues in the program of the number, if there is one; else falls through.</summary>
+    public void TailCall(int map, Mem number)
+    {
+        Load(Reg.R3, number);
+        Move(Reg.R1, Ctx);
+        LoadMap(Reg.R2, map);
+        _a.Call(Helper.TailCall);
+    }
+}

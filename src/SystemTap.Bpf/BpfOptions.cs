@@ -24,9 +24,6 @@ public sealed record BpfFeatures
     /// <summary><c>bpf_map_lookup_percpu_elem</c> (Linux 5.19): reading an aggregate inside a handler.</summary>
     public bool LookupPerCpu { get; init; } = true;
 
-    /// <summary><c>bpf_ktime_get_tai_ns</c> (Linux 6.1).</summary>
-    public bool TaiClock { get; init; } = true;
-
     /// <summary><c>bpf_get_current_task_btf</c> (Linux 5.11).</summary>
     public bool CurrentTaskBtf { get; init; } = true;
 }

@@ -110,6 +110,7 @@ internal sealed class Capacities : Walker
             FormatExpr f => OfFormat(f.Segments, f.Arguments),
             SequenceExpr s => Of(s.Value),
             ColumnExpr c => c.Length,
+            RawBytesExpr { Count: LongConst { Value: >= 0 } n } => (int)Math.Min(n.Value, _limit),
             IntrinsicExpr i => OfIntrinsic(i),
             _ => _limit,
         };

@@ -34,6 +34,8 @@ internal static class Mapper
                 return new CallExpr(c.Function, List(c.Arguments, map), c.Span);
             case IntrinsicExpr { Arguments.Count: > 0 } i:
                 return new IntrinsicExpr(i.Intrinsic, List(i.Arguments, map), i.Span);
+            case RawBytesExpr r:
+                return new RawBytesExpr(map(r.Address), map(r.Count), r.IsUser, r.Span);
             case DerefExpr d:
                 return new DerefExpr(map(d.Address), d.Size, d.IsSigned, d.IsUser, d.Span) { BitShift = d.BitShift, BitWidth = d.BitWidth, MemberName = d.MemberName };
             case FormatExpr f:
@@ -119,6 +121,9 @@ internal static class Mapper
                 return new TryStmt(statement(t.Body), t.Message, statement(t.Handler), t.Span);
             case PrintStmt p:
                 return new PrintStmt(p.Segments, List(p.Arguments, map), p.Span);
+            case RegionStmt r:
+                r.Body = statement(r.Body);
+                return r;
             case SendStmt p:
                 return new SendStmt(p.Site, List(p.Leaves, map), p.Span);
             default:

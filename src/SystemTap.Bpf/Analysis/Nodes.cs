@@ -22,3 +22,28 @@ internal sealed class ColumnExpr(int column, ScriptType type, SourceSpan span) :
     /// <summary>Most bytes of a string column.</summary>
     public int Length { get; init; }
 }
+
+/// <summary>An inlined function body: <see cref="LeaveStmt"/> ends it.</summary>
+internal sealed class RegionStmt(SourceSpan span) : Stmt(span)
+{
+    public Stmt Body { get; set; } = BlockStmt.Empty;
+}
+
+/// <summary>Goes to the end of a region: <c>return</c> in an inlined function.</summary>
+internal sealed class LeaveStmt(RegionStmt region, SourceSpan span) : Stmt(span)
+{
+    public RegionStmt Region { get; } = region;
+}
+
+/// <summary>
+/// Bytes of memory with their exact number, NULs included: what is left of a quoted buffer when stap does the quoting. Only ever sent in records. Fails when
+/// the memory cannot be read.
+/// </summary>
+internal sealed class RawBytesExpr(Expr address, Expr count, bool isUser, SourceSpan span) : Expr(ScriptType.String, span)
+{
+    public Expr Address { get; } = address;
+
+    public Expr Count { get; } = count;
+
+    public bool IsUser { get; } = isUser;
+}

@@ -1,6 +1,6 @@
-using SystemTap.Bpf.Emit;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Tapsets;
 using SystemTap.Targets;
 
 namespace SystemTap.Bpf.Analysis;
@@ -53,14 +53,6 @@ internal sealed class TableBounds(BpfOptions options, Target target)
             return known;
         }
 
-        var names = new SortedDictionary<long, string>();
-        Tables.Read(options.ReadTable(table) ?? "", names);
-        var longest = 0;
-        foreach (var name in names.Values)
-        {
-            longest = Math.Max(longest, name.Length);
-        }
-
-        return _longest[table] = longest;
+        return _longest[table] = NameTable.Parse(options.ReadTable(table) ?? "", target.Architecture.Name).LongestName;
     }
 }

@@ -9,7 +9,10 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt:
+                break;
+            case RegionStmt s:
+                Visit(s.Body);
                 break;
             case BlockStmt s:
                 foreach (var child in s.Statements)
@@ -110,6 +113,10 @@ internal abstract class Walker
                 break;
             case IntrinsicExpr e:
                 Visit(e.Arguments);
+                break;
+            case RawBytesExpr e:
+                Visit(e.Address);
+                Visit(e.Count);
                 break;
             case DerefExpr e:
                 Visit(e.Address);

@@ -47,11 +47,11 @@ internal static class ProcessFilters
                 Follow(e, c.Structure("mm_struct", span), "exe_file", typed, skip);
                 Follow(e, c.Structure("file", span), "f_inode", typed, skip);
                 var inode = c.Structure("inode", span);
-                code.Emit(Instruction.Mov(Reg.R2, Reg.R0));
-                e.LoadField(Reg.R1, Reg.R2, c.Offset(inode, "i_ino", span), 8, typed);
+                code.Emit(Instruction.Mov(Reg.R8, Reg.R0));
+                e.LoadField(Reg.R1, Reg.R8, c.Offset(inode, "i_ino", span), 8, typed);
                 code.LdImm64(Reg.R3, identity.Inode);
                 code.JumpIf(JumpOp.Ne, Reg.R1, Reg.R3, skip);
-                e.LoadField(Reg.R0, Reg.R2, c.Offset(inode, "i_sb", span), 8, typed);
+                e.LoadField(Reg.R0, Reg.R8, c.Offset(inode, "i_sb", span), 8, typed);
                 code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
                 e.LoadField(Reg.R1, Reg.R0, c.Offset(c.Structure("super_block", span), "s_dev", span), 4, typed);
                 code.LdImm64(Reg.R3, identity.Device);

@@ -64,16 +64,25 @@ internal sealed partial class ProgramBuilder
             return;
         }
 
-        // Tail calls: handlers for every call stay in the dispatcher, all others go by number.
+        // Tail calls: handlers for every call and groups that serve many numbers stay in the dispatcher; the others go by number. So "syscall.*" costs two
+        // tests although the odd calls (ipc, socketcall) have handlers of their own shape.
         var always = groups.FindAll(g => g.IsForAll);
+        foreach (var group in groups.Where(g => !g.IsForAll && g.Table >= 0 && g.Members.Count >= 16).OrderByDescending(g => g.Members.Count).Take(MostInline / 2))
+        {
+            always.Add(group);
+        }
+
         var jump = c.Maps.Add(isReturn ? "sys_exit_jump" : "sys_enter_jump", MapType.ProgArray, 4, 4, 1024);
         int compatJump = -1;
+
+        // The dispatcher is never entered twice on one CPU, so neither are its targets: they share a frame.
+        var frame = new FrameMap(tracepoint);
         foreach (var compat in (ReadOnlySpan<bool>)[false, true])
         {
             var byNumber = new SortedDictionary<int, List<Group>>();
             foreach (var group in groups)
             {
-                if (group.IsForAll || group.Spec.IsCompat != compat)
+                if (always.Contains(group) || group.Spec.IsCompat != compat)
                 {
                     continue;
                 }
@@ -101,7 +110,7 @@ internal sealed partial class ProgramBuilder
             foreach (var (number, list) in byNumber)
             {
                 Emit($"{(isReturn ? "x" : "n")}{(compat ? "c" : "")}{number}", list, new SyscallContext(c.Target, isReturn, btfId) { IsCompat = compat },
-                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1);
+                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1, frame);
             }
         }
 
@@ -205,11 +214,11 @@ internal sealed partial class ProgramBuilder
         }
 
         group.RowSize = size;
-        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.ReadOnlyProgram, contents, isConstant: true);
+        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.None, contents);
         group.Body = rewriter.Rewrite(new NodeReplacer(replacements).Replace(group.First.Body));
     }
 
-    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump)
+    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump, FrameMap? frame = null)
     {
         var needs = new HandlerNeeds(f => c.FunctionBodies.GetValueOrDefault(f) ?? f.Body, c.Storage.Globals, c.Target);
         var probes = new List<Probe>();
@@ -227,7 +236,7 @@ internal sealed partial class ProgramBuilder
         }
 
         var span = groups.Count > 0 ? groups[0].First.Span : default;
-        var e = new ProgramEmitter(c, context, name, needs.Frame);
+        var e = new ProgramEmitter(c, context, name, needs.Frame, frame);
         e.Begin(span);
         var isTail = attach is AttachPlan.TailCall;
         var number = e.StackWord();

@@ -97,12 +97,15 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     private readonly Dictionary<string, int> _shared = new(StringComparer.Ordinal);
 
-    /// <summary>A read-only array map that several programs use; made once for each name.</summary>
+    /// <summary>
+    /// An array map of names that several programs use; made once for each name. It is not frozen: of a frozen map the verifier wants to read the values
+    /// itself, which it can only do for maps of one element (ENOTSUPP).
+    /// </summary>
     public int SharedMap(string name, int width, int entries, byte[] contents)
     {
         if (!_shared.TryGetValue(name, out var id))
         {
-            id = _shared[name] = Maps.Add(ProgramEmitter.MapName("", name), MapType.Array, 4, width, entries, MapFlags.ReadOnlyProgram, contents, isConstant: true);
+            id = _shared[name] = Maps.Add(ProgramEmitter.MapName("", name), MapType.Array, 4, width, entries, MapFlags.None, contents);
         }
 
         return id;

@@ -42,6 +42,7 @@ internal sealed class FunctionState(Function? function, Subprogram? subprogram)
 
 /// <summary>Fixed places of a script function in the frame.</summary>
 /// <param name="Subprogram">Its code.</param>
-/// <param name="Slots">Parameters and locals.</param>
+/// <param name="Locals">Parameters, then the locals the rewritten body uses.</param>
+/// <param name="Slots">Their places.</param>
 /// <param name="Result">The result; null for Void.</param>
-internal sealed record FunctionFrame(Function Function, Subprogram Subprogram, LocalSlot[] Slots, LocalSlot? Result);
+internal sealed record FunctionFrame(Function Function, Subprogram Subprogram, IReadOnlyList<Local> Locals, LocalSlot[] Slots, LocalSlot? Result);

@@ -1,5 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Context;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
@@ -40,7 +41,7 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        LookupScalar(_frameMap);
+        LookupScalar(_frameMap!.Id);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
         Move(Frame, Reg.R0);
         if (needsErrorText)
@@ -57,11 +58,25 @@ internal sealed partial class ProgramEmitter
                     throw Cannot($"function \"{f.Name}\" calls itself: the BPF engine has no recursion in kernel handlers", f.Span);
                 }
 
-                var slots = new LocalSlot[f.Locals.Count];
+                var locals = new List<Local>();
+                for (var i = 0; i < f.ParameterCount; i++)
+                {
+                    locals.Add(f.Locals[i]);
+                }
+
+                foreach (var local in LocalFinder.In(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body))
+                {
+                    if (!locals.Contains(local))
+                    {
+                        locals.Add(local);
+                    }
+                }
+
+                var slots = new LocalSlot[locals.Count];
                 for (var i = 0; i < slots.Length; i++)
                 {
-                    slots[i] = f.Locals[i].Type == ScriptType.String
-                        ? TakeString(Capacities.BufferFor(_c.Capacities.Of(f.Locals[i])))
+                    slots[i] = locals[i].Type == ScriptType.String
+                        ? TakeString(Capacities.BufferFor(_c.Capacities.Of(locals[i])))
                         : new LocalSlot(TakeFrame(8), 0);
                 }
 
@@ -71,7 +86,7 @@ internal sealed partial class ProgramEmitter
                     ScriptType.String => TakeString(Capacities.BufferFor(_c.Capacities.Of(new CallExpr(f, [], f.Span)))),
                     _ => null,
                 };
-                _functions[f] = new FunctionFrame(f, _a.Declare(ProgramBtfName(f.Name)), slots, result);
+                _functions[f] = new FunctionFrame(f, _a.Declare(ProgramBtfName(f.Name)), locals, slots, result);
             }
         }
     }
@@ -171,6 +186,7 @@ internal sealed partial class ProgramEmitter
 
         EmitMessageWriter();
         EmitLockWaiter();
+        EmitCallbacks();
     }
 
     /// <summary>Calls a function; the result stands at its place in the frame until the next call.</summary>
@@ -283,7 +299,7 @@ internal sealed partial class ProgramEmitter
         Move(Ctx, Reg.R2);
         for (var i = 0; i < frame.Slots.Length; i++)
         {
-            _f.Locals[function.Locals[i]] = frame.Slots[i];
+            _f.Locals[frame.Locals[i]] = frame.Slots[i];
             if (i >= function.ParameterCount)
             {
                 ClearLocal(frame.Slots[i]);

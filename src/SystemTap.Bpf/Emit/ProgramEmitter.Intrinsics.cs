@@ -72,10 +72,6 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;
-            case IntrinsicId.Target:
-                DataAddress(Reg.R0, ControlBlock.TargetPid);
-                Load(Reg.R0, new Mem(Reg.R0, 0));
-                break;
             case IntrinsicId.InTarget:
                 _a.Call(Helper.GetCurrentPidTgid);
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
@@ -99,7 +95,7 @@ internal sealed partial class ProgramEmitter
                 _a.Call(Helper.KtimeGetBootNs);
                 break;
             case IntrinsicId.WallNs:
-                _a.Call(_c.Features.TaiClock ? Helper.KtimeGetTaiNs : Helper.KtimeGetBootNs);
+                _a.Call(Helper.KtimeGetBootNs);
                 DataAddress(Reg.R1, ControlBlock.WallOffset);
                 Load(Reg.R1, new Mem(Reg.R1, 0));
                 _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
@@ -219,6 +215,8 @@ internal sealed partial class ProgramEmitter
                 return Substring(i);
             case IntrinsicId.ToLower or IntrinsicId.ToUpper:
                 return ChangeCase(i);
+            case IntrinsicId.EscapeText:
+                return Escape(i);
             case IntrinsicId.CharString:
                 return CharText(i.Arguments[0]);
             case IntrinsicId.TableName or IntrinsicId.SyscallName:

@@ -1,5 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
@@ -103,6 +104,10 @@ internal sealed partial class ProgramEmitter
             case CallExpr c:
                 var slot = Call(c);
                 Load(to, slot!.Value.Memory);
+                break;
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Target }:
+                DataAddress(to, ControlBlock.TargetPid);
+                Load(to, new Mem(to, 0));
                 break;
             case IntrinsicExpr i:
                 LongIntrinsic(i);

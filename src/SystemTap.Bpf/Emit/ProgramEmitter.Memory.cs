@@ -103,7 +103,7 @@ internal sealed partial class ProgramEmitter
         _ => MemSize.DW,
     };
 
-    /// <summary>to = a member behind a typed pointer or, untyped, behind an address (then R1–R5 and R0 are lost, but for R2).</summary>
+    /// <summary>to = a member behind a typed pointer or, untyped, behind an address (then R0–R5 are lost).</summary>
     public void LoadField(Reg to, Reg from, int offset, int size, bool typed)
     {
         if (typed)
@@ -112,18 +112,9 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        var mark = Marked();
-        var saved = TakeStack(8);
-        Save(saved, Reg.R2);
         Move(Reg.R0, from);
         ReadKernel(Reg.R0, offset, size);
         Move(to, Reg.R0);
-        if (to != Reg.R2)
-        {
-            Load(Reg.R2, saved);
-        }
-
-        Release(mark);
     }
 
     /// <summary>to = bytes at address to + offset, zero-extended, 0 when they cannot be read. For structures of the kernel that are there.</summary>

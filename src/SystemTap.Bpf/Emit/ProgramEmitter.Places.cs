@@ -13,7 +13,7 @@ namespace SystemTap.Bpf.Emit;
 
 internal sealed partial class ProgramEmitter
 {
-    private const int NoExist = 1, Eexist = -17, E2Big = -7, Enomem = -12;
+    private const int NoExist = 1, Eexist = -17;
     private const string OverflowMessage = "Array overflow, check MAXMAPENTRIES";
 
     private GlobalStorage StorageOf(Global g) => _c.Storage.Globals[g.Index];
@@ -325,11 +325,6 @@ internal sealed partial class ProgramEmitter
         NextSequence();
         Save(area, Reg.R1);
         fill(area.At(GlobalStorage.Array.ValueOffset));
-        if (array.Wraps)
-        {
-            MakeRoom(array, storage, key, area);
-        }
-
         LoadMap(Reg.R1, storage.MapId);
         Address(Reg.R2, key);
         Address(Reg.R3, area);
@@ -340,6 +335,17 @@ internal sealed partial class ProgramEmitter
         LookupKey(storage.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         _a.Bind(failed);
+        if (array.Wraps)
+        {
+            DropOldest(storage, span);
+            LoadMap(Reg.R1, storage.MapId);
+            Address(Reg.R2, key);
+            Address(Reg.R3, area);
+            _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+            _a.Call(Helper.MapUpdateElem);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
+        }
+
         Raise(OverflowMessage, span);
 
         _a.Bind(hit);

@@ -183,7 +183,6 @@ internal sealed partial class ProgramEmitter
         }
 
         var cursor = TakeFrame(8);
-        var length = TakeFrame(8);
         Store(cursor, 0);
         var soFar = 0;
         foreach (var value in values)
@@ -215,7 +214,6 @@ internal sealed partial class ProgramEmitter
 
         Load(Reg.R3, cursor);
         OutputFrame(record, size, soFar, flags);
-        _ = length;
     }
 
     /// <summary>Tells the verifier that an unsigned register is at most that; it always is.</summary>

@@ -54,6 +54,15 @@ internal sealed partial class ProgramEmitter
             case TryStmt t:
                 Try(t);
                 break;
+            case RegionStmt r:
+                var after = _a.NewLabel();
+                _regions[r] = after;
+                Statement(r.Body);
+                _a.Bind(after);
+                break;
+            case LeaveStmt l:
+                _a.Jump(_regions[l.Region]);
+                break;
             case SendStmt p:
                 SendPrint(p);
                 break;
@@ -65,6 +74,8 @@ internal sealed partial class ProgramEmitter
 
         Release(mark);
     }
+
+    private readonly Dictionary<RegionStmt, Label> _regions = new(ReferenceEqualityComparer.Instance);
 
     private void If(IfStmt i)
     {

@@ -56,6 +56,8 @@ internal sealed partial class ProgramEmitter
                 return CopyColumn(c);
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelString or IntrinsicId.UserString } i:
                 return MemoryString(i, padded);
+            case RawBytesExpr r:
+                return RawBytes(r);
             case IntrinsicExpr i:
                 return TextIntrinsic(i);
             case ReadExpr { Place: GlobalPlace p }:
@@ -494,6 +496,39 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
         _a.Bind(empty);
         Save(slot.Memory, Reg.R0);
+        return slot.AsString;
+    }
+
+    private StringValue RawBytes(RawBytesExpr r)
+    {
+        var slot = TakeString(Capacities.BufferFor(_c.Capacities.Of(r)));
+        var most = slot.Capacity - 1;
+        var mark = Marked();
+        var address = TakeFrame(8);
+        Long(r.Address, Reg.R0);
+        Save(address, Reg.R0);
+        Long(r.Count, Reg.R2);
+        At(r.Span);
+        var positive = _a.NewLabel();
+        _a.JumpIf(JumpOp.SGe, Reg.R2, 0, positive);
+        _a.Emit(Instruction.Mov(Reg.R2, 0));
+        _a.Bind(positive);
+        Bound(Reg.R2, most);
+        Save(slot.Memory, Reg.R2);
+        Address(Reg.R1, slot.Memory.At(8));
+        Load(Reg.R3, address);
+        _a.Call(r.IsUser ? Helper.ProbeReadUser : Helper.ProbeReadKernel);
+        var good = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
+        if (r.IsUser)
+        {
+            Increment(ControlBlock.NonResidentReads);
+        }
+
+        Load(Reg.R0, address);
+        Raise($"{(r.IsUser ? "user" : "kernel")} buffer copy fault at {{0}}", r.Span, Reg.R0);
+        _a.Bind(good);
+        Release(mark);
         return slot.AsString;
     }
 }

@@ -1,10 +1,9 @@
-using System.Buffers.Binary;
-using System.Globalization;
 using System.Text;
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Bpf.Emit;
 
@@ -16,7 +15,7 @@ internal sealed partial class ProgramEmitter
     private StringValue TableName(IntrinsicExpr i)
     {
         var syscalls = i.Intrinsic.Id == IntrinsicId.SyscallName;
-        var names = new SortedDictionary<long, string>();
+        var names = new Dictionary<long, string>();
         if (syscalls)
         {
             var table = _c.Target.Architecture.Syscalls.Names;
@@ -31,7 +30,11 @@ internal sealed partial class ProgramEmitter
         else
         {
             var name = i.Arguments[0] is StringConst c ? c.Value : throw Cannot("a table whose name is not a literal", i.Span);
-            Tables.Read(_c.Options.ReadTable(name) ?? throw Cannot($"table \"{name}\" is not in the tapset library", i.Span), names);
+            var text = _c.Options.ReadTable(name) ?? throw Cannot($"table \"{name}\" is not in the tapset library", i.Span);
+            foreach (var (value, known) in NameTable.Parse(text, _c.Target.Architecture.Name).Names)
+            {
+                names[value] = known;
+            }
         }
 
         var longest = 0;
@@ -102,39 +105,5 @@ internal sealed partial class ProgramEmitter
 
         _a.Bind(end);
         return new StringValue(null, slot.Memory.At(8), capacity, null);
-    }
-}
-
-/// <summary>Reads table files: lines <c>NAME VALUE</c>, <c>#</c> starts a comment.</summary>
-internal static class Tables
-{
-    /// <summary>The first name of a value wins.</summary>
-    public static void Read(string text, SortedDictionary<long, string> names)
-    {
-        foreach (var raw in text.AsSpan().EnumerateLines())
-        {
-            var line = raw.Trim();
-            var space = line.IndexOfAny(' ', '\t');
-            if (line.IsEmpty || line[0] == '#' || space < 0)
-            {
-                continue;
-            }
-
-            var digits = line[(space + 1)..].Trim();
-            long value;
-            if (digits.StartsWith("0x", StringComparison.OrdinalIgnoreCase))
-            {
-                if (!long.TryParse(digits[2..], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out value))
-                {
-                    continue;
-                }
-            }
-            else if (!long.TryParse(digits, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out value))
-            {
-                continue;
-            }
-
-            names.TryAdd(value, line[..space].ToString());
-        }
     }
 }

@@ -219,4 +219,106 @@ internal sealed partial class ProgramEmitter
         _a.Bind(end);
         Release(mark);
     }
+
+    /// <summary>
+    /// escape(text, most, quoted): every byte through a table of 256 entries (up to four characters, their number in the last byte), as long as the result
+    /// and its closing quote fit; what is cut ends in dots.
+    /// </summary>
+    private StringValue Escape(IntrinsicExpr i)
+    {
+        var quoted = TryConstant(i.Arguments[2], out var q) ? q != 0 : throw Cannot("escaping with quotes that only the event decides", i.Span);
+        var most = TryConstant(i.Arguments[1], out var m) && m > 0 ? (int)Math.Min(m, _c.MaxText) : _c.MaxText;
+        var text = InMemory(Text(i.Arguments[0]));
+        var slot = TakeString(Capacities.BufferFor(_c.MaxText) + 8);
+        var bytes = slot.Memory.At(8);
+        var index = TakeFrame(8);
+        var bound = TakeFrame(8);
+        var fits = TakeFrame(8);
+        At(i.Span);
+        var table = EscapeTable();
+        Clear(bytes, slot.Capacity);
+        Length(text, Reg.R0);
+        Save(bound, Reg.R0);
+        Store(index, 0);
+        Store(slot.Memory, quoted ? 1 : 0);
+        Store(fits, quoted ? 1 : 0);
+        if (quoted)
+        {
+            _a.Emit(Instruction.Store(MemSize.B, bytes.Base, bytes.Offset, '"'));
+        }
+
+        var done = _a.NewLabel();
+        var cut = _a.NewLabel();
+        var end = _a.NewLabel();
+        Scan(index, bound, text.Capacity - 1, done, () =>
+        {
+            var next = _a.NewLabel();
+            Address(Reg.R2, text.Bytes);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
+            _a.Emit(Instruction.Load(MemSize.B, Reg.R1, Reg.R2, 0));
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 3));
+            ConstantAddress(Reg.R2, table);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
+            Load(Reg.R3, new Mem(Reg.R2, 0));
+            Move(Reg.R4, Reg.R3);
+            _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R4, 56));
+            Load(Reg.R5, slot.Memory);
+            _a.JumpIf(JumpOp.Gt, Reg.R5, most, done);
+            Address(Reg.R2, bytes);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R5));
+            _a.Emit(Instruction.Add64(Reg.R4, Reg.R5));
+            _a.JumpIf(JumpOp.Gt, Reg.R4, most - (quoted ? 1 : 0), cut);
+            _a.Emit(Instruction.Store(MemSize.W, Reg.R2, 0, Reg.R3));
+            Save(slot.Memory, Reg.R4);
+            _a.JumpIf(JumpOp.Gt, Reg.R4, most - 4, next);
+            Save(fits, Reg.R4);
+            _a.Bind(next);
+        });
+        _a.Bind(cut);
+        if (quoted)
+        {
+            Load(Reg.R5, fits);
+            Bound(Reg.R5, most);
+            Address(Reg.R2, bytes);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R5));
+
+            // The store of a word and its zeros also wipes what stood behind.
+            _a.Emit(Instruction.Store(MemSize.DW, Reg.R2, 0, 0x2e2e2e22));
+            _a.Emit(Instruction.Add64Imm(Reg.R5, 4));
+            Save(slot.Memory, Reg.R5);
+            _a.Jump(end);
+        }
+
+        _a.Bind(done);
+        if (quoted)
+        {
+            Load(Reg.R5, slot.Memory);
+            Bound(Reg.R5, most);
+            Address(Reg.R2, bytes);
+            _a.Emit(Instruction.Add64(Reg.R2, Reg.R5));
+            _a.Emit(Instruction.Store(MemSize.B, Reg.R2, 0, '"'));
+            _a.Emit(Instruction.Add64Imm(Reg.R5, 1));
+            Save(slot.Memory, Reg.R5);
+        }
+
+        _a.Bind(end);
+
+        return slot.AsString with { Capacity = Math.Min(slot.Capacity, Capacities.BufferFor(_c.MaxText)) };
+    }
+
+    private int EscapeTable()
+    {
+        Span<char> table = new char[256 * 8];
+        for (var c = 0; c < 256; c++)
+        {
+            var letter = "\a\b\f\n\r\t\v\\\"".IndexOf((char)c);
+            var text = letter >= 0 ? "\\" + "abfnrtv\\\""[letter]
+                : c is >= 32 and < 127 ? ((char)c).ToString()
+                : $"\\{c >> 6}{(c >> 3) & 7}{c & 7}";
+            text.CopyTo(table[(8 * c)..]);
+            table[8 * c + 7] = (char)text.Length;
+        }
+
+        return _c.Constants.Text(new string(table));
+    }
 }

@@ -49,13 +49,18 @@ internal sealed partial class ProgramEmitter
     private readonly Dictionary<Function, FunctionFrame> _functions = new(ReferenceEqualityComparer.Instance);
     private readonly Queue<FunctionFrame> _pending = new();
     private readonly bool _hasFrame;
-    private readonly int _frameMap = -1;
+    private readonly FrameMap? _frameMap;
     private int _frameTop = FrameHead, _frameMost = FrameHead;
     private int _errorText = -1;
     private int _probeIndex;
     private FunctionState _f;
 
-    public ProgramEmitter(Compilation compilation, EventContext @event, string name, bool hasFrame)
+    /// <param name="compilation">What all programs share.</param>
+    /// <param name="event">The event.</param>
+    /// <param name="name">For messages and map names.</param>
+    /// <param name="hasFrame">Some code needs a frame.</param>
+    /// <param name="sharedFrame">Frame of programs that never run at the same time on a CPU (tail-call targets of one dispatcher); null: an own one.</param>
+    public ProgramEmitter(Compilation compilation, EventContext @event, string name, bool hasFrame, FrameMap? sharedFrame = null)
     {
         _c = compilation;
         _event = @event;
@@ -64,7 +69,8 @@ internal sealed partial class ProgramEmitter
         _a.AllowLongJumps = compilation.Features.InstructionSetV4;
         if (hasFrame)
         {
-            _frameMap = compilation.Maps.Reserve(MapName("f_", name));
+            _frameMap = sharedFrame ?? new FrameMap(name);
+            _frameMap.Reserve(compilation.Maps);
         }
 
         _f = new FunctionState(null, null);
@@ -83,7 +89,7 @@ internal sealed partial class ProgramEmitter
                 throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
             }
 
-            _c.Maps.Complete(_frameMap, MapType.PerCpuArray, 4, (_frameMost + 7) & ~7, 1);
+            _frameMap!.Complete(_c.Maps, _frameMost);
         }
 
         try
@@ -266,4 +272,26 @@ internal sealed partial class ProgramEmitter
     }
 
     private BpfCannotException Cannot(string what, SourceSpan span, string? hint = null) => new(what, span, hint ?? "run with --runtime=kernel");
+}
+
+/// <summary>The map of a frame; grows to the largest program that uses it.</summary>
+internal sealed class FrameMap(string name)
+{
+    private int _size;
+
+    public int Id { get; private set; } = -1;
+
+    public void Reserve(MapTable maps)
+    {
+        if (Id < 0)
+        {
+            Id = maps.Reserve(ProgramEmitter.MapName("f_", name));
+        }
+    }
+
+    public void Complete(MapTable maps, int size)
+    {
+        _size = Math.Max(_size, (size + 7) & ~7);
+        maps.Complete(Id, MapType.PerCpuArray, 4, _size, 1);
+    }
 }

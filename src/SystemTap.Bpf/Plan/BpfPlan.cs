@@ -70,7 +70,7 @@ public static class ControlBlock
     /// <summary>target(): pid of -x/-c, 0 for none. Written by stap before the programs run.</summary>
     public const int TargetPid = 48;
 
-    /// <summary>Nanoseconds to add to the boot-time or TAI clock to get wall-clock time; stap keeps it fresh.</summary>
+    /// <summary>Nanoseconds to add to the boot-time clock to get wall-clock time; stap keeps it fresh.</summary>
     public const int WallOffset = 56;
 
     /// <summary>Next insertion sequence number of array elements.</summary>

@@ -323,6 +323,17 @@ public sealed class ProbeResolver
                 $"probe point '{point}' is not complete, while resolving probe point", point.Components[^1].Span) { Hint = Continue(last) };
         }
 
+        // Only files that could hold the point were loaded: the library knows further beginnings than the tree.
+        while (at < point.Components.Count && !ProbeTree.IsWildcard(point.Components[at].Name) && LibraryGoesOn(point, at))
+        {
+            at++;
+        }
+
+        if (at == point.Components.Count)
+        {
+            return new Diagnostic("probe.incomplete", Severity.SemanticError, $"probe point '{point}' is not complete, while resolving probe point", point.Components[^1].Span);
+        }
+
         var component = point.Components[at];
         var kind = ProbeTree.KindOf(component);
         foreach (var child in last.Children)
@@ -360,6 +371,19 @@ public sealed class ProbeResolver
         {
             Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases" : Continue(last)),
         };
+    }
+
+    private bool LibraryGoesOn(ProbePoint point, int at)
+    {
+        foreach (var alias in _library.AliasNames)
+        {
+            if (Part(alias, point, at) == point.Components[at].Name)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Component <paramref name="at"/> of an alias whose earlier ones are the point's.</summary>

@@ -1,5 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf;
+using SystemTap.Targets;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Cli.Driver;
@@ -15,7 +16,7 @@ internal sealed partial class SessionDriver
         }
 
         var btf = _target.KernelBtf;
-        var features = new Features(name => btf.FindFunctionId(name));
+        var features = new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
         return new BpfFeatures
         {
             MayGoto = features.Has(KernelFeature.MayGoto),

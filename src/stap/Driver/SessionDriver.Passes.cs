@@ -24,6 +24,11 @@ internal sealed partial class SessionDriver
     /// <summary>Folder of the library: beside the program (<c>out/stap</c> and <c>tapset/</c> in a checkout), or where it is installed.</summary>
     private static string BuiltInTapset()
     {
+        if (Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") is { Length: > 0 } own)
+        {
+            return own;
+        }
+
         foreach (var candidate in (string[])["../tapset", "tapset", "../share/systemtap-cs/tapset"])
         {
             var path = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, candidate));
@@ -33,8 +38,7 @@ internal sealed partial class SessionDriver
             }
         }
 
-        return Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") is { Length: > 0 } own ? own
-            : throw new UsageException($"the tapset library is missing: no folder 'tapset' near '{AppContext.BaseDirectory}'", "set SYSTEMTAP_TAPSET to the folder");
+        throw new UsageException($"the tapset library is missing: no folder 'tapset' near '{AppContext.BaseDirectory}'", "set SYSTEMTAP_TAPSET to the folder");
     }
 
     private List<string> TapsetDirectories()

@@ -169,4 +169,107 @@ public class BasicTests
 
         Assert.True(r.Long(x) >= 20);
     }
+
+    [Fact]
+    public void WrappingArraysHoldTheLastOnes()
+    {
+        var p = new ProgramUnderTest();
+        var n = p.Wrapping("n", 4, ScriptType.Long, ScriptType.String);
+        p.Tracepoint(Do(Set(Place(n, Arg(0), Str("key")), Arg(0))));
+        p.Tracepoint(new DeleteStmt(n, [Arg(0), Str("key")], At));
+        using var r = new PlanRunner(p.Build());
+        for (var i = 0; i < 10; i++)
+        {
+            r.Run(0, i);
+        }
+
+        Assert.Equal([null, 6L, 7, 8, 9], Enumerable.Range(5, 5).Select(i => r.Element(n, (long)i, "key")));
+        r.Run(0, 6);
+        r.Run(1, 8);
+        r.Run(0, 20);
+        Assert.Equal([6L, 7, null, 9, 20], new[] { 6, 7, 8, 9, 20 }.Select(i => r.Element(n, (long)i, "key")));
+        r.Run(0, 21);
+        Assert.Null(r.Element(n, 6L, "key"));
+        Assert.Equal(0, r.Word(ControlBlock.Errors));
+    }
+
+    [Fact]
+    public void DeletesAllAndByWildcard()
+    {
+        var p = new ProgramUnderTest();
+        var n = p.Array("n", ScriptType.Long, 100, ScriptType.Long, ScriptType.String);
+        p.Tracepoint(Do(Set(Place(n, Arg(0), Str("a")), Arg(1))));
+        p.Tracepoint(Do(Set(Place(n, Arg(0), Str("b")), Arg(1))));
+        p.Tracepoint(new DeleteStmt(n, [null, Str("a")], At));
+        p.Tracepoint(new DeleteStmt(n, null, At));
+        using var r = new PlanRunner(p.Build());
+        for (var i = 0; i < 5; i++)
+        {
+            r.Run(0, i, i);
+            r.Run(1, i, i);
+        }
+
+        r.Run(2);
+        Assert.Null(r.Element(n, 3L, "a"));
+        Assert.Equal(3, r.Element(n, 3L, "b"));
+        r.Run(3);
+        Assert.Null(r.Element(n, 3L, "b"));
+    }
+
+    [Fact]
+    public void TypedLoadsThroughTracepointArguments()
+    {
+        var target = SystemTap.Targets.Target.Live();
+        var btf = target.KernelBtf;
+        var task = btf.Find(SystemTap.Targets.BtfKind.Struct, "task_struct")!.Value;
+        long Offset(string member) => SystemTap.Targets.BtfMemberSearch.FindMember(task, member)!.Value.ByteOffset;
+        var p = new ProgramUnderTest();
+        var (wrong, right, parent) = (p.Long("wrong"), p.Long("right"), p.Long("parent"));
+
+        // The current task at sched_switch is prev: argument 1.
+        Expr Prev(long offset, int size) => new DerefExpr(Add(new ContextExpr(ContextValue.TracepointArgument, 1, At) { BtfPointee = task.Id }, Num(offset)), size, true, false, At);
+        p.Tracepoint(Block(
+            If(Bin(BinaryOperator.Equal, Prev(Offset("pid"), 4), Call(IntrinsicId.Tid)), Do(Inc(Place(right))), Do(Inc(Place(wrong)))),
+            Do(Set(Place(parent), new DerefExpr(Add(Prev(Offset("real_parent"), 8), Num(Offset("tgid"))), 4, true, false, At)))));
+        using var r = new PlanRunner(p.Build());
+        Assert.NotEqual(0, r.Plan.Programs[0].AttachBtfId);
+        r.AttachAll();
+        Thread.Sleep(30);
+        r.Detach();
+        Assert.True(r.Long(right) > 0);
+        Assert.Equal(0, r.Long(wrong));
+    }
+
+    [Fact]
+    public void HandlersThatShareGlobalsTakeALock()
+    {
+        var p = new ProgramUnderTest();
+        var (a, b, sum) = (p.Long("a"), p.Long("b"), p.Long("sum"));
+        p.Tracepoint(Block(Do(Inc(Place(a))), Do(Inc(Place(b)))));
+        p.Tracepoint(Do(Set(Place(sum), Add(Get(a), Get(b)))));
+        using var r = new PlanRunner(p.Build());
+        r.Word(ControlBlock.Lock) = 1;
+        r.Run(0);
+        r.Run(1);
+        Assert.Equal(2, r.Word(ControlBlock.SkippedLock));
+        Assert.Equal(0, r.Long(a));
+        r.Word(ControlBlock.Lock) = 0;
+        r.Run(0);
+        r.Run(1);
+        Assert.Equal(2, r.Long(sum));
+        Assert.Equal(0, r.Word(ControlBlock.Lock));
+    }
+
+    [Fact]
+    public void CommutingCountersNeedNoLock()
+    {
+        var p = new ProgramUnderTest();
+        var (a, b) = (p.Long("a"), p.Long("b"));
+        p.Tracepoint(Block(Do(Inc(Place(a))), Do(Inc(Place(b)))));
+        using var r = new PlanRunner(p.Build());
+        r.Word(ControlBlock.Lock) = 1;
+        r.Run(0);
+        Assert.Equal(1, r.Long(a));
+        Assert.Equal(0, r.Word(ControlBlock.SkippedLock));
+    }
 }

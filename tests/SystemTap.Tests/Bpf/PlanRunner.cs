@@ -109,8 +109,29 @@ internal sealed class PlanRunner : IDisposable
     }
 
     /// <summary>Runs a raw tracepoint program with arguments.</summary>
-    public void Run(int program = 0, params long[] arguments) =>
-        _programs[program].TestRun(new TestRunInput { Context = MemoryMarshal.AsBytes(arguments.AsSpan()) });
+    public void Run(int program = 0, params ReadOnlySpan<long> arguments)
+    {
+        Span<long> context = stackalloc long[12];
+        arguments.CopyTo(context);
+        _programs[program].TestRun(new TestRunInput { Context = MemoryMarshal.AsBytes(context) });
+    }
+
+    /// <summary>Runs program 0 once for each argument, always on CPU 0.</summary>
+    public void RunOnOneCpu(params long[] arguments)
+    {
+        foreach (var a in arguments)
+        {
+            _programs[0].TestRun(new TestRunInput { Context = BpfMap.Bytes(a), Cpu = 0 });
+        }
+    }
+
+    public void SetText(Global g, string text)
+    {
+        var s = (GlobalStorage.Scalar)Plan.Globals[g.Index];
+        var bytes = _data.Span.Slice(s.Offset, s.Capacity);
+        bytes.Clear();
+        Encoding.Latin1.GetBytes(text, bytes);
+    }
 
     public long Long(Global g) => Word(((GlobalStorage.Scalar)Plan.Globals[g.Index]).Offset);
 

@@ -113,7 +113,7 @@ public sealed class CorpusCase
         var title = "";
         var part = new StringBuilder();
         var section = "script";
-        foreach (var line in (Read(path) + "\n===").Split('\n'))
+        foreach (var line in (Read(path) is var text && text.EndsWith('\n') ? text + "===" : text + "\n===").Split('\n'))
         {
             var isCase = line.StartsWith("===", StringComparison.Ordinal);
             var isSection = line is "--- out" or "--- err";

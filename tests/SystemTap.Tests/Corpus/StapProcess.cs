@@ -121,7 +121,7 @@ internal static class StapProcess
 
     private static string FindRoot()
     {
-        for (var folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
+        for (var folder = Environment.GetEnvironmentVariable("STAP_ROOT") ?? AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))
         {
             if (File.Exists(Path.Combine(folder, "SystemTap.slnx")))
             {

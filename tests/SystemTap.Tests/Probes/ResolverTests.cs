@@ -106,6 +106,35 @@ public class ResolverTests
     }
 
     [Fact]
+    public void MisspeltAliasPartsGetSuggestionsFromFilesNotLoaded()
+    {
+        var bag = new SystemTap.Language.Diagnostics.DiagnosticBag();
+        var file = Fixture.Parse("probe syscall.raed { next }", false);
+        var resolver = new ProbeResolver(new ResolveScope(Fixture.Live, bag, false, "bpf"), new NamesOnly(), [file]);
+        Assert.Empty(resolver.Expand((SystemTap.Language.Syntax.ProbeDefinition)file.Items[0]));
+        var error = Assert.Single(bag.All);
+        Assert.StartsWith("no match for 'raed' of 'syscall'", error.Message);
+        Assert.Contains("read", error.Hint);
+        Assert.Equal("<input>:1:15", error.Span.ToString());
+    }
+
+    /// <summary>A library that knows names but whose files do not hold the point asked for.</summary>
+    private sealed class NamesOnly : SystemTap.Semantics.Tapsets.ITapsetLibrary
+    {
+        public IEnumerable<string> FunctionNames => [];
+
+        public IEnumerable<string> AliasNames => ["syscall.read", "syscall.read.return", "syscall.write"];
+
+        public (int Known, int Parsed) FileCounts => (1, 0);
+
+        public IReadOnlyList<SystemTap.Language.Syntax.ScriptFile> FilesWithFunction(string name) => [];
+
+        public IReadOnlyList<SystemTap.Language.Syntax.ScriptFile> FilesWithGlobal(string name) => [];
+
+        public IReadOnlyList<SystemTap.Language.Syntax.ScriptFile> FilesWithAlias(string firstComponent) => [];
+    }
+
+    [Fact]
     public void MisspeltArgumentsGetSuggestions()
     {
         Assert.Contains("did you mean 'sched_switch'", Fixture.Fails("probe kernel.trace(\"sched:sched_swich\") { next }"));

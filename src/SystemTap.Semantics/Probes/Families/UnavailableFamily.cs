@@ -16,7 +16,7 @@ public sealed class UnavailableFamily : ProbeFamily
         Forms = ProbeForms.Of(forms);
     }
 
-    private const string KernelInstead = "use a tracepoint (kernel.trace(\"…\")) or system-call probe (syscall.NAME)";
+    private const string KernelInstead = "use a tracepoint (kernel.trace(\"NAME\")) or system-call probe (syscall.NAME)";
     private const string ProcessInstead = "use process.begin, process.end or process.syscall";
 
     /// <summary>The families that are still to come.</summary>
@@ -26,7 +26,7 @@ public sealed class UnavailableFamily : ProbeFamily
         new UnavailableFamily("kernel.statement", KernelInstead, "kernel.statement(S)", "kernel.statement(N)"),
         new UnavailableFamily("module.function", KernelInstead, "module(S).function(S)", "module(S).function(N)"),
         new UnavailableFamily("module.statement", KernelInstead, "module(S).statement(S)", "module(S).statement(N)"),
-        new UnavailableFamily("module.tracepoint", "use kernel.trace(\"…\"), which finds the tracepoints of loaded modules too", "module(S).tracepoint(S)", "module(S).trace(S)"),
+        new UnavailableFamily("module.tracepoint", "use kernel.trace(\"NAME\"), which finds the tracepoints of loaded modules too", "module(S).tracepoint(S)", "module(S).trace(S)"),
         new UnavailableFamily("kprobe", KernelInstead, "kprobe.function(S)", "kprobe.module(S).function(S)", "kprobe.statement(N)"),
         new UnavailableFamily("kernel.lsm", KernelInstead, "kernel.lsm(S)"),
         new UnavailableFamily("kernel.data", KernelInstead, "kernel.data(S)", "kernel.data(N)"),

@@ -1,0 +1,159 @@
+using SystemTap.Bpf.Analysis;
+using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Deferral;
+
+/// <summary>How often each local is assigned in a body.</summary>
+internal sealed class AssignmentCounter : Walker
+{
+    private readonly Dictionary<Local, int> _counts = new(ReferenceEqualityComparer.Instance);
+
+    public static Dictionary<Local, int> In(Stmt body)
+    {
+        var counter = new AssignmentCounter();
+        counter.Visit(body);
+        return counter._counts;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        switch (expression)
+        {
+            case AssignExpr { Place: LocalPlace p }:
+                Add(p.Local);
+                break;
+            case UpdateExpr { Place: LocalPlace p }:
+                Add(p.Local, 2);
+                break;
+        }
+
+        base.Visit(expression);
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        switch (statement)
+        {
+            case TryStmt { Message: { } message }:
+                Add(message, 2);
+                break;
+            case ForeachStmt f:
+                foreach (var key in f.Keys)
+                {
+                    Add(key, 2);
+                }
+
+                if (f.Value is { } value)
+                {
+                    Add(value, 2);
+                }
+
+                break;
+        }
+
+        base.Visit(statement);
+    }
+
+    private void Add(Local local, int count = 1) => _counts[local] = _counts.GetValueOrDefault(local) + count;
+}
+
+/// <summary>Nodes of an expression.</summary>
+internal sealed class NodeCounter : Walker
+{
+    private int _count;
+
+    public static int Count(Expr e)
+    {
+        var counter = new NodeCounter();
+        counter.Visit(e);
+        return counter._count;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        if (++_count < 2000)
+        {
+            base.Visit(expression);
+        }
+    }
+}
+
+/// <summary>Finds effects: assignments, calls that may have some, built-ins that act.</summary>
+internal sealed class EffectFinder : Walker
+{
+    private bool _found;
+
+    public static bool In(Expr e)
+    {
+        var finder = new EffectFinder();
+        finder.Visit(e);
+        return finder._found;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        _found |= expression switch
+        {
+            AssignExpr or UpdateExpr or SequenceExpr => true,
+            CallExpr c => !c.Function.IsPure && !InlineTest.Accepts(c.Function.Body, int.MaxValue),
+            IntrinsicExpr i => !i.Intrinsic.Has(IntrinsicTraits.Pure),
+            _ => false,
+        };
+        base.Visit(expression);
+    }
+}
+
+/// <summary>Removes assignments to locals that nothing reads.</summary>
+internal sealed class DeadAssignments : Walker
+{
+    private readonly HashSet<Local> _read = new(ReferenceEqualityComparer.Instance);
+    private bool _changed;
+
+    public static Stmt Remove(Stmt body)
+    {
+        while (true)
+        {
+            var pass = new DeadAssignments();
+            pass.Visit(body);
+            body = pass.Sweep(body);
+            if (!pass._changed)
+            {
+                return body;
+            }
+        }
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        switch (expression)
+        {
+            case ReadExpr { Place: LocalPlace p }:
+                _read.Add(p.Local);
+                break;
+            case UpdateExpr { Place: LocalPlace p }:
+                _read.Add(p.Local);
+                break;
+        }
+
+        base.Visit(expression);
+    }
+
+    private Stmt Sweep(Stmt s)
+    {
+        switch (s)
+        {
+            case ExprStmt { Expression: AssignExpr { Place: LocalPlace p, Value: var value } } when !_read.Contains(p.Local) && IsRemovable(value):
+                _changed = true;
+                return BlockStmt.Empty;
+            case RegionStmt r:
+                r.Body = Sweep(r.Body);
+                return r;
+            default:
+                return Mapper.Children(s, static e => e, Sweep);
+        }
+    }
+
+    /// <summary>Nothing would be missed but an error while reading, which the optimiser of pass 2 gives up for unused locals too.</summary>
+    private static bool IsRemovable(Expr value) => !EffectFinder.In(value);
+}

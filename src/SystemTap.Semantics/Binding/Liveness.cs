@@ -81,7 +81,14 @@ internal sealed class Liveness(BindingSession session, BodyUnit unit)
 
                 return Mark(f, f.Initializer, f.Condition, f.Increment);
             case ForeachStatement f:
-                if (!Keep(f.Body))
+                // Loop variables keep their last value: a loop whose key is read afterwards does something even when its body does not.
+                var isRead = f.Value is not null && !IsDeadLocal(f.Value);
+                foreach (var key in f.Keys)
+                {
+                    isRead |= !IsDeadLocal(key);
+                }
+
+                if (!Keep(f.Body) && !isRead)
                 {
                     return false;
                 }

@@ -1,4 +1,5 @@
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Binding;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
@@ -14,8 +15,15 @@ internal sealed partial class BodyLowering
 
     private Dictionary<LocalSymbol, Expr>? _inlined;
     private int _inlineDepth;
+    private SourceSpan? _callPlace;
 
-    private Expr? TryInline(FunctionSymbol function, Expr[] arguments)
+    /// <summary>
+    /// The place of a node. Inside of an inlined library line it is that of the script's call: an error raised there is the caller's affair, as
+    /// with SystemTap's library functions, which have no places of their own.
+    /// </summary>
+    private SourceSpan At(SourceSpan span) => _callPlace ?? span;
+
+    private Expr? TryInline(FunctionSymbol function, Expr[] arguments, SourceSpan place)
     {
         if (!function.IsTapset || function.Next is not null || _inlineDepth >= MaxInlineDepth || function.Unit is not { } callee
             || SingleExpression(callee, function.Definition.Body) is not { } body)
@@ -84,11 +92,14 @@ internal sealed partial class BodyLowering
             map[callee.Locals[i]] = arguments[i];
         }
 
+        var outerPlace = _callPlace;
+        _callPlace ??= place;
         _inlined = map;
         _unit = callee;
         _inlineDepth++;
         var result = Lower(body);
         _inlineDepth--;
+        _callPlace = outerPlace;
         _unit = outerUnit;
         _inlined = outerMap;
         return result;

@@ -55,7 +55,7 @@ internal static class LiveTime
         marker.WaitForExit();
         var ended = session.Ended;
         var memory = session.StatusKb("VmRSS");
-        var loop = ended ? new Sample() : bench.Loop(100_000, 3);
+        var loop = ended ? new Sample() : bench.Loop(100_000, 5);
         var toEnd = session.Interrupt();
         var text = File.ReadAllText(output);
         File.Delete(output);
@@ -66,13 +66,13 @@ internal static class LiveTime
 
         if (ended || toEnd is null)
         {
-            bench.Note($"{tool.Name} did not survive counting every system call: {session.Errors.Trim()}");
+            bench.Note($"{tool.Name} did not survive counting every system call: {session.Complaint}");
             return;
         }
 
         end.Add(toEnd.Value);
         rss.Add(memory / 1024.0);
-        call.Add(loop.Median);
+        call.Add(loop.Min);
         var match = Regex.Match(text, countPattern);
         var counted = match.Success ? long.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture) : 0;
         if (counted > 0 && counted <= times.Length)

@@ -40,7 +40,8 @@ internal sealed class Table(string peer)
     /// <summary>Ratio above 1: the peer's number is larger (we are faster or smaller).</summary>
     public void Row(string what, Sample ours, Sample theirs, string unit)
     {
-        var ratio = ours.Any && theirs.Any && ours.Median > 0.05 ? (theirs.Median / ours.Median).ToString(theirs.Median / ours.Median >= 100 ? "0" : "0.0", CultureInfo.InvariantCulture) + " x" : "";
+        // below one unit (a body of 0.2 ns above the empty program) a ratio would only be noise
+        var ratio = ours.Any && theirs.Any && ours.Median >= 1 ? (theirs.Median / ours.Median).ToString(theirs.Median / ours.Median >= 100 ? "0" : "0.0", CultureInfo.InvariantCulture) + " x" : "";
         Write(string.Format(CultureInfo.InvariantCulture, Line, what, Show(ours, unit), Show(theirs, unit), ratio));
     }
 

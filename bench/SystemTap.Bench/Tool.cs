@@ -110,7 +110,8 @@ internal sealed class Session : IDisposable
 
     public bool Ended => _process.HasExited;
 
-    public string Errors => File.ReadAllText(_errorFile);
+    /// <summary>The first thing it complained of, without what bpftrace says of memory limits on every start.</summary>
+    public string Complaint => File.ReadLines(_errorFile).FirstOrDefault(l => l.Length > 0 && !l.Contains("RLIMIT_MEMLOCK", StringComparison.Ordinal)) ?? "no message";
 
     /// <summary>Sends SIGINT and waits; the milliseconds it took, or null when it had to be killed.</summary>
     public double? Interrupt(int timeoutMs = 120_000)

@@ -194,8 +194,10 @@ internal sealed partial class ProgramEmitter
     {
         var frame = _functions[c.Function];
         Enqueue(frame);
+        var overloaded = frame.Function.NextOverload is not null && UsesNext(frame.Function);
 
-        // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them.
+        // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them. Overloads get them
+        // from here again, for the first function may have changed its parameters.
         var mark = Marked();
         var texts = new StringValue[c.Arguments.Count];
         var longs = new Temp?[c.Arguments.Count];
@@ -205,7 +207,7 @@ internal sealed partial class ProgramEmitter
             {
                 texts[i] = Text(c.Arguments[i]);
             }
-            else if (!IsSimple(c.Arguments[i]))
+            else if (overloaded || !IsSimple(c.Arguments[i]))
             {
                 Long(c.Arguments[i], Reg.R0);
                 var temp = Temp.InMemory(TakeFrame(8));
@@ -215,14 +217,17 @@ internal sealed partial class ProgramEmitter
         }
 
         At(c.Span);
-        for (var i = 0; i < c.Arguments.Count; i++)
+        var end = _a.NewLabel();
+        for (var f = frame; ;)
         {
-            if (c.Arguments[i].Type == ScriptType.String)
+            for (var i = 0; i < c.Arguments.Count; i++)
             {
-                CopyToSlot(texts[i], frame.Slots[i]);
-            }
-            else
-            {
+                if (c.Arguments[i].Type == ScriptType.String)
+                {
+                    CopyToSlot(texts[i], f.Slots[i]);
+                    continue;
+                }
+
                 if (longs[i] is { } temp)
                 {
                     Get(Reg.R0, temp);
@@ -232,17 +237,25 @@ internal sealed partial class ProgramEmitter
                     Long(c.Arguments[i], Reg.R0);
                 }
 
-                Save(frame.Slots[i].Memory, Reg.R0);
+                Save(f.Slots[i].Memory, Reg.R0);
             }
-        }
 
-        var end = _a.NewLabel();
-        for (var f = frame; ;)
-        {
             Move(Reg.R1, Frame);
             Move(Reg.R2, Ctx);
             _a.Call(f.Subprogram);
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, end);
+            var notFine = _a.NewLabel();
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, notFine);
+            if (!ReferenceEquals(f, frame) && f.Result is { } result)
+            {
+                Copy(frame.Result!.Value.Memory, result.Memory, result.Capacity > 0 ? 8 + Math.Min(result.Capacity, frame.Result.Value.Capacity) : 8);
+                if (frame.Result.Value.Capacity > result.Capacity)
+                {
+                    Clear(frame.Result.Value.Memory.At(8 + result.Capacity), frame.Result.Value.Capacity - result.Capacity);
+                }
+            }
+
+            _a.Jump(end);
+            _a.Bind(notFine);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
             if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
             {
@@ -250,24 +263,10 @@ internal sealed partial class ProgramEmitter
                 break;
             }
 
-            // Status 3: `next` in the function, try the next overload with the same arguments.
+            // Status 3: `next` in the function, the next overload gets the same arguments.
             _a.JumpIf(JumpOp.Eq, Reg.R0, 2, _f.FatalExit);
-            var other = _functions[next];
-            Enqueue(other);
-            for (var i = 0; i < c.Arguments.Count; i++)
-            {
-                if (c.Arguments[i].Type == ScriptType.String)
-                {
-                    CopyToSlot(texts[i], other.Slots[i]);
-                }
-                else
-                {
-                    Load(Reg.R0, f.Slots[i].Memory);
-                    Save(other.Slots[i].Memory, Reg.R0);
-                }
-            }
-
-            f = other;
+            f = _functions[next];
+            Enqueue(f);
         }
 
         _a.Bind(end);

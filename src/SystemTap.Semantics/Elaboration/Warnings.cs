@@ -13,7 +13,6 @@ internal static class Warnings
             return;
         }
 
-        UnusedArguments(session);
         foreach (var unit in session.Probes)
         {
             NeverAssigned(session, unit);
@@ -46,33 +45,6 @@ internal static class Warnings
             if (function.Unit is null && function.Copies is null && session.IsOptimizing)
             {
                 session.Diagnostics.Warn("semantic.elided-function", function.Definition.Span, $"Eliding unused function '{function.Name}'");
-            }
-        }
-    }
-
-    /// <summary>Script arguments that no <c>$N</c> or <c>@N</c> mentions. Scripts that ask for argv or argc look at all of them.</summary>
-    private static void UnusedArguments(BindingSession session)
-    {
-        var arguments = session.Options.ScriptArguments;
-        foreach (var file in session.Symbols.TapsetFiles)
-        {
-            if (Path.GetFileName(file.Source.Path) == "argv.stp")
-            {
-                return;
-            }
-        }
-
-        for (var i = 1; i <= arguments.Count; i++)
-        {
-            var used = false;
-            foreach (var file in session.Input.Files)
-            {
-                used |= file.UsedArguments.Contains(i);
-            }
-
-            if (!used)
-            {
-                session.Diagnostics.Warn("semantic.unused-argument", null, $"script argument {i} (\"{arguments[i - 1]}\") is never used", $"the script can read it as ${i} or @{i}");
             }
         }
     }

@@ -28,7 +28,7 @@ internal sealed partial class BodyLowering
             case BinaryExpression b:
                 return LowerBinary(b);
             case RegexExpression r:
-                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern.Value), r.IsNegated, At(r.Span));
+                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern), r.IsNegated, At(r.Span));
             case InExpression i:
                 return _session.Resolve(_unit, i.Array) is GlobalSymbol g && _program.GlobalOf(g) is { } array
                     ? new InExpr(array, LowerKeys(i.Keys), At(i.Span))

@@ -32,7 +32,7 @@ internal sealed partial class BodyLowering
                 var operand = Typed(n.Operand) ?? new TypedValue(Lower(n.Operand), null);
                 return binder.EnumName(operand, n.Type?.Value, n.Module?.Value, At(n.Span), quiet: false) ?? Missing(n.Span, ScriptType.String);
             case DerefExpression d:
-                return new DerefExpr(Lower(d.Address), (int)d.Size, isSigned: true, d.IsUser, At(d.Span));
+                return new DerefExpr(Lower(d.Address), (int)d.Size, isSigned: d.Size == 8, d.IsUser, At(d.Span));
             case RegisterExpression r:
                 return LowerRegister(r);
             case ConstExpression c:

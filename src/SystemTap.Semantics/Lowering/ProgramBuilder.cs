@@ -1,3 +1,5 @@
+using SystemTap.Semantics.Regex;
+using SystemTap.Language.Syntax;
 using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Binding;
@@ -60,10 +62,21 @@ internal sealed class ProgramBuilder
         return global;
     }
 
-    public RegexPattern Regex(string pattern)
+    /// <summary>The pattern of a regular expression, checked.</summary>
+    public RegexPattern Regex(StringLiteral literal)
     {
+        var pattern = literal.Value;
         if (!_regexes.TryGetValue(pattern, out var regex))
         {
+            try
+            {
+                RegexProgram.Compile(pattern);
+            }
+            catch (RegexSyntaxException e)
+            {
+                Session.Diagnostics.Error("semantic.regex", literal.Span, $"regular expression \"{pattern}\": {e.Message}, at its character {e.Offset + 1}");
+            }
+
             regex = new RegexPattern(_regexList.Count, pattern);
             _regexes[pattern] = regex;
             _regexList.Add(regex);

@@ -49,7 +49,7 @@ internal static partial class OptionParser
             {
                 ParseLong(state, word[2..], words, ref i);
             }
-            else if (word.Length > 1 && word[0] == '-')
+            else if (word.Length > 1 && word[0] == '-' && !char.IsAsciiDigit(word[1])) // "-5" is an argument of the script
             {
                 ParseShort(state, word, words, ref i);
             }

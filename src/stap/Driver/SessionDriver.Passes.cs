@@ -84,7 +84,7 @@ internal sealed partial class SessionDriver
         var action = Get("MAXACTION", 1000, 1, int.MaxValue / 10);
         return new Limits
         {
-            MaxStringLength = Get("MAXSTRINGLEN", 512, 16, 16384),
+            MaxStringLength = Get("MAXSTRINGLEN", 512, 8, 16384),
             MaxAction = Get("MAXACTION_INTERRUPTIBLE", action * 10, 1, int.MaxValue),
             MaxNesting = Get("MAXNESTING", 0, 1, 1000),
             MaxMapEntries = Get("MAXMAPENTRIES", 2048, 1, int.MaxValue / 64),
@@ -104,7 +104,7 @@ internal sealed partial class SessionDriver
     /// <summary>Pass 2: everything the listing modes and elaboration share.</summary>
     private (ProbeResolver Resolver, ElaborationInput Input) Prepare(IReadOnlyList<ScriptFile> files, TapsetLibrary library, Limits limits)
     {
-        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, "bpf"), library, files);
+        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, "bpf") { Granted = _options.Privilege }, library, files);
         var input = new ElaborationInput
         {
             Files = files,

@@ -25,6 +25,7 @@ internal sealed partial class SessionDriver
     private readonly Options _options;
     private readonly DiagnosticBag _diagnostics = new();
     private readonly Target _target;
+    private readonly List<int> _unusedArguments = [];
     private int _printed;
 
     public SessionDriver(Options options)
@@ -36,6 +37,11 @@ internal sealed partial class SessionDriver
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
             throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");
+        }
+
+        if (options.TargetPid != 0 && !Directory.Exists($"/proc/{options.TargetPid}"))
+        {
+            throw new UsageException($"process {options.TargetPid} of option '-x' does not exist", "see 'ps -e' for the processes");
         }
 
         if (options.Runtime == "kernel")
@@ -66,6 +72,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
+        WarnUnusedArguments(files);
         Report(1, $"parsed user script and {library.FileCounts.Parsed} library scripts {clock}");
 
         // Pass 2: elaborate.
@@ -78,6 +85,7 @@ internal sealed partial class SessionDriver
         }
 
         var elaborated = Elaborator.Elaborate(input);
+        ReportUnusedArguments(elaborated);
         if (PrintDiagnostics() || elaborated.Program is not { } program)
         {
             return Failed(2, "elaboration");
@@ -107,6 +115,34 @@ internal sealed partial class SessionDriver
         }
 
         return LoadAndRun(plan, tables);
+    }
+
+    private void WarnUnusedArguments(List<ScriptFile> files)
+    {
+        if (_options.Mode != Mode.Run)
+        {
+            return;
+        }
+
+        for (var n = 1; n <= _options.ScriptArguments.Count; n++)
+        {
+            if (!files.Exists(f => f.UsedArguments.Contains(n)))
+            {
+                _unusedArguments.Add(n);
+            }
+        }
+    }
+
+    // The argv tapset uses every argument; that it joined is known after pass 2.
+    private void ReportUnusedArguments(ElaborationResult elaborated)
+    {
+        if (!elaborated.TapsetFiles.Any(f => Path.GetFileName(f.Source.Path) == "argv.stp"))
+        {
+            foreach (var n in _unusedArguments)
+            {
+                _diagnostics.Warn("cli.unused-argument", null, $"unused command line option ${n}/@{n}: \"{_options.ScriptArguments[n - 1]}\"");
+            }
+        }
     }
 
     /// <summary>Passes 4 and 5.</summary>

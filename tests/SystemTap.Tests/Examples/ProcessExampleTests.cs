@@ -19,11 +19,12 @@ public class ProcessExampleTests
     public void Context_switches_equal_getrusage()
     {
         var run = StapRun.OnWorkload("context-switches", "switches 60 30");
-        var row = run.Row("worker");
         var truth = run.Truth;
-        Assert.Equal(truth["child"], row[0]);
-        // The last switch of a dying thread may come after the parent has read the accounts.
-        Assert.InRange(row[1], truth["voluntary"], truth["voluntary"] + 1);
+        // until prctl the child has its parent's name
+        var rows = run.Rows("worker").Concat(run.Rows("workload")).Where(r => r[0] == truth["child"]).ToList();
+        long[] row = [truth["child"], rows.Sum(r => r[1]), rows.Sum(r => r[2])];
+        // The last switch of a dying thread comes when it is no longer of the target's processes, and maybe after its parent read the accounts.
+        Assert.InRange(row[1], truth["voluntary"] - 1, truth["voluntary"]);
         Assert.InRange(row[2], truth["forced"] - 1, truth["forced"] + 1);
         Assert.True(row[1] >= 60, "sixty sleeps are sixty voluntary switches");
     }
@@ -79,19 +80,19 @@ public class ProcessExampleTests
         Assert.Single(run.Lines, l => l == $"workload({me}) -> victim({child}) signal 15: delivered");
         Assert.Contains("  10 from workload to victim: 7 sent", run.Lines);
         Assert.Contains("  10 handled by victim: 7 by own handler", run.Lines);
-        Assert.Contains("  15 handled by victim: 1 by default", run.Lines);
+        Assert.Contains("   9 handled by victim: 1 by default", run.Lines);
     }
 
     [Fact]
     public void Processes_are_born_start_programs_and_end_with_the_right_status()
     {
-        var run = StapRun.OnCommand("processes", "sh -c \"/bin/true; /bin/false; sh -c 'exit 37'; sh -c 'kill -9 $$'; exit 0\"");
+        var run = StapRun.OnCommand("processes", "sh -c \"/bin/true; /bin/false; sh -c 'exit 37'; sh -c 'kill -9 \\$\\$'; exit 0\"");
         Assert.Matches(@"(?m)^\d+ exec  /bin/false$", run.Out);
         Assert.Matches(@"(?m)^\d+ exit  true code 0 after \d+ ms$", run.Out);
         Assert.Matches(@"(?m)^\d+ exit  false code 1 after \d+ ms$", run.Out);
         Assert.Matches(@"(?m)^\d+ exit  sh code 37 after \d+ ms$", run.Out);
         Assert.Matches(@"(?m)^\d+ exit  sh signal 9 after \d+ ms$", run.Out);
-        Assert.Equal(4, Regex.Matches(run.Out, @"(?m)^\d+ fork  sh -> \d+$").Count);
+        Assert.Equal(5, Regex.Matches(run.Out, @"(?m)^\d+ fork  sh -> \d+$").Count);       // the shell of -c, and its four children
         foreach (Match fork in Regex.Matches(run.Out, @"(?m)^\d+ fork  sh -> (\d+)$"))
         {
             Assert.Matches($@"(?m)^{fork.Groups[1].Value} exit ", run.Out);
@@ -110,8 +111,8 @@ public class ProcessExampleTests
     {
         var run = StapRun.OnCommand("commands", "sh -c \"/bin/echo one 'two three'; /no/such/program; exit 0\"");
         Assert.Matches("""(?m)^sh\(\d+\): .*"/bin/echo".*"one".*"two three".*$""", run.Out);
-        Assert.Matches("""(?m)^sh\(\d+\): .*"/no/such/program".* FAILED ENOENT$""", run.Out);
-        Assert.DoesNotMatch("""(?m)"/bin/echo".*FAILED""", run.Out);
+        Assert.Matches("""(?m)^sh\(\d+\): .*"/no/such/program".*\n(sh\(\d+\)): failed, ENOENT$""", run.Out);
+        Assert.Single(run.Lines, l => l.Contains("failed"));
     }
 
     [Fact]

@@ -49,7 +49,9 @@ public class SyscallExampleTests
         var run = StapRun.OnCommand("io-sizes", "dd if=/dev/zero of=/dev/null bs=3000 count=77 status=none");
         Assert.Contains("dd: 77 writes, 3000 to 3000 bytes", run.Out);
         Assert.Matches(@"(?m)^ *2048 \|@+ +77$", run.Out);
-        Assert.Matches(@"(?m)^dd: 7[789] reads, ", run.Out);
+        var strace = StapRun.Strace("dd if=/dev/zero of=/dev/null bs=3000 count=77 status=none");
+        var (read, pread) = (strace["read"], strace.GetValueOrDefault("pread64"));
+        Assert.Contains($"dd: {read.Calls - read.Errors + pread.Calls - pread.Errors} reads, ", run.Out);
     }
 
     [Fact]
@@ -79,7 +81,7 @@ public class SyscallExampleTests
         var file = Path.Combine(StapRun.Folder, "order.strace");
         StapRun.Execute("strace", ["-o", file, .. command.Split(' ')]);
         var theirs = File.ReadLines(file).Select(l => Regex.Match(l, @"^(\w+)\(").Groups[1].Value).Where(n => n is not ("" or "execve" or "exit_group")).ToList();
-        Assert.Equal(theirs.Select(Tapset), ours.Where(n => n is not "execve").Select(Tapset));
+        Assert.Equal(theirs.Select(Tapset), ours.Where(n => n is not ("execve" or "exit_group")).Select(Tapset));
         Assert.Matches("""(?m)^cat\(\d+\) openat\(AT_FDCWD, "/no/such/file", O_RDONLY.*\) = -2 \(ENOENT\)$""", stap.Out);
 
         // The tapset's names for some calls are older than the kernel's.
@@ -137,7 +139,7 @@ public class SyscallExampleTests
         var run = StapRun.OnCommand("slow-calls", $"sh -c \"{StapRun.Workload} sleeps 3 90; {StapRun.Workload} sleeps 5 1\"", "60");
         var slow = run.Lines.Where(l => l.Contains("clock_nanosleep(")).ToList();
         Assert.Equal(3, slow.Count);
-        Assert.All(slow, l => Assert.Matches(@"^ *(9\d|[1-9]\d\d+) ms  workload\(\d+\) clock_nanosleep\(.*0\.0*90{7}.*\) = 0$", l));
+        Assert.All(slow, l => Assert.Matches(@"^ *(9\d|[1-9]\d\d+) ms  workload\(\d+\) clock_nanosleep\(0x0, 0x0, 0x[0-9a-f]+\) = 0$", l));
     }
 
     [Fact]

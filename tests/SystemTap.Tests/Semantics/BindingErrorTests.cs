@@ -122,13 +122,5 @@ public class BindingErrorTests
     public void DeadCodeMayNotTypeCheck() => Assert.Equal("printf(\"2\")", Elaborated.Bodies("probe begin { x = 1; x = \"a\"; print(2) }"));
 
     [Fact]
-    public void UnusedScriptArguments()
-    {
-        var options = new ElaborationOptions { ScriptArguments = ["a"] };
-        Assert.Equal("semantic.unused-argument script argument 1 (\"a\") is never used [the script can read it as $1 or @1]", Elaborated.Warns("probe begin { println(2) }", options));
-        Assert.Equal("", Elaborated.Warns("probe begin { println(argc) }", options));
-    }
-
-    [Fact]
     public void NoProbes() => Assert.Equal("semantic.no-probes no probes found: the script has none", Elaborated.Fails("global x"));
 }

@@ -14,7 +14,7 @@ case ${1:-build} in
     build) command -v clang >/dev/null 2>&1 || need gcc gcc
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
     test)  need gcc gcc; need strace strace ;;
-    bench) need bpftrace bpftrace; need hyperfine hyperfine ;;
+    bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -10,7 +10,6 @@ namespace SystemTap.Runtime.Sessions;
 /// </summary>
 internal sealed class ChildCommand : IDisposable
 {
-    private const string Metacharacters = "|&;<>()$`\\\"'\n*?[]#~=%{}!";
     private bool _ended;
 
     private ChildCommand(int pid)
@@ -34,7 +33,7 @@ internal sealed class ChildCommand : IDisposable
     public static unsafe ChildCommand Start(string command)
     {
         // Words alone need no shell of their own; the starting shell just becomes the command.
-        var simple = command.AsSpan().Trim().IndexOfAny(Metacharacters) < 0;
+        var simple = IsSimple(command);
 
         // Anything else runs in a shell started by exec, so that the shell is the target, and the command itself where the shell hands its process over.
         if (simple && IsBuiltin(command.Trim().Split((char[])[' ', '\t'], 2)[0]))
@@ -145,6 +144,36 @@ internal sealed class ChildCommand : IDisposable
             Libc.close(Descriptor);
             Descriptor = -1;
         }
+    }
+
+    /// <summary>True for words alone, quoted or not: the starting shell can become the command. Metacharacters inside quotes are text.</summary>
+    private static bool IsSimple(string command)
+    {
+        var quote = '\0';
+        for (var i = 0; i < command.Length; i++)
+        {
+            var c = command[i];
+            if (c == '\\' && quote != '\'')
+            {
+                i++;
+            }
+            else if (quote != '\0')
+            {
+                quote = c == quote ? '\0' : quote;
+            }
+            else if (c is '"' or '\'')
+            {
+                quote = c;
+            }
+            else if (c is '|' or '&' or ';' or '<' or '>' or '(' or ')' or '{' or '}' or '\n' or '`')
+            {
+                return false;
+            }
+        }
+
+        // "NAME=VALUE command" is the shell's to set up.
+        var words = command.Trim().Split((char[])[' ', '\t'], 2);
+        return quote == '\0' && words[0].Length > 0 && !words[0].Contains('=') && words[0].IndexOfAny(['"', '\'', '$', '\\', '*', '?', '~']) < 0;
     }
 
     /// <summary>Commands that only a shell has.</summary>

@@ -81,8 +81,14 @@ internal sealed class Liveness(BindingSession session, BodyUnit unit)
 
                 return Mark(f, f.Initializer, f.Condition, f.Increment);
             case ForeachStatement f:
-                // The last key and value stay in their variables after the loop.
-                if (!Keep(f.Body) && !f.Keys.Append(f.Value!).Any(v => v is not null && _live.Contains(session.KeyOf(unit, v.Name, v.Span.Source))))
+                // Loop variables keep their last value: a loop whose key is read afterwards does something even when its body does not.
+                var isRead = f.Value is not null && !IsDeadLocal(f.Value);
+                foreach (var key in f.Keys)
+                {
+                    isRead |= !IsDeadLocal(key);
+                }
+
+                if (!Keep(f.Body) && !isRead)
                 {
                     return false;
                 }

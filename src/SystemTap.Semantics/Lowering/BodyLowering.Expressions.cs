@@ -14,24 +14,24 @@ internal sealed partial class BodyLowering
         switch (e)
         {
             case NumberLiteral n:
-                return new LongConst(n.Value, n.Span);
+                return new LongConst(n.Value, At(n.Span));
             case StringLiteral s:
-                return new StringConst(s.Value, s.Span);
+                return new StringConst(s.Value, At(s.Span));
             case IdentifierExpression id:
                 return LowerIdentifier(id);
             case IndexExpression x:
                 return LowerIndex(x);
             case UnaryExpression u:
-                return Fold.Unary(u.Operator, Lower(u.Operand), u.Span, _fold);
+                return Fold.Unary(u.Operator, Lower(u.Operand), At(u.Span), _fold);
             case IncrementExpression i:
                 return LowerIncrement(i, !i.IsPrefix);
             case BinaryExpression b:
                 return LowerBinary(b);
             case RegexExpression r:
-                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern), r.IsNegated, r.Span);
+                return new RegexExpr(Lower(r.Operand), _program.Regex(r.Pattern), r.IsNegated, At(r.Span));
             case InExpression i:
                 return _session.Resolve(_unit, i.Array) is GlobalSymbol g && _program.GlobalOf(g) is { } array
-                    ? new InExpr(array, LowerKeys(i.Keys), i.Span)
+                    ? new InExpr(array, LowerKeys(i.Keys), At(i.Span))
                     : Missing(i.Span);
             case TernaryExpression t:
                 return LowerTernary(t);
@@ -39,22 +39,22 @@ internal sealed partial class BodyLowering
                 return LowerAssignment(a);
             case StatisticAddExpression s:
                 var effects = new List<Stmt>();
-                LowerEffect(s, s.Span, effects);
-                return new SequenceExpr(effects, new LongConst(0, s.Span), s.Span);
+                LowerEffect(s, At(s.Span), effects);
+                return new SequenceExpr(effects, new LongConst(0, At(s.Span)), At(s.Span));
             case CallExpression c:
                 return LowerCall(c);
             case StatisticExpression s:
                 return LowerStatistic(s);
             case HistogramExpression h:
-                return AggregatePlace(h.Operand) is var (aggregate, keys) ? new HistogramTextExpr(aggregate, keys, h.Span) : Missing(h.Span, ScriptType.String);
+                return AggregatePlace(h.Operand) is var (aggregate, keys) ? new HistogramTextExpr(aggregate, keys, At(h.Span)) : Missing(h.Span, ScriptType.String);
             case PrintExpression p:
                 return LowerSprint(p);
             case EmbeddedCExpression c:
-                return new EmbeddedCExpr(c.Code.Contains("/* string */", StringComparison.Ordinal) ? ScriptType.String : ScriptType.Long, c.Code, c.Span);
+                return new EmbeddedCExpr(c.Code.Contains("/* string */", StringComparison.Ordinal) ? ScriptType.String : ScriptType.Long, c.Code, At(c.Span));
             case DefinedExpression d:
-                return new LongConst(_session.Conditions.IsDefined(_unit, d) ? 1 : 0, d.Span);
+                return new LongConst(_session.Conditions.IsDefined(_unit, d) ? 1 : 0, At(d.Span));
             case ProbeWriteExpression w:
-                return new LongConst(ConstantConditions.IsWritten(_unit, w) ? 1 : 0, w.Span);
+                return new LongConst(ConstantConditions.IsWritten(_unit, w) ? 1 : 0, At(w.Span));
             default:
                 return LowerTarget(e);
         }
@@ -70,9 +70,9 @@ internal sealed partial class BodyLowering
             case LocalSymbol local:
                 return _inlined is not null && _inlined.TryGetValue(local, out var argument)
                     ? argument
-                    : new ReadExpr(new LocalPlace(LocalOf(local)), id.Span);
+                    : new ReadExpr(new LocalPlace(LocalOf(local)), At(id.Span));
             case GlobalSymbol g when _program.GlobalOf(g) is { } global:
-                return new ReadExpr(new GlobalPlace(global), id.Span);
+                return new ReadExpr(new GlobalPlace(global), At(id.Span));
             default:
                 return Missing(id.Span);
         }
@@ -83,7 +83,7 @@ internal sealed partial class BodyLowering
         if (x.Array is HistogramExpression h)
         {
             return AggregatePlace(h.Operand) is var (aggregate, keys) && x.Indexes is [{ } bucket]
-                ? new BucketExpr(aggregate, keys, Lower(bucket), x.Span)
+                ? new BucketExpr(aggregate, keys, Lower(bucket), At(x.Span))
                 : Missing(x.Span);
         }
 
@@ -92,7 +92,7 @@ internal sealed partial class BodyLowering
             return LowerTarget(x);
         }
 
-        return PlaceOf(x) is { } place ? new ReadExpr(place, x.Span) : Missing(x.Span);
+        return PlaceOf(x) is { } place ? new ReadExpr(place, At(x.Span)) : Missing(x.Span);
     }
 
     /// <summary>The place an assignment's left side means; null for target variables and after errors.</summary>
@@ -141,16 +141,16 @@ internal sealed partial class BodyLowering
 
     private Expr LowerIncrement(IncrementExpression i, bool yieldsOld)
     {
-        var one = new LongConst(1, i.Span);
+        var one = new LongConst(1, At(i.Span));
         var op = i.IsDecrement ? BinaryOperator.Subtract : BinaryOperator.Add;
         if (PlaceOf(i.Operand) is { } place)
         {
-            return new UpdateExpr(place, op, one, yieldsOld, i.Span);
+            return new UpdateExpr(place, op, one, yieldsOld, At(i.Span));
         }
 
         // A target variable: read, change, write; the old value is recomputed from the new one.
-        var changed = StoreTarget(i.Operand, new BinaryExpr(op, Lower(i.Operand), one, i.Span), i.Span);
-        return yieldsOld ? new BinaryExpr(i.IsDecrement ? BinaryOperator.Add : BinaryOperator.Subtract, changed, one, i.Span) : changed;
+        var changed = StoreTarget(i.Operand, new BinaryExpr(op, Lower(i.Operand), one, At(i.Span)), At(i.Span));
+        return yieldsOld ? new BinaryExpr(i.IsDecrement ? BinaryOperator.Add : BinaryOperator.Subtract, changed, one, At(i.Span)) : changed;
     }
 
     private Expr LowerAssignment(AssignmentExpression a)
@@ -160,18 +160,18 @@ internal sealed partial class BodyLowering
             var value = Lower(a.Value);
             if (a.Operator is { } change)
             {
-                value = Fold.Binary(change, Lower(a.Target), value, a.OperatorSpan, _fold);
+                value = Fold.Binary(change, Lower(a.Target), value, At(a.OperatorSpan), _fold);
             }
 
-            return StoreTarget(a.Target, value, a.Span);
+            return StoreTarget(a.Target, value, At(a.Span));
         }
 
         if (a.Operator is { } op)
         {
-            return new UpdateExpr(place, op, Lower(a.Value), yieldsOld: false, a.OperatorSpan);
+            return new UpdateExpr(place, op, Lower(a.Value), yieldsOld: false, At(a.OperatorSpan));
         }
 
-        return new AssignExpr(place, Lower(a.Value), a.Span);
+        return new AssignExpr(place, Lower(a.Value), At(a.Span));
     }
 
     private Expr LowerBinary(BinaryExpression b)
@@ -179,13 +179,13 @@ internal sealed partial class BodyLowering
         switch (b.Operator)
         {
             case BinaryOperator.Concat:
-                var text = Fold.Concat([Lower(b.Left), Lower(b.Right)], b.Span, _fold);
+                var text = Fold.Concat([Lower(b.Left), Lower(b.Right)], At(b.Span), _fold);
                 var longest = _session.Options.Limits.MaxStringLength - 1;
                 return text is StringConst folded && folded.Value.Length > longest ? new StringConst(folded.Value[..longest], folded.Span) : text;
             case BinaryOperator.LogicalAnd or BinaryOperator.LogicalOr:
                 if (_session.Conditions.Evaluate(_unit, b) is { } known)
                 {
-                    return new LongConst(known ? 1 : 0, b.Span);
+                    return new LongConst(known ? 1 : 0, At(b.Span));
                 }
 
                 var isAnd = b.Operator == BinaryOperator.LogicalAnd;
@@ -193,12 +193,12 @@ internal sealed partial class BodyLowering
                 // A side decided by @defined must not be lowered: its names may not exist.
                 if (_session.Conditions.Evaluate(_unit, b.Left) is not null)
                 {
-                    return Fold.AsBoolean(Lower(b.Right), b.Span, _fold);
+                    return Fold.AsBoolean(Lower(b.Right), At(b.Span), _fold);
                 }
 
-                return Fold.Logical(isAnd, Lower(b.Left), Lower(b.Right), b.Span, _fold);
+                return Fold.Logical(isAnd, Lower(b.Left), Lower(b.Right), At(b.Span), _fold);
             default:
-                return Fold.Binary(b.Operator, Lower(b.Left), Lower(b.Right), b.OperatorSpan, _fold);
+                return Fold.Binary(b.Operator, Lower(b.Left), Lower(b.Right), At(b.OperatorSpan), _fold);
         }
     }
 
@@ -212,7 +212,7 @@ internal sealed partial class BodyLowering
         var condition = Lower(t.Condition);
         return _fold && condition is LongConst c
             ? Lower(c.Value != 0 ? t.WhenTrue : t.WhenFalse)
-            : new ConditionalExpr(condition, Lower(t.WhenTrue), Lower(t.WhenFalse), t.Span);
+            : new ConditionalExpr(condition, Lower(t.WhenTrue), Lower(t.WhenFalse), At(t.Span));
     }
 
     private (Global Aggregate, IReadOnlyList<Expr> Keys)? AggregatePlace(Expression operand)
@@ -228,7 +228,7 @@ internal sealed partial class BodyLowering
             var keys = new Expr[element.Keys.Length];
             for (var i = 0; i < keys.Length; i++)
             {
-                keys[i] = new ReadExpr(new LocalPlace(element.Keys[i]), id.Span);
+                keys[i] = new ReadExpr(new LocalPlace(element.Keys[i]), At(id.Span));
             }
 
             return (element.Array, keys);
@@ -243,7 +243,7 @@ internal sealed partial class BodyLowering
     }
 
     private Expr LowerStatistic(StatisticExpression s) =>
-        AggregatePlace(s.Operand) is var (aggregate, keys) ? new StatExpr(s.Kind, aggregate, keys, s.Span) : Missing(s.Span);
+        AggregatePlace(s.Operand) is var (aggregate, keys) ? new StatExpr(s.Kind, aggregate, keys, At(s.Span)) : Missing(s.Span);
 
     private Expr LowerCall(CallExpression call)
     {
@@ -256,7 +256,7 @@ internal sealed partial class BodyLowering
         if (IntrinsicTable.Find(call.Name) is { } intrinsic && call.Span.Source is { IsTapset: true })
         {
             _program.NoteIntrinsic(intrinsic);
-            return new IntrinsicExpr(intrinsic, arguments, _inlineSpan ?? call.Span);
+            return new IntrinsicExpr(intrinsic, arguments, At(call.Span));
         }
 
         if (_session.ResolveCall(_unit, call) is not { Unit: not null } function)
@@ -269,6 +269,6 @@ internal sealed partial class BodyLowering
             return inlined;
         }
 
-        return new CallExpr(_program.FunctionOf(function), arguments, call.Span);
+        return new CallExpr(_program.FunctionOf(function), arguments, At(call.Span));
     }
 }

@@ -15,11 +15,15 @@ internal sealed partial class BodyLowering
 
     private Dictionary<LocalSymbol, Expr>? _inlined;
     private int _inlineDepth;
+    private SourceSpan? _callPlace;
 
-    /// <summary>The script's call that inlining started from: errors of the library's line are reported there, as if the function were built in.</summary>
-    private SourceSpan? _inlineSpan;
+    /// <summary>
+    /// The place of a node. Inside of an inlined library line it is that of the script's call: an error raised there is the caller's affair, as
+    /// with SystemTap's library functions, which have no places of their own.
+    /// </summary>
+    private SourceSpan At(SourceSpan span) => _callPlace ?? span;
 
-    private Expr? TryInline(FunctionSymbol function, Expr[] arguments, SourceSpan span)
+    private Expr? TryInline(FunctionSymbol function, Expr[] arguments, SourceSpan place)
     {
         if (!function.IsTapset || function.Next is not null || _inlineDepth >= MaxInlineDepth || function.Unit is not { } callee
             || SingleExpression(callee, function.Definition.Body) is not { } body)
@@ -88,14 +92,14 @@ internal sealed partial class BodyLowering
             map[callee.Locals[i]] = arguments[i];
         }
 
+        var outerPlace = _callPlace;
+        _callPlace ??= place;
         _inlined = map;
         _unit = callee;
         _inlineDepth++;
-        var outerSpan = _inlineSpan;
-        _inlineSpan ??= span;
         var result = Lower(body);
-        _inlineSpan = outerSpan;
         _inlineDepth--;
+        _callPlace = outerPlace;
         _unit = outerUnit;
         _inlined = outerMap;
         return result;

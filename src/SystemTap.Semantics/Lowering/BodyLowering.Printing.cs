@@ -17,7 +17,7 @@ internal sealed partial class BodyLowering
         var (segments, arguments) = LowerFormat(p);
         if (segments.Count > 0 || !_fold)
         {
-            to.Add(new PrintStmt(segments, arguments, p.Span));
+            to.Add(new PrintStmt(segments, arguments, At(p.Span)));
         }
     }
 
@@ -27,19 +27,19 @@ internal sealed partial class BodyLowering
         if (!p.ReturnsString)
         {
             // A print where a value is needed has been reported; keep the shape.
-            return new SequenceExpr([new PrintStmt(segments, arguments, p.Span)], new LongConst(0, p.Span), p.Span);
+            return new SequenceExpr([new PrintStmt(segments, arguments, At(p.Span))], new LongConst(0, At(p.Span)), At(p.Span));
         }
 
         if (segments.Count == 0)
         {
-            return new StringConst("", p.Span);
+            return new StringConst("", At(p.Span));
         }
 
         if (segments.Count == 1 && _fold)
         {
             if (segments[0].Conversion == FormatConversion.Literal)
             {
-                return new StringConst(segments[0].Text, p.Span);
+                return new StringConst(segments[0].Text, At(p.Span));
             }
 
             if (segments[0] == s_string && arguments[0] is not HistogramTextExpr)
@@ -48,7 +48,7 @@ internal sealed partial class BodyLowering
             }
         }
 
-        return new FormatExpr(segments, arguments, p.Span);
+        return new FormatExpr(segments, arguments, At(p.Span));
     }
 
     /// <summary>Every print form as format segments; literals that stand for values are joined with the text around them.</summary>

@@ -17,22 +17,22 @@ internal sealed partial class BodyLowering
         switch (e)
         {
             case TargetVariable v when SetOf(v.Name) is { } set:
-                return binder.Variables(_unit.Context, set, v.Span);
+                return binder.Variables(_unit.Context, set, At(v.Span));
             case TargetVariable v when _session.ProcfsValueVariable(_unit, v) is { } value:
-                return new ReadExpr(new LocalPlace(LocalOf(value)), v.Span);
+                return new ReadExpr(new LocalPlace(LocalOf(value)), At(v.Span));
             case EntryExpression n:
-                return LowerEntry(n.Operand, n.Span)?.Value ?? Missing(n.Span);
+                return LowerEntry(n.Operand, At(n.Span))?.Value ?? Missing(n.Span);
             case TargetExpression { PrettyDepth: > 0 } t:
-                return Typed(t) is { } shown && binder.Pretty(shown, t.PrettyDepth, t.Span, quiet: false) is { } text
+                return Typed(t) is { } shown && binder.Pretty(shown, t.PrettyDepth, At(t.Span), quiet: false) is { } text
                     ? text
                     : Missing(t.Span, ScriptType.String);
             case EnumExpression n:
-                return binder.EnumValue(n.Name.Value, n.Span, quiet: false) ?? Missing(n.Span);
+                return binder.EnumValue(n.Name.Value, At(n.Span), quiet: false) ?? Missing(n.Span);
             case EnumNameExpression n:
                 var operand = Typed(n.Operand) ?? new TypedValue(Lower(n.Operand), null);
-                return binder.EnumName(operand, n.Type?.Value, n.Module?.Value, n.Span, quiet: false) ?? Missing(n.Span, ScriptType.String);
+                return binder.EnumName(operand, n.Type?.Value, n.Module?.Value, At(n.Span), quiet: false) ?? Missing(n.Span, ScriptType.String);
             case DerefExpression d:
-                return new DerefExpr(Lower(d.Address), (int)d.Size, isSigned: d.Size == 8, d.IsUser, d.Span);
+                return new DerefExpr(Lower(d.Address), (int)d.Size, isSigned: d.Size == 8, d.IsUser, At(d.Span));
             case RegisterExpression r:
                 return LowerRegister(r);
             case ConstExpression c:
@@ -40,7 +40,7 @@ internal sealed partial class BodyLowering
             case PerfExpression p:
                 return Missing(p.Span);
             default:
-                return Typed(e) is { } typed ? Loaded(typed, e.Span) : Missing(e.Span);
+                return Typed(e) is { } typed ? Loaded(typed, At(e.Span)) : Missing(e.Span);
         }
     }
 
@@ -56,11 +56,11 @@ internal sealed partial class BodyLowering
             case TargetVariable v:
                 return ResolveTarget(v);
             case AtVarExpression v:
-                return binder.Variable(v.Name.Value, v.Module?.Value, v.Span, quiet: false);
+                return binder.Variable(v.Name.Value, v.Module?.Value, At(v.Span), quiet: false);
             case CastExpression c:
-                return binder.Cast(Lower(c.Operand), c.Type.Value, c.Module?.Value, c.Span, quiet: false);
+                return binder.Cast(Lower(c.Operand), c.Type.Value, c.Module?.Value, At(c.Span), quiet: false);
             case EntryExpression n:
-                return LowerEntry(n.Operand, n.Span);
+                return LowerEntry(n.Operand, At(n.Span));
             case TargetExpression { PrettyDepth: 0 } or TargetExpression:
                 var t = (TargetExpression)e;
                 var value = Typed(t.Value);
@@ -78,13 +78,13 @@ internal sealed partial class BodyLowering
 
                     value = accessor switch
                     {
-                        MemberAccessor m => binder.Member(value, m.Name, m.Span, quiet: false),
-                        IndexAccessor i => binder.Index(value, Lower(i.Index), i.Span, quiet: false),
+                        MemberAccessor m => binder.Member(value, m.Name, At(m.Span), quiet: false),
+                        IndexAccessor i => binder.Index(value, Lower(i.Index), At(i.Span), quiet: false),
                         _ => null,
                     };
                 }
 
-                return value is not null && t.AddressOf ? binder.AddressOf(value, t.Span, quiet: false) : value;
+                return value is not null && t.AddressOf ? binder.AddressOf(value, At(t.Span), quiet: false) : value;
             case IndexExpression { Array: IdentifierExpression id, Indexes: [{ } index] } x when _session.Resolve(_unit, id) is LocalSymbol local:
                 if (_session.CTypes.Of(local) is not { } ctype)
                 {
@@ -92,7 +92,7 @@ internal sealed partial class BodyLowering
                     return null;
                 }
 
-                return binder.Index(new TypedValue(Lower(id), ctype), Lower(index), x.Span, quiet: false);
+                return binder.Index(new TypedValue(Lower(id), ctype), Lower(index), At(x.Span), quiet: false);
             default:
                 // Autocast: script values that were assigned from typed ones.
                 return new TypedValue(Lower(e), _session.CTypes.OfExpression(_unit, e));
@@ -111,16 +111,16 @@ internal sealed partial class BodyLowering
     {
         if (SetOf(v.Name) is { } set)
         {
-            return new TypedValue(_session.TargetBinder.Variables(_unit.Context, set, v.Span), null);
+            return new TypedValue(_session.TargetBinder.Variables(_unit.Context, set, At(v.Span)), null);
         }
 
-        if (_unit.Context.Resolve(v.Name, v.Span) is { } value)
+        if (_unit.Context.Resolve(v.Name, At(v.Span)) is { } value)
         {
             return value;
         }
 
         // Reported when the body was discovered.
-        return _unit.Context.EntryPoint is not null && LowerEntry(v, v.Span) is { } entry ? entry : new TypedValue(Missing(v.Span), null);
+        return _unit.Context.EntryPoint is not null && LowerEntry(v, At(v.Span)) is { } entry ? entry : new TypedValue(Missing(v.Span), null);
     }
 
     private static VariableSet? SetOf(string name) => name switch
@@ -176,12 +176,12 @@ internal sealed partial class BodyLowering
 
         var intrinsic = IntrinsicTable.Get(r.IsUser ? IntrinsicId.UserRegisterByName : IntrinsicId.RegisterByName);
         _program.NoteIntrinsic(intrinsic);
-        return new IntrinsicExpr(intrinsic, [new StringConst(name, r.Span)], r.Span);
+        return new IntrinsicExpr(intrinsic, [new StringConst(name, At(r.Span))], At(r.Span));
     }
 
     private Expr LowerConst(ConstExpression c)
     {
-        if (_session.TargetBinder.EnumValue(c.Code.Value, c.Span, quiet: true) is { } value)
+        if (_session.TargetBinder.EnumValue(c.Code.Value, At(c.Span), quiet: true) is { } value)
         {
             return value;
         }
@@ -191,6 +191,6 @@ internal sealed partial class BodyLowering
             _session.Report("semantic.cannot-embedded", c.Span, $"@const(\"{c.Code.Value}\") needs the kernel-module runtime", "use --runtime=kernel");
         }
 
-        return new EmbeddedCExpr(ScriptType.Long, "(" + c.Code.Value + ")", c.Span);
+        return new EmbeddedCExpr(ScriptType.Long, "(" + c.Code.Value + ")", At(c.Span));
     }
 }

@@ -115,6 +115,18 @@ public class LoweringTests
         Elaborated.Bodies("global s probe begin { s[pid()] <<< 5; foreach (v = k in s @sum-) printf(\"%d %d\", k, @avg(v)) }"));
 
     [Fact]
+    public void LoopVariablesReadAfterwardsKeepTheLoop() => Assert.Equal(
+        "a[3] = 1\nforeach ([k+] in a)\n  ;\nprintf(\"%d\\n\", k)",
+        Elaborated.Bodies("global a probe begin { a[3] = 1; foreach (k+ in a) n++; println(k) }"));
+
+    [Fact]
+    public void InlinedLibraryLinesStandAtTheScriptsCall()
+    {
+        var body = Assert.IsType<ExprStmt>(new Elaborated("probe begin {\n  error(\"x\") }").Program.Probes[0].Body);
+        Assert.Equal("<input>:2:3", body.Expression.Span.ToString());
+    }
+
+    [Fact]
     public void ForeachIntoAGlobalCopies() => Assert.Equal(
         "a[1] = 2\nforeach ([__k] in a)\n  k = __k\n  printf(\"%d\", k)",
         Elaborated.Bodies("global a, k probe begin { a[1] = 2; foreach (k in a) print(k) }"));

@@ -153,3 +153,82 @@ public sealed record ProcfsSpec(string Path, bool IsWrite) : ProbeSpec
     /// <summary>For reads: the local of the probe that holds <c>$value</c> when the handler ends.</summary>
     public Local? Value { get; init; }
 }
+
+/// <summary>How a kernel function probe may be attached.</summary>
+public enum KernelAttachKind
+{
+    /// <summary>The engine chooses (<c>kernel.function</c>, <c>module().function</c>): fentry, kprobe_multi, fprobe, kprobe.</summary>
+    Any,
+
+    /// <summary>A kprobe or kretprobe is asked for (<c>kprobe.*</c>, statements, addresses).</summary>
+    Kprobe,
+
+    /// <summary>An LSM hook (<c>kernel.lsm("HOOK")</c>); BPF only.</summary>
+    Lsm,
+}
+
+/// <summary>A place in kernel code: a function's entry, its return, or one instruction.</summary>
+/// <param name="Symbol">Function symbol; empty for an absolute address.</param>
+/// <param name="Module">Module name as in /proc/modules, or null for the kernel image.</param>
+/// <param name="Offset">Bytes from the symbol to the instruction; 0 for the entry.</param>
+/// <param name="IsReturn">True: when the function returns.</param>
+public sealed record KernelFunctionSpec(string Symbol, string? Module, long Offset, bool IsReturn) : ProbeSpec
+{
+    public override bool RunsInKernel => true;
+
+    public override string MechanismName => IsReturn ? "kretprobe" : "kprobe";
+
+    public KernelAttachKind Kind { get; init; }
+
+    /// <summary>Absolute address (live kernel's, or as given by <c>.statement(0xADDR).absolute</c>); 0 when only the symbol is known.</summary>
+    public ulong Address { get; init; }
+
+    /// <summary>Id of the FUNC in the BTF of the kernel (or of <see cref="Module"/>); 0 when there is none. Entry arguments and fentry need it.</summary>
+    public int BtfFunction { get; init; }
+
+    /// <summary><c>.maxactive(N)</c>; 0: the engine's default.</summary>
+    public int MaxActive { get; init; }
+}
+
+/// <summary>A place in a user-space file: a function's entry, its return, a statement, a mark or a PLT entry.</summary>
+/// <param name="Path">The ELF file, absolute, symbolic links resolved.</param>
+/// <param name="FileOffset">Offset in the file of the instruction (what uprobes take).</param>
+/// <param name="IsReturn">True: when the function at that offset returns.</param>
+/// <param name="Processes">Which processes; <see cref="ProcessFilter.All"/> with an explicit path means every process that maps the file.</param>
+public sealed record UserFunctionSpec(string Path, long FileOffset, bool IsReturn, ProcessFilter Processes) : ProbeSpec
+{
+    public override bool RunsInKernel => true;
+
+    public override string MechanismName => IsReturn ? "uretprobe" : "uprobe";
+
+    /// <summary>Name of the function or mark, for <c>ppfunc()</c> and messages.</summary>
+    public string Symbol { get; init; } = "";
+
+    /// <summary>File offset of the mark's 16-bit semaphore, 0 for none: the kernel increments it while the probe is attached.</summary>
+    public long SemaphoreOffset { get; init; }
+}
+
+/// <summary>A hardware watchpoint: <c>kernel.data(ADDR | "SYMBOL").length(N).write/.rw</c>. Module runtime and BPF (perf breakpoint events).</summary>
+/// <param name="Address">Kernel address.</param>
+/// <param name="Length">1, 2, 4 or 8 bytes.</param>
+/// <param name="OnRead">Also on reads.</param>
+public sealed record WatchpointSpec(ulong Address, int Length, bool OnRead) : ProbeSpec
+{
+    public override bool RunsInKernel => true;
+
+    public override string MechanismName => "hwbkpt";
+
+    /// <summary>The symbol watched, when the script named one.</summary>
+    public string Symbol { get; init; } = "";
+}
+
+/// <summary><c>netfilter.hook("H").pf("F").priority("N")</c>; module runtime only.</summary>
+/// <param name="Hook">Hook number (NF_INET_…).</param>
+/// <param name="Family">Protocol family (NFPROTO_…).</param>
+/// <param name="Priority">Order among hooks; lower runs first.</param>
+public sealed record NetfilterSpec(int Hook, int Family, int Priority) : ProbeSpec
+{
+    public override bool RunsInKernel => true;
+
+    public override string MechanismName => "netfilter";
+}

@@ -380,6 +380,13 @@ static inline int stap_spent(struct stap_context *c)
 	return STAP_UNLIKELY(--c->actions < 0);
 }
 
+#define STAP_SPEND(c, at, failed) do { \
+	if (stap_spent(c)) { \
+		stap_fail_hard(c, at, "MAXACTION exceeded"); \
+		goto failed; \
+	} \
+} while (0)
+
 /* Remembers a call for messages and counts nesting; true when it is too deep. Undone by `c->depth--` after the call. */
 static inline int stap_too_deep(struct stap_context *c, const struct stap_place *call)
 {

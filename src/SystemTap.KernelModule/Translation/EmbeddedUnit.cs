@@ -150,9 +150,9 @@ internal sealed partial class EmbeddedUnit
         });
         _bodies.Line(signature);
         _bodies.Open();
+        _bodies.Line("const u32 stap_mark = c->text_used;");
         if (type == ScriptType.String)
         {
-            _bodies.Line("const u32 stap_mark = c->text_used;");
             _bodies.Line("char *STAP_RETVALUE = stap_embedded_result(c);");
         }
         else if (type != ScriptType.Void)
@@ -172,6 +172,11 @@ internal sealed partial class EmbeddedUnit
         _bodies.Raw("#undef return");
         _bodies.Line("goto stap_out;");
         _bodies.Label("stap_out");
+        if (type != ScriptType.String)
+        {
+            _bodies.Line("c->text_used = stap_mark;");
+        }
+
         _bodies.Line(type switch
         {
             ScriptType.String => "return stap_embedded_string_result(c, stap_mark, STAP_RETVALUE);",

@@ -214,7 +214,7 @@ internal sealed partial class BodyEmitter
         _w.Line($"s64 {name} = {(e.IsAnd ? "0" : "1")};");
         _w.Open(e.IsAnd ? $"if ({Bare(left.Code)})" : $"if (!{left.Code})");
         var value = Value(e.Right);
-        _w.Line($"{name} = {Bare(value.Code)} != 0;");
+        _w.Line($"{name} = {value.Code} != 0;");
         _w.Close();
         return Temporary(name);
     }

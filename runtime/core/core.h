@@ -29,6 +29,20 @@ void stap_show_globals(struct stap_context *c);
 
 void stap_core_stop(const struct stap_script *script);
 
+/* ------------------------------------------------------------------------------------------------------------------ between the files of core */
+
+/* WHAT at 0xADDRESS (MEMBER) */
+STAP_COLD void stap_fail_fault(struct stap_context *c, const struct stap_place *at, const char *what, u64 address, const char *member);
+u32 stap_escape_char(u8 byte, char *to);		/* one byte as C source would write it; yields 1, 2 or 4 */
+struct stap_cell *stap_array_cell(const struct stap_array *array, u32 entry, u32 cpu);
+u32 stap_cell_size(const struct stap_shape *shape);
+void stap_cell_add(struct stap_cell *cell, const struct stap_shape *shape, s64 sample);
+s64 stap_entry_statistic(const struct stap_array *array, u32 entry, u32 statistic);
+u32 stap_find(const struct stap_array *array, const union stap_key *key);	/* entry number, 0: none */
+u32 stap_cpus(void);
+int stap_array_start(struct stap_array *array);
+void stap_array_stop(struct stap_array *array);
+
 /* --------------------------------------------------------------------------------------------------------------- hooks the run-time implements */
 
 /* Zeroed memory at session start; never called by handlers. node of `cpu`, or any when cpu is ~0. NULL when there is none. */

@@ -2,6 +2,7 @@
 /* timer.*: one high-resolution timer for each probe; the handler runs in its interrupt. */
 #include "kernel.h"
 #include <linux/hrtimer.h>
+#include <asm/irq_regs.h>
 
 struct one {
 	struct hrtimer timer;

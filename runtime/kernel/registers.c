@@ -73,7 +73,7 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at)
 
 s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, s64 n)
 {
-	const struct pt_regs *regs = c->regs;
+	struct pt_regs *regs = c->regs;
 	u64 value = 0, address;
 
 	if (!regs || n < 0) {

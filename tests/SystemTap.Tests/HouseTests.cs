@@ -14,7 +14,9 @@ public class HouseTests
         ["SystemTap.Semantics"] = ["SystemTap.Language", "SystemTap.Targets"],
         ["SystemTap.Bpf"] = ["SystemTap.Semantics", "Linux.Bpf"],
         ["SystemTap.Runtime"] = ["SystemTap.Semantics", "SystemTap.Bpf", "Linux.Bpf"],
-        ["stap"] = ["SystemTap.Runtime"],
+        ["SystemTap.KernelModule"] = ["SystemTap.Semantics"],
+        ["stap"] = ["SystemTap.Runtime", "SystemTap.KernelModule"],
+        ["staprun"] = ["SystemTap.Runtime"],
     };
 
     [Fact]

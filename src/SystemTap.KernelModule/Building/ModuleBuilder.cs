@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using SystemTap.Targets;
 
 namespace SystemTap.KernelModule.Building;
 
@@ -81,7 +82,7 @@ public static class ModuleBuilder
             module = CompileAndLink(request, image);
             if (request.UseCache)
             {
-                Keep(cached, module);
+                CacheDirectory.WriteAtomically(cached, module);
             }
         }
 
@@ -132,22 +133,6 @@ public static class ModuleBuilder
         }
 
         return o;
-    }
-
-    /// <summary>A rename, so that others see a whole file or none.</summary>
-    private static void Keep(string path, byte[] bytes)
-    {
-        try
-        {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            var own = $"{path}.{Environment.ProcessId}";
-            File.WriteAllBytes(own, bytes);
-            File.Move(own, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // Without a cache everything works, only slower.
-        }
     }
 
     private static void WriteName(byte[] module, string name)

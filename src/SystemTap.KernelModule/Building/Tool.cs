@@ -25,6 +25,8 @@ internal static class Tool
             start.Environment.Remove(name);
         }
 
+        // Debian's build tools are front ends that ask for the architecture here.
+        start.Environment["SRCARCH"] = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "x86";
         Process? process;
         try
         {

@@ -28,7 +28,7 @@ static struct entry *at(const struct stap_array *array, u32 number)
 
 static u32 text_part(void)
 {
-	return (u32)((sizeof(u32) + stap_script.limits.max_string + 7) & ~7u);
+	return (u32)((sizeof(u32) + stap_core_script->limits.max_string + 7) & ~7u);
 }
 
 /* --- start, stop */

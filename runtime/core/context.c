@@ -2,6 +2,7 @@
 /* Contexts, errors, and what happens to globals when a session starts and ends. */
 #include "core.h"
 
+const struct stap_script *stap_core_script;
 static u32 cpu_count;
 
 u32 stap_cpus(void)
@@ -15,6 +16,7 @@ int stap_core_start(const struct stap_script *script, u32 cpus)
 {
 	u32 i, cpu;
 
+	stap_core_script = script;
 	cpu_count = cpus;
 	for (i = 0; i < script->global_count; i++) {
 		const struct stap_global *global = &script->globals[i];
@@ -108,7 +110,7 @@ void stap_context_begin(struct stap_context *c, const struct stap_probe *probe)
 	c->user_mode = 0;
 	c->text_used = 0;
 	c->depth = 0;
-	c->actions = stap_script.limits.max_action;
+	c->actions = stap_core_script->limits.max_action;
 	c->failed = STAP_FINE;
 	c->next = 0;
 	c->has_procfs = 0;
@@ -131,7 +133,7 @@ void stap_context_end(struct stap_context *c)
 static void message_sink(struct stap_context *c, struct stap_sink *sink)
 {
 	sink->start = sink->at = c->error->s;
-	sink->end = sink->start + stap_script.limits.max_string - 1;
+	sink->end = sink->start + stap_core_script->limits.max_string - 1;
 	sink->owner = NULL;
 }
 
@@ -356,8 +358,8 @@ void stap_show_globals(struct stap_context *c)
 	u32 i;
 
 	stap_context_begin(c, NULL);
-	for (i = 0; i < stap_script.global_count; i++) {
-		const struct stap_global *global = &stap_script.globals[i];
+	for (i = 0; i < stap_core_script->global_count; i++) {
+		const struct stap_global *global = &stap_core_script->globals[i];
 		struct stap_sink *sink;
 		struct stap_stat stat;
 

@@ -10,7 +10,7 @@
 
 /* ------------------------------------------------------------------------------------------------------- what the run-time calls, in this order */
 
-/* Allocates arrays and aggregates and gives globals their places; 0, or -1 when memory is short (then call stap_core_stop). */
+/* First of all, once: remembers the script, allocates arrays and aggregates; 0, or -1 when memory is short (then call stap_core_stop). */
 int stap_core_start(const struct stap_script *script, u32 cpus);
 
 /* Bytes of a context's memory, and its making. `memory` is 8-byte aligned; out_size: bytes of the output buffer, included in the size. */
@@ -30,6 +30,8 @@ void stap_show_globals(struct stap_context *c);
 void stap_core_stop(const struct stap_script *script);
 
 /* ------------------------------------------------------------------------------------------------------------------ between the files of core */
+
+extern const struct stap_script *stap_core_script;	/* set by stap_core_start() */
 
 /* WHAT at 0xADDRESS (MEMBER) */
 STAP_COLD void stap_fail_fault(struct stap_context *c, const struct stap_place *at, const char *what, u64 address, const char *member);

@@ -64,7 +64,7 @@ void stap_print_end(struct stap_context *c)
 
 void stap_format_begin(struct stap_context *c, struct stap_sink *sink)
 {
-	u32 max = stap_script.limits.max_string - 1;
+	u32 max = stap_core_script->limits.max_string - 1;
 
 	sink->start = sink->at = stap_space(c, max);
 	sink->end = sink->start ? sink->start + max : sink->start;
@@ -80,7 +80,7 @@ struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink)
 	for (i = 0; i < n; i++)
 		if (!sink->start[i])
 			break;
-	c->text_used -= stap_script.limits.max_string - 1 - i;
+	c->text_used -= stap_core_script->limits.max_string - 1 - i;
 	return (struct stap_str){ sink->start, i };
 }
 
@@ -341,7 +341,7 @@ static void put_rows(const struct picture *p, u32 from, u32 to)
 void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat)
 {
 	const s64 *counts = stat->bucket;
-	s32 elision = stap_script.limits.hist_elision;
+	s32 elision = stap_core_script->limits.hist_elision;
 	int linear = shape->histogram == STAP_HIST_LINEAR;
 	s32 first, last, low = -1, high = -1, i;
 	char text[24];
@@ -371,7 +371,7 @@ void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, 
 	p.sink = sink;
 	p.shape = shape;
 	p.counts = counts;
-	p.width = stap_script.limits.hist_width ? stap_script.limits.hist_width : 1;
+	p.width = stap_core_script->limits.hist_width ? stap_core_script->limits.hist_width : 1;
 	p.label_width = 5;
 	for (i = first; i <= last; i++) {
 		u32 n = label(shape, (u32)i, text + sizeof(text));

@@ -4,7 +4,7 @@
 
 static u32 max_text(void)
 {
-	return stap_script.limits.max_string - 1;
+	return stap_core_script->limits.max_string - 1;
 }
 
 static struct stap_str str(const char *s, u32 n)
@@ -256,9 +256,9 @@ struct stap_str stap_argument(s64 n)
 {
 	struct stap_str text;
 
-	if (n < 1 || n > stap_script.argument_count)
+	if (n < 1 || n > stap_core_script->argument_count)
 		return STAP_EMPTY;
-	text = stap_script.arguments[n - 1];
+	text = stap_core_script->arguments[n - 1];
 	return str(text.s, text.n < max_text() ? text.n : max_text());
 }
 

@@ -12,9 +12,9 @@ public class HouseTests
         ["SystemTap.Targets"] = [],
         ["Linux.Bpf"] = [],
         ["SystemTap.Semantics"] = ["SystemTap.Language", "SystemTap.Targets"],
+        ["SystemTap.KernelModule"] = ["SystemTap.Semantics"],
         ["SystemTap.Bpf"] = ["SystemTap.Semantics", "Linux.Bpf"],
         ["SystemTap.Runtime"] = ["SystemTap.Semantics", "SystemTap.Bpf", "Linux.Bpf"],
-        ["SystemTap.KernelModule"] = ["SystemTap.Semantics"],
         ["stap"] = ["SystemTap.Runtime", "SystemTap.KernelModule"],
         ["staprun"] = ["SystemTap.Runtime"],
     };

@@ -104,7 +104,7 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         void Add(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\0"));
-        Add("recipe 1");
+        Add("recipe 2");
         Add(tree.Identity);
         Add(compiler.Identity);
         foreach (var variable in variables)
@@ -168,8 +168,8 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         var linkCommand = SavedCommand(Path.Combine(work, $".{Placeholder}.ko.cmd"));
         var (compile, perObject) = Split(scriptCommand);
         var (_, whole) = Split(moduleCommand);
-        var objtool = Objtool(perObject.Count > 0 ? perObject : whole, tree);
-        var link = Link(linkCommand, tree);
+        var objtool = ObjtoolWords(perObject.Count > 0 ? perObject : whole, tree);
+        var link = LinkWords(linkCommand, tree);
 
         // The run-time alone, without the stub. Where the build system leaves objtool to the whole module, its objects have not seen it yet.
         var linker = link[0];
@@ -194,7 +194,7 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
 
         // The folder is renamed at the end: what names it must name the final one.
         string Final(string word) => word.Replace(work, final, StringComparison.Ordinal);
-        var recipe = new[] { ScriptWords(compile, cc, final), KernelWords(compile, work), objtool, link };
+        var recipe = new[] { ScriptWords(compile, compiler, work, final), KernelWords(compile, work), objtool, link };
         File.WriteAllText(Path.Combine(work, "recipe"), string.Join("\n\n", recipe.Select(r => string.Join('\n', r.Select(Final)))));
         if (compiler.IsOther)
         {
@@ -222,12 +222,20 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
     }
 
     /// <summary>Options for code that includes no kernel header: what decides about code, not paths, names and warnings; and no tracing prologue.</summary>
-    private static List<string> ScriptWords(List<string> compile, string cc, string final)
+    private static List<string> ScriptWords(List<string> compile, Compiler compiler, string work, string final)
     {
-        var words = new List<string> { cc };
+        // What the wrapper of another compiler found out is known now: scripts need not go through it.
+        var leftOut = compiler.IsOther && File.Exists(Path.Combine(work, "cc.left-out")) ? File.ReadAllLines(Path.Combine(work, "cc.left-out")) : [];
+        var words = new List<string> { compiler.Program };
         for (var i = 1; i < compile.Count; i++)
         {
-            var word = compile[i];
+            var word = compiler.IsOther && compile[i].StartsWith("-fmin-function-alignment=", StringComparison.Ordinal)
+                ? compile[i].Replace("-fmin-function-alignment", "-falign-functions", StringComparison.Ordinal) : compile[i];
+            if (leftOut.Contains(word))
+            {
+                continue;
+            }
+
             if (word is "-include" or "-o" or "-I" or "-isystem")
             {
                 i++;
@@ -350,7 +358,7 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         return (words[..at], second.Count > 0 && Path.GetFileName(second[0]) == "objtool" ? second : []);
     }
 
-    private static List<string> Objtool(List<string> command, BuildTree tree)
+    private static List<string> ObjtoolWords(List<string> command, BuildTree tree)
     {
         // The last word is the object.
         var words = command.Count > 0 ? command[..^1] : [];
@@ -362,7 +370,7 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         return words;
     }
 
-    private static List<string> Link(List<string> command, BuildTree tree)
+    private static List<string> LinkWords(List<string> command, BuildTree tree)
     {
         var words = new List<string>();
         for (var i = 0; i < command.Count && command[i] is not "-o"; i++)

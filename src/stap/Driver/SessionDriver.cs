@@ -32,9 +32,8 @@ internal sealed partial class SessionDriver
     public SessionDriver(Options options)
     {
         _options = options;
-        _target = options.KernelRelease is { } release && release != Target.Live().Release
-            ? throw new UsageException($"option '-r': kernel '{release}' is not the running one", "BPF sessions run on this kernel; leave out -r")
-            : Target.Live();
+        UsesModule = WantsModule(options);
+        _target = KernelChoice.Find(options);
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
             throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");
@@ -51,10 +50,16 @@ internal sealed partial class SessionDriver
     {
         if (Front(out var status) is not { } program)
         {
-            return status;
+            return _cannot is not null ? RunAsModule() : status;
         }
 
-        return UsesModule ? RunModule(program) : RunBpf(program);
+        if (UsesModule)
+        {
+            return RunModule(program);
+        }
+
+        status = RunBpf(program);
+        return _cannot is not null ? RunAsModule() : status;
     }
 
     /// <summary>Passes 1 and 2. Null when the session ends here, with its status.</summary>
@@ -96,6 +101,11 @@ internal sealed partial class SessionDriver
         }
 
         var elaborated = Elaborator.Elaborate(input);
+        if (NeedsModule())
+        {
+            return null;
+        }
+
         ReportUnusedArguments(elaborated);
         if (PrintDiagnostics() || elaborated.Program is not { } program)
         {
@@ -120,6 +130,11 @@ internal sealed partial class SessionDriver
         var clock = new PassClock(_options.Verbose(3));
         var tables = TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables"));
         var plan = Translate(program, tables, KernelFeatures(program));
+        if (NeedsModule())
+        {
+            return 1;
+        }
+
         if (PrintDiagnostics() || plan is null)
         {
             return Failed(3, "translation");

@@ -201,6 +201,7 @@ internal sealed partial class SessionDriver
         ModuleName = ModuleName,
         TableFolders = tables,
         RingBytes = RingBytes(),
+        Target = _target,
         SyscallName = number => _target.Architecture.Syscalls.Name(number),
         Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
     };

@@ -136,7 +136,7 @@ internal sealed class Capacities : Walker
                 return 15;
             case IntrinsicId.ProbeType:
                 return 24;
-            case IntrinsicId.ProbeFunction:
+            case IntrinsicId.ProbeFunction or IntrinsicId.PointFunction:
                 return ProbedFunction.LongestName;
             case IntrinsicId.ProbeModule:
                 return ProbedFunction.LongestModule;

@@ -116,7 +116,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
         foreach (var key in keys)
         {
             // Literals, execname() and table columns are written straight into the key.
-            if (key is StringConst { Value.Length: <= 64 } or ColumnExpr or IntrinsicExpr { Intrinsic.Id: IntrinsicId.ExecName or IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeType or IntrinsicId.ProbeFunction or IntrinsicId.ProbeModule })
+            if (key is StringConst { Value.Length: <= 64 } or ColumnExpr or IntrinsicExpr { Intrinsic.Id: IntrinsicId.ExecName or IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeType or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule })
             {
                 continue;
             }

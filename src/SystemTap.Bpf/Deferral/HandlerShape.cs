@@ -118,13 +118,13 @@ internal sealed class HandlerShape : Walker
                 Holes.Add(c);
                 Values.Add(c.Value);
                 return;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeFunction or IntrinsicId.ProbeModule } i:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule } i:
                 Write("S");
                 Holes.Add(i);
                 Values.Add(i.Intrinsic.Id switch
                 {
                     IntrinsicId.ProbeName => _probe.Name,
-                    IntrinsicId.ProbeFunction => ProbedFunction.Name(_probe.Spec) ?? "",
+                    IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_probe.Spec) ?? "",
                     IntrinsicId.ProbeModule => ProbedFunction.Module(_probe.Spec),
                     _ => _probe.PointText,
                 });

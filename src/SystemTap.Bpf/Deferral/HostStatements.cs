@@ -352,7 +352,7 @@ internal sealed class HostStatements
 
         private HostStmt Region(Stmt s, bool isTail)
         {
-            new RegionCheck(owner, isTail).Visit(s);
+            new RegionCheck(owner, isTail, AssignmentCounter.In(s)).Visit(s);
             _regions.Add(s);
             return new HostStmt(s, s.Span);
         }
@@ -375,9 +375,19 @@ internal sealed class HostStatements
     }
 
     /// <summary>Everything in a region can be run by stap; its globals move.</summary>
-    private sealed class RegionCheck(HostStatements owner, bool isTail) : Walker
+    private sealed class RegionCheck(HostStatements owner, bool isTail, Dictionary<Local, int> owned) : Walker
     {
         private int _conditional;
+
+        /// <summary>Inside something the kernel computes: nothing of stap's can be used there.</summary>
+        private int _leaf;
+
+        private void VisitLeaf(Expr e)
+        {
+            _leaf++;
+            base.Visit(e);
+            _leaf--;
+        }
 
         public override void Visit(Stmt? statement)
         {
@@ -419,7 +429,17 @@ internal sealed class HostStatements
         {
             if (GlobalOf(expression) is { IsReadOnly: false } g)
             {
+                if (_leaf > 0)
+                {
+                    throw new NotPossible();
+                }
+
                 Move(g);
+            }
+
+            if (_leaf > 0 && (expression is IntrinsicExpr { Intrinsic.Id: var id } && IsStapsOnly(id) || expression is ReadExpr { Place: LocalPlace p } && owned.ContainsKey(p.Local)))
+            {
+                throw new NotPossible();
             }
 
             switch (expression)
@@ -447,7 +467,8 @@ internal sealed class HostStatements
                             throw new NotPossible();
                         }
 
-                        break;
+                        VisitLeaf(c);
+                        return;
                     }
 
                     foreach (var global in facts.Globals)
@@ -463,8 +484,12 @@ internal sealed class HostStatements
                         throw new NotPossible();
                     }
 
-                    break;
-                case DerefExpr when _conditional > 0:
+                    VisitLeaf(i);
+                    return;
+                case DerefExpr d when _conditional == 0:
+                    VisitLeaf(d);
+                    return;
+                case DerefExpr:
                 case EmbeddedCExpr:
                     throw new NotPossible();
                 case FormatExpr f when !Purity.IsPlainFormat(f.Segments):

@@ -40,7 +40,7 @@ internal sealed partial class ProgramEmitter
         IntrinsicId.TimeZoneName => _c.Options.TimeZoneName,
         IntrinsicId.ProbePointText => _c.Program.Probes[_probeIndex].PointText,
         IntrinsicId.ProbeName => _c.Program.Probes[_probeIndex].Name,
-        IntrinsicId.ProbeFunction => ProbedFunction.Name(_c.Program.Probes[_probeIndex].Spec) ?? "",
+        IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_c.Program.Probes[_probeIndex].Spec) ?? "",
         IntrinsicId.ProbeModule => ProbedFunction.Module(_c.Program.Probes[_probeIndex].Spec),
         IntrinsicId.ProbeType => _c.Program.Probes[_probeIndex].Spec.MechanismName,
         IntrinsicId.Argument when TryConstant(i.Arguments[0], out var n) => n >= 1 && n <= _c.Options.Arguments.Count ? _c.Options.Arguments[(int)n - 1] : "",

@@ -1,7 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
-using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;
 

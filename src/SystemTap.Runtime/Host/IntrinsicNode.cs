@@ -230,7 +230,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return m.Cut(Table(m, table).Flags(a[1].Long(m)));
             }
 
-            case IntrinsicId.ProbeFunction:
+            case IntrinsicId.ProbeFunction or IntrinsicId.PointFunction:
                 return m.Probe is { } p ? ProbedFunction.Name(p.Spec) ?? "" : "";
             case IntrinsicId.ProbeModule:
                 return m.Probe is { } q ? ProbedFunction.Module(q.Spec) : "";

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
-using SystemTap.Runtime.Native;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -28,9 +27,17 @@ public sealed partial class KernelSide
         for (var i = 0; i < plan.Places.Count; i++)
         {
             var place = plan.Places[i];
-            _links.Add(place.Address != 0
-                ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
-                : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
+            try
+            {
+                _links.Add(place.Address != 0
+                    ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
+                    : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
+            }
+            catch (BpfException e)
+            {
+                Refused(e, place, plan.Places.Count);
+            }
+
             if (i == Sample && plan.Places.Count > ManyFunctions)
             {
                 var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / (Sample + 1) * (plan.Places.Count - Sample - 1);
@@ -41,35 +48,56 @@ public sealed partial class KernelSide
 
     private void AttachMulti(AttachPlan.KernelFunctions plan, BpfProgram program)
     {
-        var cookies = new ulong[plan.Places.Count];
-        var byAddress = true;
-        for (var i = 0; i < cookies.Length; i++)
-        {
-            cookies[i] = plan.Places[i].Cookie;
-            byAddress &= plan.Places[i].Address != 0;
-        }
+        // Compared by address first: places known by name only (no kallsyms) make a link of their own.
+        var places = plan.Places.ToArray();
+        Array.Sort(places, static (a, b) => a.Address != 0 || b.Address != 0 ? a.Address.CompareTo(b.Address) : string.CompareOrdinal(a.Symbol, b.Symbol));
+        var named = Array.FindIndex(places, p => p.Address != 0);
+        named = named < 0 ? places.Length : named;
+        AttachRange(plan, program, places.AsSpan(0, named), places.Length);
+        AttachRange(plan, program, places.AsSpan(named), places.Length);
+    }
 
-        if (byAddress)
+    /// <summary>One link for all; when the kernel refuses, halves are tried, until the places it means are found.</summary>
+    private void AttachRange(AttachPlan.KernelFunctions plan, BpfProgram program, ReadOnlySpan<KernelPlace> places, int all)
+    {
+        if (places.IsEmpty)
         {
-            var addresses = new ulong[cookies.Length];
-            for (var i = 0; i < addresses.Length; i++)
-            {
-                addresses[i] = plan.Places[i].Address;
-            }
-
-            _links.Add(KprobeMulti.AttachAddresses(program, addresses, cookies, plan.AtReturn));
             return;
         }
 
-        var names = new string[cookies.Length];
-        for (var i = 0; i < names.Length; i++)
+        var cookies = new ulong[places.Length];
+        var addresses = new ulong[places.Length];
+        var names = new string[places.Length];
+        for (var i = 0; i < places.Length; i++)
         {
-            names[i] = plan.Places[i].Symbol;
+            (cookies[i], addresses[i], names[i]) = (places[i].Cookie, places[i].Address, places[i].Symbol);
         }
 
-        // The kernel sorts names and wants the cookies to follow; giving both sorted keeps it simple.
-        Array.Sort(names, cookies, StringComparer.Ordinal);
-        _links.Add(KprobeMulti.AttachNames(program, names, cookies, plan.AtReturn));
+        try
+        {
+            _links.Add(addresses[0] != 0 ? KprobeMulti.AttachAddresses(program, addresses, cookies, plan.AtReturn) : KprobeMulti.AttachNames(program, names, cookies, plan.AtReturn));
+        }
+        catch (BpfException e) when (places.Length == 1)
+        {
+            Refused(e, places[0], all);
+        }
+        catch (BpfException)
+        {
+            AttachRange(plan, program, places[..(places.Length / 2)], all);
+            AttachRange(plan, program, places[(places.Length / 2)..], all);
+        }
+    }
+
+    /// <summary>A place the kernel does not let anyone probe: the session goes on without it when it has others, as SystemTap's does.</summary>
+    private void Refused(BpfException e, KernelPlace place, int all)
+    {
+        const string reason = "the kernel does not allow probes there (see available_filter_functions and kprobes/blacklist)";
+        if (all == 1)
+        {
+            throw new BpfException($"kernel function \"{place.Symbol}\"", "probe", e.ErrorNumber, reason);
+        }
+
+        _complain($"kernel function \"{place.Symbol}\" is left out: {reason}");
     }
 
     /// <summary>Runs that kprobes dropped (Linux 6.7 and newer tell); taken before detaching.</summary>

@@ -19,6 +19,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     private const int MostStacks = 4096;
 
     private readonly Target _target;
+    private readonly Lazy<KernelSymbols> _kernel;
     private readonly UserSpace _space;
     private readonly List<PerfRing> _rings = [];
     private readonly List<Announcement> _announced = [];
@@ -31,6 +32,9 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     {
         _target = target ?? Target.Live();
         _space = new UserSpace(_target.Architecture);
+
+        // Read anew and late: the session's own programs are symbols too, and stacks must tell them from others' code.
+        _kernel = new(() => _target.IsLive ? Target.Live().KernelSymbols : _target.KernelSymbols);
     }
 
     /// <summary>Starts to follow what processes map.</summary>
@@ -96,17 +100,17 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     public IReadOnlyList<ulong> TakeStack(long snapshot) => _stacks.TryGetValue(snapshot, out var stack) ? stack : [];
 
     /// <inheritdoc/>
-    public string KernelName(ulong address) => _target.KernelSymbols.Find(address) is { } found ? found.Symbol.Name : Hex(address);
+    public string KernelName(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Name : Hex(address);
 
     /// <inheritdoc/>
     public string KernelData(ulong address)
     {
-        if (_target.KernelSymbols.Find(address) is not { } found)
+        if (_kernel.Value.Find(address) is not { } found)
         {
             return Hex(address);
         }
 
-        var size = _target.KernelSymbols.SizeAtMost(found.Symbol.Address);
+        var size = _kernel.Value.SizeAtMost(found.Symbol.Address);
         var text = new StringBuilder(found.Symbol.Name).Append(CultureInfo.InvariantCulture, $"+0x{found.Offset:x}");
         if (size > 0)
         {
@@ -117,12 +121,12 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string? KernelModule(ulong address) => _target.KernelSymbols.Find(address) is { } found ? found.Symbol.Module ?? "kernel" : null;
+    public string? KernelModule(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Module ?? "kernel" : null;
 
     /// <inheritdoc/>
     public bool IsProbeMachinery(ulong address)
     {
-        if (_target.KernelSymbols.Find(address) is not { } found)
+        if (_kernel.Value.Find(address) is not { } found)
         {
             return true; // generated code newer than the symbols that were read: the program itself or its trampoline
         }

@@ -49,7 +49,7 @@ public enum IntrinsicId
     TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
 
     // The probed function; stacks and symbols
-    ProbeFunction, ProbeModule, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
+    ProbeFunction, ProbeModule, PointFunction, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
     UserSymbolName, UserSymbolData, UserModule, UserSymbolLines, UserSymbolPlace,
 
     // What the BPF engine makes of the stacks above; no tapset calls them
@@ -215,8 +215,10 @@ public static class IntrinsicTable
         Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
 
-        // Name and module ("kernel" for the image itself) of the function a probe is on, "" for events of other kinds.
+        // Name and module ("kernel" for the image itself) of the function a probe is on; "" for events of other kinds, where probe_function gives the
+        // running function of samples instead.
         Add(IntrinsicId.ProbeFunction, "probe_function", S, Pure | Stable);
+        Add(IntrinsicId.PointFunction, "point_function", S, Pure | Stable);
         Add(IntrinsicId.ProbeModule, "probe_module", S, Pure | Stable);
 
         // Stacks as addresses "0x… 0x…", innermost first, at most MAXBACKTRACE; "" where there is none.

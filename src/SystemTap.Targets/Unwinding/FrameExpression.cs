@@ -117,9 +117,9 @@ internal static class FrameExpression
             ulong? result = op switch
             {
                 0x1a => a & b,
-                0x1b => b == 0 ? null : (ulong)((long)a / (long)b),
+                0x1b => b == 0 ? (ulong?)null : (ulong)((long)a / (long)b),
                 0x1c => a - b,
-                0x1d => b == 0 ? null : a % b,
+                0x1d => b == 0 ? (ulong?)null : a % b,
                 0x1e => a * b,
                 0x21 => a | b,
                 0x22 => a + b,
@@ -133,7 +133,7 @@ internal static class FrameExpression
                 0x2c => (long)a <= (long)b ? 1UL : 0,
                 0x2d => (long)a < (long)b ? 1UL : 0,
                 0x2e => a != b ? 1UL : 0,
-                _ => null,
+                _ => (ulong?)null,
             };
             if (result is not { } value)
                 return null;

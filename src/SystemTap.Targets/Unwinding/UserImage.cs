@@ -86,7 +86,7 @@ public sealed class UserImage
         return (symbol.IsGlobal ? 0 : 4) + (name.StartsWith("_"u8) ? name.StartsWith("__"u8) ? 2 : 1 : 0);
     }
 
-    private FrameTable ReadFrames(ElfFile elf)
+    private static FrameTable ReadFrames(ElfFile elf)
     {
         var own = FrameTable.Of(elf);
         return own.Count == 0 && DebugFiles.Find(elf) is { } debug && FrameTable.Of(debug) is { Count: > 0 } other ? other : own;

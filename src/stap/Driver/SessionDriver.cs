@@ -114,7 +114,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        return LoadAndRun(plan, tables);
+        return LoadAndRun(plan, tables, program);
     }
 
     private void WarnUnusedArguments(List<ScriptFile> files)
@@ -146,13 +146,13 @@ internal sealed partial class SessionDriver
     }
 
     /// <summary>Passes 4 and 5.</summary>
-    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
     {
         var clock = new PassClock(_options.Verbose(4));
         Session session;
         try
         {
-            session = new Session(plan, SessionOptions(tables));
+            session = Load(ref plan, tables, program);
         }
         catch (Exception e) when (e is BpfException or IOException)
         {
@@ -181,6 +181,25 @@ internal sealed partial class SessionDriver
                 KernelComplaint.Print(e, _options.Verbose(5, 3));
                 return Failed(5, "run");
             }
+        }
+    }
+
+    /// <summary>Loads the programs. Where a function has no place for a trampoline, kprobes are tried instead: which have one is known to the kernel only.</summary>
+    private Session Load(ref BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
+    {
+        try
+        {
+            return new Session(plan, SessionOptions(tables));
+        }
+        catch (BpfException) when (plan.Programs.Any(p => p.Attach is AttachPlan.Trampoline))
+        {
+            if (Translate(program, tables, KernelFeatures(program) with { Trampolines = false }) is not { } other)
+            {
+                throw;
+            }
+
+            plan = other;
+            return new Session(plan, SessionOptions(tables));
         }
     }
 

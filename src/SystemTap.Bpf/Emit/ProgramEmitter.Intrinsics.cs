@@ -1,5 +1,6 @@
 using System.Globalization;
 using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;

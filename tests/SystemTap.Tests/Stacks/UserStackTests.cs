@@ -86,6 +86,31 @@ public class UserStackTests
         Assert.Equal(["middle chain", "middle chain", "middle chain", "leaf 3"], run.Lines);
     }
 
+    [Fact]
+    public void Samples_name_the_running_function()
+    {
+        StapRun.Need();
+        var run = StapRun.Stapped("-e", """
+            global n
+            probe timer.profile { if (pid() == target() && user_mode()) n[probefunc()]++ }
+            probe end { foreach (f in n- limit 1) println(f) }
+            """, "-c", Built.Value + " spin").Succeeded();
+        Assert.Equal(["spin"], run.Lines);
+    }
+
+    [Fact]
+    public void An_array_that_another_handler_changes_moves_with_it()
+    {
+        StapRun.Need();
+        var run = StapRun.Stapped("-e", """
+            global n, order
+            probe syscall.getppid { if (pid() == target()) { n["plain"]++; order = order . "a" } }
+            probe syscall.getppid { if (pid() == target()) { n[sprint_ubacktrace()]++; order = order . (n["plain"] == 3 ? "!" : "b") } }
+            probe end { foreach (s in n) if (s != "plain") println(n[s]); println(n["plain"], " ", order) }
+            """, "-c", Built.Value + " 4").Succeeded();
+        Assert.Equal(["4", "4 ababa!ab"], run.Lines);
+    }
+
     /// <summary>The names of the chain in their order, with whatever the C library has between and below.</summary>
     private static void AssertChain(IEnumerable<string> names, string shown)
     {

@@ -1,5 +1,5 @@
 // A program with a known chain of calls, compiled without frame pointers: main → outer (variable frame) → qsort of the C library → compare → middle (large frame) → leaf → getppid.
-// usage: chain [ROUNDS]
+// usage: chain [ROUNDS], or chain spin: computes for a while in spin()
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -39,8 +39,20 @@ __attribute__((noinline)) void outer(int n)
     sink += room[0];
 }
 
+__attribute__((noinline)) void spin(void)
+{
+    for (long i = 0; i < 300000000; i++)
+        sink += i;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "spin") == 0)
+    {
+        spin();
+        return 0;
+    }
+
     int rounds = argc > 1 ? atoi(argv[1]) : 1;
     for (int i = 0; i < rounds; i++)
         outer(5);

@@ -75,7 +75,7 @@ internal sealed partial class ProgramBuilder
     private bool TryTrampoline(Probe probe, KernelFunctionSpec spec)
     {
         if (!c.Features.Trampolines || spec.Kind != KernelAttachKind.Any || spec.BtfFunction == 0 || spec.Module is not null || spec.Offset != 0
-            || c.Locks.WordOf(probe) >= 0 || c.Target.KernelBtfOrNull is not { } btf || Words(btf.Type(spec.BtfFunction), spec.IsReturn) is not (>= 0 and var words))
+            || c.Locks.Of(probe) is not null || c.Target.KernelBtfOrNull is not { } btf || Words(btf.Type(spec.BtfFunction), spec.IsReturn) is not (>= 0 and var words))
         {
             return false;
         }
@@ -134,7 +134,7 @@ internal sealed partial class ProgramBuilder
         var e = new ProgramEmitter(c, context, name, needs.Frame);
         var span = group.First.Span;
         e.Begin(span);
-        e.EnterFrame(needs.ErrorText, needs.Functions);
+        e.EnterFrame(needs);
         if (group.Table >= 0)
         {
             var number = e.StackWord();

@@ -29,6 +29,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>R0 = bytes of stack written, 0 when there is none.</summary>
     private void GetStack(Mem buffer, int depth)
     {
+        RequireEvent();
         Move(Reg.R1, Ctx);
         Address(Reg.R2, buffer);
         _a.Emit(Instruction.Mov(Reg.R3, 8 * depth));
@@ -38,6 +39,14 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.SGe, Reg.R0, 0, good);
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Bind(good);
+    }
+
+    private void RequireEvent()
+    {
+        if (_event is Context.RequestContext)
+        {
+            throw Cannot("a stack in a handler that no event of the kernel runs", default);
+        }
     }
 
     /// <summary>R0 = one address of the kernel stack, 0 when it has fewer.</summary>
@@ -124,6 +133,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads and when the ring is full.</summary>
     private void UserSnapshot(SourceSpan span)
     {
+        RequireEvent();
         if (!_c.Features.CurrentTaskBtf)
         {
             throw Cannot("user stacks in a handler that runs in the kernel: this kernel lacks bpf_get_current_task_btf (Linux 5.11)", span);

@@ -42,7 +42,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     {
         try
         {
-            foreach (var cpu in CpuList.Online())
+            foreach (var cpu in Linux.Bpf.CpuList.Online())
             {
                 _rings.Add(PerfRing.OpenMappings(cpu));
             }

@@ -77,7 +77,10 @@ public sealed class UserImage
         for (var i = at - 1; i >= 0 && symbols[i].Value == best.Value; i--)
             if (symbols[i].Size == best.Size && Rank(symbols[i]) < Rank(best))
                 best = symbols[i];
-        return new ImageSymbol(best.Name, best.Value, best.Size);
+        // "name@@VERSION" in symbol tables of libraries: the version is no part of the name.
+        var name = best.Name;
+        var at = name.IndexOf('@', StringComparison.Ordinal);
+        return new ImageSymbol(at > 0 ? name[..at] : name, best.Value, best.Size);
     }
 
     private static int Rank(ElfSymbol symbol)

@@ -79,8 +79,8 @@ public sealed class UserImage
                 best = symbols[i];
         // "name@@VERSION" in symbol tables of libraries: the version is no part of the name.
         var name = best.Name;
-        var at = name.IndexOf('@', StringComparison.Ordinal);
-        return new ImageSymbol(at > 0 ? name[..at] : name, best.Value, best.Size);
+        var version = name.IndexOf('@', StringComparison.Ordinal);
+        return new ImageSymbol(version > 0 ? name[..version] : name, best.Value, best.Size);
     }
 
     private static int Rank(ElfSymbol symbol)

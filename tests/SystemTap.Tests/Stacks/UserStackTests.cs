@@ -51,8 +51,8 @@ public class UserStackTests
     {
         StapRun.Need();
         var run = StapRun.Stapped("-e", """
-            global n, first
-            probe syscall.getppid { if (pid() == target()) { n[ubacktrace()]++; first = pid() } }
+            global n
+            probe syscall.getppid { if (pid() == target()) { n[ubacktrace()]++ } }
             probe end { foreach (s in n) { printf("%d\n", n[s]); println(s) } }
             """, "-c", Built.Value + " 7").Succeeded();
         Assert.Equal(2, run.Lines.Length);

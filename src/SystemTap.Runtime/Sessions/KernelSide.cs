@@ -173,6 +173,21 @@ public sealed partial class KernelSide : IDisposable
         }
     }
 
+    /// <summary>Nanoseconds all attached programs have run, as far as statistics were on.</summary>
+    internal long RunTime()
+    {
+        long total = 0;
+        for (var i = 0; i < _programs.Count; i++)
+        {
+            if (_plan.Programs[i].Attach is not (AttachPlan.TailCall or AttachPlan.OnDemand))
+            {
+                total += (long)_programs[i].Info().RunTimeNs;
+            }
+        }
+
+        return total;
+    }
+
     public void Dispose()
     {
         Detach();
@@ -293,12 +308,13 @@ public sealed partial class KernelSide : IDisposable
     {
         foreach (var plan in _plan.Programs)
         {
-            _programs.Add(BpfProgram.Load(new ProgramSpec(plan.Name, (ProgramType)plan.ProgramType, plan.Code)
+            var spec = new ProgramSpec(plan.Name, (ProgramType)plan.ProgramType, plan.Code)
             {
                 ExpectedAttachType = (AttachType)plan.ExpectedAttachType,
                 AttachBtfId = plan.AttachBtfId,
                 ResolveMap = key => _maps[(int)key],
-            }));
+            };
+            _programs.Add(BpfProgram.Load(spec));
             if (plan.Attach is AttachPlan.OnDemand)
             {
                 _onDemand[plan.Probes[0]] = _programs[^1];

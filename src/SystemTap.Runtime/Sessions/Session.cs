@@ -85,6 +85,14 @@ public sealed partial class Session : IDisposable
     public int Run()
     {
         _signals = new SignalWatch();
+        if (_options.Verbosity > 0)
+        {
+            foreach (var (probe, reason) in _plan.LeftToHost)
+            {
+                Tell($"Pass 5: the handler of {probe.PointText} is not atomic as a whole, since it cannot run inside the kernel: {reason.Message}");
+            }
+        }
+
         StartTarget();
         RunSessionProbes(SessionEvent.Begin);
         if (!Stopping)
@@ -231,6 +239,7 @@ public sealed partial class Session : IDisposable
         var timers = new TimerQueue(_plan.HostProbes, now);
         var end = _options.Timeout is { } timeout ? now + (timeout.Ticks * 100) : long.MaxValue;
         var quiet = true;
+        using var overload = OverloadWatch.Create(_kernel, _plan.Program.Limits, now);
         while (!Stopping)
         {
             Wait(Math.Min(timers.Next, end), quiet);
@@ -253,6 +262,12 @@ public sealed partial class Session : IDisposable
 
             _procfs?.Serve(this, _evaluator, RunHandler);
             CheckSkips();
+            if (overload?.Check(now) is { } overloaded && !_tooManyErrors)
+            {
+                Tell("ERROR: " + overloaded);
+                _tooManyErrors = true;
+            }
+
             Reap();
             if (now >= end || _child?.HasEnded() == true)
             {

@@ -16,10 +16,10 @@ public class FrameTableTests
     [InlineData("libc.so.6")]
     public void Rows_are_those_of_readelf(string file)
     {
-        Assert.SkipWhen(Architecture.Find(System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64 ? "x86_64" : "") is null, "register names are those of x86-64");
+        Assert.SkipUnless(System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64, "register names are those of x86-64");
         var path = file == "libc.so.6" ? File.ReadLines("/proc/self/maps").First(l => l.Contains("libc.so.6") || l.Contains("libc-")).Split(' ')[^1] : "/bin/sh";
-        var (text, error, status, _) = StapRun.Execute("readelf", ["-wF", path]);
-        Assert.True(status == 0, error);
+        // Its status says whether it had something to remark; the rows count.
+        var (text, _, _, _) = StapRun.Execute("readelf", ["-wF", path]);
         var frames = FrameTable.Of(ElfFile.Open(path));
         Assert.True(frames.Count > 0);
 

@@ -16,6 +16,7 @@ public class HouseTests
         ["SystemTap.Bpf"] = ["SystemTap.Semantics", "Linux.Bpf"],
         ["SystemTap.Runtime"] = ["SystemTap.Semantics", "SystemTap.Bpf", "Linux.Bpf"],
         ["stap"] = ["SystemTap.Runtime", "SystemTap.KernelModule"],
+        ["staprun"] = ["SystemTap.Runtime"],
     };
 
     [Fact]

@@ -1,4 +1,5 @@
 using SystemTap.Cli.CommandLine;
+using SystemTap.KernelModule.Building;
 using SystemTap.KernelModule.Translation;
 using SystemTap.Language.Diagnostics;
 using SystemTap.Semantics.Lowered;
@@ -9,7 +10,7 @@ namespace SystemTap.Cli.Driver;
 // Passes 3 to 5 of the kernel-module runtime.
 internal sealed partial class SessionDriver
 {
-    private bool UsesModule => _options.Runtime == "kernel";
+    private bool UsesModule { get; }
 
     /// <summary>What <c>%( runtime == … %)</c> sees.</summary>
     private string RuntimeName => UsesModule ? "kernel" : "bpf";
@@ -33,7 +34,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        throw new UsageException("the kernel-module runtime is not available in this version", "use --runtime=bpf or leave the option out");
+        return BuildAndRun(translation);
     }
 
     private CTranslation? TranslateModule(LoweredProgram program)
@@ -43,7 +44,7 @@ internal sealed partial class SessionDriver
             var tables = new NameTables(TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables")), _target.Architecture.Name);
             return CTranslator.Translate(program, new TranslationOptions
             {
-                ModuleName = ModuleName,
+                ModuleName = _options.LastPass == 3 ? ModuleName : ModuleBuilder.NamePlaceholder,
                 Arguments = _options.ScriptArguments,
                 Table = tables.Get,
             });

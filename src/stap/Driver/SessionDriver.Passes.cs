@@ -157,7 +157,7 @@ internal sealed partial class SessionDriver
         {
             _diagnostics.Add(new Diagnostic("bpf.cannot", Severity.SemanticError, e.Message, e.Span)
             {
-                Hint = e.Hint ?? "the kernel-module runtime, which could, is not available in this version",
+                Hint = e.Hint ?? ModuleHint(),
             });
             return null;
         }

@@ -32,9 +32,8 @@ internal sealed partial class SessionDriver
     public SessionDriver(Options options)
     {
         _options = options;
-        _target = options.KernelRelease is { } release && release != Target.Live().Release
-            ? throw new UsageException($"option '-r': kernel '{release}' is not the running one", "BPF sessions run on this kernel; leave out -r")
-            : Target.Live();
+        UsesModule = WantsModule(options);
+        _target = KernelChoice.Find(options);
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
             throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");
@@ -51,10 +50,16 @@ internal sealed partial class SessionDriver
     {
         if (Front(out var status) is not { } program)
         {
-            return status;
+            return _cannot is not null ? RunAsModule() : status;
         }
 
-        return UsesModule ? RunModule(program) : RunBpf(program);
+        if (UsesModule)
+        {
+            return RunModule(program);
+        }
+
+        status = RunBpf(program);
+        return _cannot is not null ? RunAsModule() : status;
     }
 
     /// <summary>Passes 1 and 2. Null when the session ends here, with its status.</summary>
@@ -96,6 +101,11 @@ internal sealed partial class SessionDriver
         }
 
         var elaborated = Elaborator.Elaborate(input);
+        if (NeedsModule())
+        {
+            return null;
+        }
+
         ReportUnusedArguments(elaborated);
         if (PrintDiagnostics() || elaborated.Program is not { } program)
         {
@@ -120,6 +130,11 @@ internal sealed partial class SessionDriver
         var clock = new PassClock(_options.Verbose(3));
         var tables = TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables"));
         var plan = Translate(program, tables, KernelFeatures(program));
+        if (NeedsModule())
+        {
+            return 1;
+        }
+
         if (PrintDiagnostics() || plan is null)
         {
             return Failed(3, "translation");
@@ -132,7 +147,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        return LoadAndRun(plan, tables);
+        return LoadAndRun(plan, tables, program);
     }
 
     private void WarnUnusedArguments(List<ScriptFile> files)
@@ -164,13 +179,13 @@ internal sealed partial class SessionDriver
     }
 
     /// <summary>Passes 4 and 5.</summary>
-    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
     {
         var clock = new PassClock(_options.Verbose(4));
         Session session;
         try
         {
-            session = new Session(plan, SessionOptions(tables));
+            session = Load(ref plan, tables, program);
         }
         catch (Exception e) when (e is BpfException or IOException)
         {
@@ -202,6 +217,25 @@ internal sealed partial class SessionDriver
         }
     }
 
+    /// <summary>Loads the programs. Where a function has no place for a trampoline, kprobes are tried instead: which have one is known to the kernel only.</summary>
+    private Session Load(ref BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
+    {
+        try
+        {
+            return new Session(plan, SessionOptions(tables));
+        }
+        catch (BpfException) when (plan.Programs.Any(p => p.Attach is AttachPlan.Trampoline))
+        {
+            if (Translate(program, tables, KernelFeatures(program) with { Trampolines = false }) is not { } other)
+            {
+                throw;
+            }
+
+            plan = other;
+            return new Session(plan, SessionOptions(tables));
+        }
+    }
+
     private SessionOptions SessionOptions(IReadOnlyList<string> tables) => new()
     {
         Command = _options.Command,
@@ -219,6 +253,7 @@ internal sealed partial class SessionDriver
         ModuleName = ModuleName,
         TableFolders = tables,
         RingBytes = RingBytes(),
+        Target = _target,
         SyscallName = number => _target.Architecture.Syscalls.Name(number),
         Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
     };

@@ -124,6 +124,9 @@ public abstract record AttachPlan
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 
+    /// <summary>Run once for each task when the session starts (a BPF iterator).</summary>
+    public sealed record TaskWalk : AttachPlan;
+
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN (the probe's handler needs the kernel).</summary>
     public sealed record OnDemand : AttachPlan;
 }

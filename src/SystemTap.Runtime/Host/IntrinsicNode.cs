@@ -1,3 +1,4 @@
+using SystemTap.Bpf;
 using System.Globalization;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
@@ -63,6 +64,8 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return SessionFacts.Namespace("pid");
             case IntrinsicId.TargetUserNamespace:
                 return SessionFacts.Namespace("user");
+            case IntrinsicId.NamespaceId:
+                return IdRange.Map(a[0].Long(m) == 0 ? SessionFacts.UserIds : SessionFacts.GroupIds, a[1].Long(m));
             case IntrinsicId.ReturnValue:
                 throw new RuntimeError("this probe has no return value", Span);
             case IntrinsicId.TaskFromPid:

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Host;
@@ -88,6 +89,7 @@ public sealed partial class Session : IDisposable
             _procfs = ProcfsFiles.Create(_plan.HostProbes, ModuleName);
             _kernel?.Attach();
             _kernel?.SetState(KernelSide.Running);
+            _kernel?.Walk();
         }
 
         _inStart = false;
@@ -336,7 +338,14 @@ public sealed partial class Session : IDisposable
 
         _output.Flush();
         var status = _tooManyErrors ? 1 : 0;
-        EndReport.Write(Errors, _kernel, _output, Complain);
+        EndReport.Write(Errors, _kernel, Complain);
+        if (_output.Error is not (0 or Libc.ErrorPipe /* the reader has what it wanted */))
+        {
+            var where = _options.OutputFile is { } file ? $"output file \"{file}\"" : "standard output";
+            Tell($"ERROR: {where} cannot be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}; the output is incomplete");
+            status = 1;
+        }
+
         if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
         {
             Complain(complaint);

@@ -46,7 +46,7 @@ public enum IntrinsicId
     ReturnValue,
 
     // Tasks by number; who runs the session
-    TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
+    TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace, NamespaceId,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -207,6 +207,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.SessionUid, "session_uid", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
+
+        // namespace_id(kind, id): a user (kind 0) or group (1) id of the kernel as the target user namespace numbers it; 65534 when it has no number there.
+        Add(IntrinsicId.NamespaceId, "namespace_id", L, Pure | Deferrable, L, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

@@ -2,6 +2,7 @@ using System.Text;
 using SystemTap.Cli.CommandLine;
 using SystemTap.Cli.Driver;
 using SystemTap.Runtime.Output;
+using SystemTap.Runtime.Sessions;
 
 namespace SystemTap.Cli;
 
@@ -14,6 +15,7 @@ internal static class Program
     private static int Main(string[] args)
     {
         StandardStreams.Prepare();
+        InheritedSignals.Reset();
 
         // A thread of our own has a stack whose size we choose; start-up costs 0.1 ms.
         var status = 1;

@@ -81,6 +81,8 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
+        // Keys compare all 16 bytes: what follows the name must be zero, as bpf_get_current_comm leaves it.
+        Clear(to, 16);
         WalkedTask();
         Move(Reg.R3, Reg.R0);
         _a.Emit(Instruction.Add64Imm(Reg.R3, _c.Offset(_c.Structure("task_struct", default), "comm", default)));

@@ -17,10 +17,6 @@ internal sealed class SignalWatch : IDisposable
     {
         // 0x80800: close on exec, non-blocking.
         Descriptor = Libc.eventfd(0, 0x80800);
-        // A shell script that says "stap … &" starts it with SIGINT and SIGQUIT ignored, and .NET would leave them so; but "kill -INT" is how such a
-        // script ends its session. SIGHUP stays ignored when it was: that is what nohup is for.
-        _ = Libc.signal(Libc.SigInt, 0);
-        _ = Libc.signal(Libc.SigQuit, 0);
         foreach (var signal in (ReadOnlySpan<PosixSignal>)[PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGQUIT])
         {
             _registrations.Add(PosixSignalRegistration.Create(signal, OnInterrupt));
@@ -82,5 +78,19 @@ internal sealed class SignalWatch : IDisposable
     {
         ulong one = 1;
         _ = Libc.write(Descriptor, (byte*)&one, 8);
+    }
+}
+
+/// <summary>Signals as the parent left them.</summary>
+public static class InheritedSignals
+{
+    /// <summary>
+    /// A shell script that says <c>stap … &amp;</c> starts it with SIGINT and SIGQUIT ignored, and .NET would leave them so; but <c>kill -INT</c> is how such a
+    /// script ends its session, also while it still starts. SIGHUP stays ignored when it was: that is what nohup is for.
+    /// </summary>
+    public static void Reset()
+    {
+        _ = Libc.signal(Libc.SigInt, 0);
+        _ = Libc.signal(Libc.SigQuit, 0);
     }
 }

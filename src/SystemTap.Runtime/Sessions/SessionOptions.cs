@@ -54,6 +54,9 @@ public sealed record SessionOptions
     /// <summary>Names of system calls by number, in the native table.</summary>
     public Func<long, string?> SyscallName { get; init; } = static _ => null;
 
+    /// <summary>The machine, for names of addresses; null: the running one, looked at when needed.</summary>
+    public SystemTap.Targets.Target? Target { get; init; }
+
     /// <summary>Where warnings and errors go; null: standard error.</summary>
     public Action<string>? Diagnostics { get; init; }
 }

@@ -21,6 +21,7 @@ public static class ProbeFamilies
         new ProcessFamily(),
         new PerfFamily(),
         new ProcfsFamily(),
+        new NetfilterFamily(),
         .. UnavailableFamily.All,
     ];
 }

@@ -89,7 +89,7 @@ internal sealed partial class SessionDriver
             MaxAction = Get("MAXACTION_INTERRUPTIBLE", action * 10, 1, int.MaxValue),
             MaxNesting = Get("MAXNESTING", 0, 1, 1000),
             MaxMapEntries = Get("MAXMAPENTRIES", 2048, 1, int.MaxValue / 64),
-            MaxErrors = Get("MAXERRORS", 0, 0, int.MaxValue),
+            MaxErrors = Get("MAXERRORS", 0, 0, int.MaxValue) is var errors && _options.SuppressHandlerErrors ? int.MaxValue : errors,
             MaxSkipped = Get("MAXSKIPPED", 100, 0, int.MaxValue),
             MaxTryLock = Get("MAXTRYLOCK", 100, 1, 1 << 20),
             TryLockDelay = Get("TRYLOCKDELAY", 10, 1, 1 << 20),

@@ -122,7 +122,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        return LoadAndRun(plan, tables);
+        return LoadAndRun(plan, tables, program);
     }
 
     private void WarnUnusedArguments(List<ScriptFile> files)
@@ -154,13 +154,13 @@ internal sealed partial class SessionDriver
     }
 
     /// <summary>Passes 4 and 5.</summary>
-    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
     {
         var clock = new PassClock(_options.Verbose(4));
         Session session;
         try
         {
-            session = new Session(plan, SessionOptions(tables));
+            session = Load(ref plan, tables, program);
         }
         catch (Exception e) when (e is BpfException or IOException)
         {
@@ -192,6 +192,25 @@ internal sealed partial class SessionDriver
         }
     }
 
+    /// <summary>Loads the programs. Where a function has no place for a trampoline, kprobes are tried instead: which have one is known to the kernel only.</summary>
+    private Session Load(ref BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
+    {
+        try
+        {
+            return new Session(plan, SessionOptions(tables));
+        }
+        catch (BpfException) when (plan.Programs.Any(p => p.Attach is AttachPlan.Trampoline))
+        {
+            if (Translate(program, tables, KernelFeatures(program) with { Trampolines = false }) is not { } other)
+            {
+                throw;
+            }
+
+            plan = other;
+            return new Session(plan, SessionOptions(tables));
+        }
+    }
+
     private SessionOptions SessionOptions(IReadOnlyList<string> tables) => new()
     {
         Command = _options.Command,
@@ -209,6 +228,7 @@ internal sealed partial class SessionDriver
         ModuleName = ModuleName,
         TableFolders = tables,
         RingBytes = RingBytes(),
+        Target = _target,
         SyscallName = number => _target.Architecture.Syscalls.Name(number),
         Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
     };

@@ -30,7 +30,6 @@ public sealed class UnavailableFamily : ProbeFamily
         new UnavailableFamily("process.plt", ProcessInstead, ProcessForms("plt", "plt(S)")),
         new UnavailableFamily("process.library", ProcessInstead, ProcessForms("library(S)")),
         new UnavailableFamily("process.data", ProcessInstead, ProcessForms("data(S)", "data(N)")),
-        new UnavailableFamily("netfilter", KernelInstead, "netfilter.hook(S)", "netfilter.pf(S)"),
         new UnavailableFamily("java", ProcessInstead, "java(S)", "java(N)"),
         new UnavailableFamily("python3", ProcessInstead, "python3.module(S)", "python2.module(S)"),
         new UnavailableFamily("debuginfod", ProcessInstead, "debuginfod.process(S)", "debuginfod.archive(S)"),

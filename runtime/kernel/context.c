@@ -24,16 +24,16 @@
 #define MIN_STACK 1024
 #define OUT_SIZE 8192
 
-enum { LEVELS = 4 };
+enum { CONTEXT_LEVELS = 4 };
 
 struct stap_load {
 	u64 from, spent;
 };
 
-static struct stap_run **runs;		/* by CPU and level */
-static struct stap_run *alone;		/* begin, end, error */
-static atomic_t *locks;			/* by global */
-static struct stap_load __percpu *loads;
+static struct stap_run **context_runs;		/* by CPU and level */
+static struct stap_run *alone_run;		/* begin, end, error */
+static atomic_t *global_locks;			/* by global */
+static struct stap_load __percpu *cpu_loads;
 
 static struct stap_run *new_run(unsigned int cpu)
 {
@@ -53,16 +53,16 @@ int stap_contexts_start(void)
 {
 	unsigned int cpu, level;
 
-	runs = kvcalloc(nr_cpu_ids * LEVELS, sizeof(*runs), GFP_KERNEL);
-	locks = kvcalloc(stap_script.global_count + 1, sizeof(*locks), GFP_KERNEL);
-	loads = alloc_percpu(struct stap_load);
-	alone = new_run(~0u);
-	if (!runs || !locks || !loads || !alone)
+	context_runs = kvcalloc(nr_cpu_ids * CONTEXT_LEVELS, sizeof(*context_runs), GFP_KERNEL);
+	global_locks = kvcalloc(stap_script.global_count + 1, sizeof(*global_locks), GFP_KERNEL);
+	cpu_loads = alloc_percpu(struct stap_load);
+	alone_run = new_run(~0u);
+	if (!context_runs || !global_locks || !cpu_loads || !alone_run)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
-		for (level = 0; level < LEVELS; level++) {
-			runs[cpu * LEVELS + level] = new_run(cpu);
-			if (!runs[cpu * LEVELS + level])
+		for (level = 0; level < CONTEXT_LEVELS; level++) {
+			context_runs[cpu * CONTEXT_LEVELS + level] = new_run(cpu);
+			if (!context_runs[cpu * CONTEXT_LEVELS + level])
 				return -ENOMEM;
 		}
 	return 0;
@@ -72,16 +72,16 @@ void stap_contexts_stop(void)
 {
 	unsigned int i;
 
-	for (i = 0; runs && i < nr_cpu_ids * LEVELS; i++)
-		vfree(runs[i]);
-	kvfree(runs);
-	kvfree(locks);
-	free_percpu(loads);
-	vfree(alone);
-	runs = NULL;
-	locks = NULL;
-	loads = NULL;
-	alone = NULL;
+	for (i = 0; context_runs && i < nr_cpu_ids * CONTEXT_LEVELS; i++)
+		vfree(context_runs[i]);
+	kvfree(context_runs);
+	kvfree(global_locks);
+	free_percpu(cpu_loads);
+	vfree(alone_run);
+	context_runs = NULL;
+	global_locks = NULL;
+	cpu_loads = NULL;
+	alone_run = NULL;
 }
 
 static inline unsigned int level_now(void)
@@ -101,7 +101,7 @@ void stap_skip(const struct stap_probe *probe, enum stap_skip why)
 	}
 }
 
-static inline int take(atomic_t *lock, int exclusive)
+static inline int take_lock(atomic_t *lock, int exclusive)
 {
 	int old = atomic_read(lock);
 
@@ -117,7 +117,7 @@ static inline int take(atomic_t *lock, int exclusive)
 	return 0;
 }
 
-static inline void give(atomic_t *lock, int exclusive)
+static inline void give_lock(atomic_t *lock, int exclusive)
 {
 	if (exclusive)
 		atomic_set_release(lock, 0);
@@ -125,17 +125,17 @@ static inline void give(atomic_t *lock, int exclusive)
 		atomic_dec_return_release(lock);
 }
 
-static int take_all(const struct stap_probe *probe)
+static int take_locks(const struct stap_probe *probe)
 {
 	u32 i, tries = in_nmi() ? 0 : stap_script.limits.max_try_lock;
 
 	for (i = 0; i < probe->lock_count; i++) {
 		const struct stap_lock *l = &probe->locks[i];
 
-		while (!take(&locks[l->global], l->exclusive)) {
+		while (!take_lock(&global_locks[l->global], l->exclusive)) {
 			if (!tries--) {
 				while (i--)
-					give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+					give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
 				return 0;
 			}
 			udelay(stap_script.limits.try_lock_delay);
@@ -144,12 +144,12 @@ static int take_all(const struct stap_probe *probe)
 	return 1;
 }
 
-static void give_all(const struct stap_probe *probe)
+static void give_locks(const struct stap_probe *probe)
 {
 	u32 i = probe->lock_count;
 
 	while (i--)
-		give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+		give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
 }
 
 /* Below this address the stack belongs to others: recursion stops there. */
@@ -171,7 +171,7 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 	if (unlikely(atomic_read(&stap_control.state) != STAP_RUNNING))
 		return NULL;
 	preempt_disable_notrace();
-	run = runs[smp_processor_id() * LEVELS + level_now()];
+	run = context_runs[smp_processor_id() * CONTEXT_LEVELS + level_now()];
 	if (unlikely(cmpxchg_local(&run->busy, 0, 1) != 0)) {
 		stap_skip(probe, STAP_SKIP_REENTRY);
 		goto out;
@@ -185,7 +185,7 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 	entry->irqs_off = probe->lock_count != 0;
 	if (entry->irqs_off) {
 		local_irq_save(entry->flags);
-		if (unlikely(!take_all(probe))) {
+		if (unlikely(!take_locks(probe))) {
 			local_irq_restore(entry->flags);
 			stap_skip(probe, STAP_SKIP_LOCK);
 			goto free;
@@ -223,7 +223,7 @@ static void account_failure(struct stap_run *run)
 
 static inline void account_time(u64 began)
 {
-	struct stap_load *load = this_cpu_ptr(loads);
+	struct stap_load *load = this_cpu_ptr(cpu_loads);
 	u64 now = get_cycles();
 
 	load->spent += now - began;
@@ -240,14 +240,14 @@ static inline void account_time(u64 began)
 }
 
 /* After the handler: gives everything back. */
-static __always_inline void finish(struct stap_context *c, struct stap_entry *entry)
+static __always_inline void finish_run(struct stap_context *c, struct stap_entry *entry)
 {
 	struct stap_run *run = stap_run_of(c);
 	const struct stap_probe *probe = c->probe;
 
 	stap_context_end(c);
 	if (entry->irqs_off) {
-		give_all(probe);
+		give_locks(probe);
 		local_irq_restore(entry->flags);
 	}
 	if (unlikely(c->failed))
@@ -261,7 +261,7 @@ static __always_inline void finish(struct stap_context *c, struct stap_entry *en
 notrace void stap_leave(struct stap_context *c, struct stap_entry *entry)
 {
 	c->probe->handler(c);
-	finish(c, entry);
+	finish_run(c, entry);
 }
 
 void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most)
@@ -269,7 +269,7 @@ void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct 
 	c->probe->handler(c);
 	into->n = min(c->procfs->n, most - 1);
 	memcpy(into->s, c->procfs->s, into->n);
-	finish(c, entry);
+	finish_run(c, entry);
 }
 
 u32 stap_count(enum stap_probe_kind kind)
@@ -284,7 +284,7 @@ u32 stap_count(enum stap_probe_kind kind)
 
 void stap_run_alone(const struct stap_probe *probe)
 {
-	struct stap_run *run = alone;
+	struct stap_run *run = alone_run;
 
 	run->waits = 1;
 	stap_context_begin(&run->c, probe);
@@ -303,12 +303,12 @@ void stap_show_all(void)
 	if (!stap_script.probe_count)
 		return;
 	p = stap_script.probes;
-	alone->waits = 1;
-	stap_context_begin(&alone->c, p);
-	alone->task = current;
-	alone->c.stack_floor = stack_floor();
-	stap_show_globals(&alone->c);
-	stap_context_end(&alone->c);
+	alone_run->waits = 1;
+	stap_context_begin(&alone_run->c, p);
+	alone_run->task = current;
+	alone_run->c.stack_floor = stack_floor();
+	stap_show_globals(&alone_run->c);
+	stap_context_end(&alone_run->c);
 }
 
 /* Hooks of core. */

@@ -30,9 +30,9 @@ S
 ours() { SYSTEMTAP_DIR=$1 "$root/out/stap" --runtime=kernel -p4 -r "$tree" -m "$2" "$3"; }
 theirs() { SYSTEMTAP_DIR=$1 /usr/bin/stap -p4 -r "$tree" -m "$2" "$3"; }
 clock() { local from to; from=$(date +%s%N); "$@" >out 2>&1 || { echo "- $(head -n 1 out)" >&2; echo 0; return; }; to=$(date +%s%N); echo $(( (to - from) / 1000000 )); }
-n=0
+echo 0 > count
 # measure PROGRAM DIR SCRIPT: milliseconds; each build is of a script that was never built (a comment with a number keeps caches from knowing it).
-measure() { n=$((n + 1)); { cat "$3"; echo "global fresh$n = $n"; echo "probe end { if (fresh$n == 0) println(fresh$n) }"; } > fresh.stp; clock "$1" "$2" "m$n" fresh.stp; }
+measure() { local n; n=$(($(cat count) + 1)); echo $n > count; { cat "$3"; echo "global fresh$n = $n"; echo "probe end { if (fresh$n == 0) println(fresh$n) }"; } > fresh.stp; clock "$1" "$2" "m$n" fresh.stp; }
 printf '%-22s %10s %14s %8s\n' "script" "ours, ms" "SystemTap, ms" "ratio"
 row() { if [ "$3" -gt 0 ] && [ "$2" -gt 0 ]; then printf '%-22s %10d %14d %7.1fx\n' "$1" "$2" "$3" "$(echo "$3 $2" | awk '{print $1/$2}')"; else printf '%-22s %10d %14s\n' "$1" "$2" "-"; fi; }
 other=$(command -v /usr/bin/stap || true)

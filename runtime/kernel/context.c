@@ -95,7 +95,7 @@ void stap_skip(const struct stap_probe *probe, enum stap_skip why)
 
 	atomic_inc(&stap_control.skipped[why]);
 	n = atomic_inc_return(&stap_control.skipped_all);
-	if (stap_script.limits.max_skipped && (u32)n == stap_script.limits.max_skipped + 1) {
+	if (!stap_control.suppress_errors && (u32)n == stap_script.limits.max_skipped + 1) {
 		stap_message(STAP_RECORD_ERROR, "Skipped too many probes, check MAXSKIPPED or try again with stap -t for more details.");
 		stap_end_session(1);
 	}
@@ -214,7 +214,7 @@ static void account_failure(struct stap_run *run)
 		return;
 	}
 	n = stap_error_line(c, run->line, sizeof(run->line));
-	if (stap_script.limits.max_errors == ~0u)	/* --suppress-handler-errors */
+	if (stap_control.suppress_errors)
 		return;
 	stap_send(STAP_RECORD_ERROR, run->line, n, 0, run->waits);
 	if ((u32)atomic_inc_return(&stap_control.errors) > stap_script.limits.max_errors)

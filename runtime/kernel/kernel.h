@@ -58,6 +58,7 @@ struct stap_control {
 	atomic_t skipped_all;
 	atomic64_t lost;		/* prints */
 	int detached;			/* goes on without staprun */
+	int suppress_errors;		/* errors only end their handler */
 };
 
 extern struct stap_control stap_control;

@@ -24,7 +24,7 @@
 #define MIN_STACK 1024
 #define OUT_SIZE 8192
 
-enum { CONTEXT_LEVELS = 4 };
+enum { NMI = 3, CONTEXT_LEVELS };
 
 struct stap_load {
 	u64 from, spent;
@@ -35,7 +35,18 @@ static struct stap_run *alone_run;		/* begin, end, error */
 static atomic_t *global_locks;			/* by global */
 static struct stap_load __percpu *cpu_loads;
 
-static struct stap_run *new_run(unsigned int cpu)
+/* Cells of aggregates that a session has: one for each CPU, and one more for handlers in NMI if there are probes that fire there. */
+static u32 nmi_cells(void)
+{
+	return stap_count(STAP_PROBE_PERF) || stap_count(STAP_PROBE_WATCHPOINT) ? nr_cpu_ids : 0;
+}
+
+u32 stap_cell_count(void)
+{
+	return nr_cpu_ids + nmi_cells();
+}
+
+static struct stap_run *new_run(unsigned int cpu, unsigned int level)
 {
 	u64 memory = stap_context_memory(&stap_script, OUT_SIZE);
 	u64 head = ALIGN(sizeof(struct stap_run), 8);
@@ -43,7 +54,7 @@ static struct stap_run *new_run(unsigned int cpu)
 
 	if (run) {
 		stap_context_init(&run->c, &stap_script, (char *)run + head, OUT_SIZE);
-		run->c.cpu = cpu < nr_cpu_ids ? cpu : 0;
+		run->c.cpu = cpu >= nr_cpu_ids ? 0 : level == NMI ? cpu + nmi_cells() : cpu;
 		run->c.env = run;
 	}
 	return run;
@@ -56,12 +67,12 @@ int stap_contexts_start(void)
 	context_runs = kvcalloc(nr_cpu_ids * CONTEXT_LEVELS, sizeof(*context_runs), GFP_KERNEL);
 	global_locks = kvcalloc(stap_script.global_count + 1, sizeof(*global_locks), GFP_KERNEL);
 	cpu_loads = alloc_percpu(struct stap_load);
-	alone_run = new_run(~0u);
+	alone_run = new_run(~0u, 0);
 	if (!context_runs || !global_locks || !cpu_loads || !alone_run)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
 		for (level = 0; level < CONTEXT_LEVELS; level++) {
-			context_runs[cpu * CONTEXT_LEVELS + level] = new_run(cpu);
+			context_runs[cpu * CONTEXT_LEVELS + level] = new_run(cpu, level);
 			if (!context_runs[cpu * CONTEXT_LEVELS + level])
 				return -ENOMEM;
 		}
@@ -86,7 +97,7 @@ void stap_contexts_stop(void)
 
 static inline unsigned int level_now(void)
 {
-	return in_nmi() ? 3 : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
+	return in_nmi() ? NMI : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
 }
 
 void stap_skip(const struct stap_probe *probe, enum stap_skip why)
@@ -182,7 +193,7 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 		goto free;
 	}
 	entry->began = get_cycles();
-	entry->irqs_off = probe->lock_count != 0;
+	entry->irqs_off = probe->lock_count != 0 || probe->uses_cells;
 	if (entry->irqs_off) {
 		local_irq_save(entry->flags);
 		if (unlikely(!take_locks(probe))) {

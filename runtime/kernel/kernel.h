@@ -98,6 +98,7 @@ struct stap_entry {
 	int irqs_off;
 };
 
+u32 stap_cell_count(void);
 int stap_contexts_start(void);
 void stap_contexts_stop(void);
 

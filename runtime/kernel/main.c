@@ -151,7 +151,7 @@ static int __init stap_module_start(void)
 	}
 	error = stap_output_start((u64)ring_kb << 10);
 	if (!error)
-		error = stap_core_start(&stap_script, nr_cpu_ids) ? -ENOMEM : 0;
+		error = stap_core_start(&stap_script, stap_cell_count()) ? -ENOMEM : 0;
 	if (!error)
 		error = stap_contexts_start();
 	if (!error)

@@ -220,8 +220,7 @@ static void account_failure(struct stap_run *run)
 	u32 n;
 
 	if (c->failed == STAP_ABORTED) {
-		atomic_set(&stap_control.aborted, 1);
-		stap_end_session(0);
+		stap_end_session(0);	/* the handler has been left; what follows is as after exit() */
 		return;
 	}
 	n = stap_error_line(c, run->line, sizeof(run->line));

@@ -40,7 +40,6 @@ static long give_status(void __user *to)
 		.state = atomic_read(&stap_control.state),
 		.errors = atomic_read(&stap_control.errors),
 		.failed = atomic_read(&stap_control.failed),
-		.aborted = atomic_read(&stap_control.aborted),
 		.lost = atomic64_read(&stap_control.lost),
 		.records = stap_records(),
 	};

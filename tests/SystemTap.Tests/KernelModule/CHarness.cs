@@ -114,7 +114,7 @@ internal sealed class CHarness : IDisposable
         var file = Path.Combine(_folder, $"w{Guid.NewGuid():N}.c");
         File.WriteAllText(file, translation.Script, Encoding.Latin1);
         var start = new ProcessStartInfo("gcc") { RedirectStandardError = true };
-        foreach (var word in new[] { "-c", "-O2", "-fwrapv", "-ffreestanding", "-Wall", "-Wextra", "-Wno-unused", "-Wno-bool-compare", "-Wno-int-in-bool-context", "-I", Path.Combine(Runtime, "include"), "-o", "/dev/null", file })
+        foreach (var word in new[] { "-c", "-O2", "-fwrapv", "-ffreestanding", "-Wall", "-Wextra", "-Wno-unused", "-Wno-bool-compare", "-Wno-int-in-bool-context", "-Wno-tautological-compare", "-Wno-type-limits", "-I", Path.Combine(Runtime, "include"), "-o", "/dev/null", file })
         {
             start.ArgumentList.Add(word);
         }

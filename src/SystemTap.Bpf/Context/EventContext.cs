@@ -27,6 +27,9 @@ internal abstract class EventContext
     /// <summary>Pointers in the context are typed: loads through them need no helper.</summary>
     public virtual bool IsTyped => false;
 
+    /// <summary>The program can be preempted by itself or another on the same CPU: it claims its frame.</summary>
+    public virtual bool IsPreemptible => false;
+
     /// <summary>Reading the value destroys no other register.</summary>
     public virtual bool IsSimple(ContextExpr value) => false;
 

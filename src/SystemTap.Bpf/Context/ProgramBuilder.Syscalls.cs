@@ -55,7 +55,7 @@ internal sealed partial class ProgramBuilder
         var btfId = c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(tracepoint)?.AttachId ?? 0 : 0;
         foreach (var group in groups)
         {
-            Prepare(group);
+            Prepare(group, static p => ((SyscallSpec)p.Spec).Number);
         }
 
         if (groups.Count <= MostInline)
@@ -141,7 +141,7 @@ internal sealed partial class ProgramBuilder
     }
 
     /// <summary>Replaces what differs by columns and makes the table.</summary>
-    private void Prepare(Group group)
+    private void Prepare(Group group, Func<Probe, int> rowOf)
     {
         if (group.Members.Count == 1)
         {
@@ -190,13 +190,13 @@ internal sealed partial class ProgramBuilder
         var top = 0;
         foreach (var (probe, _) in group.Members)
         {
-            top = Math.Max(top, ((SyscallSpec)probe.Spec).Number);
+            top = Math.Max(top, rowOf(probe));
         }
 
         var contents = new byte[(top + 1) * size];
         foreach (var (probe, shape) in group.Members)
         {
-            var row = contents.AsSpan(((SyscallSpec)probe.Spec).Number * size, size);
+            var row = contents.AsSpan(rowOf(probe) * size, size);
             row[0] = 1;
             BinaryPrimitives.WriteInt64LittleEndian(row[8..], probe.Index);
             for (var i = 0; i < differing.Count; i++)

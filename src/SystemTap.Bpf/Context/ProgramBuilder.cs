@@ -13,6 +13,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
     {
         var entries = new List<Probe>();
         var returns = new List<Probe>();
+        var user = new List<Probe>();
         if (c.TargetSetMap >= 0)
         {
             FollowForks();
@@ -34,12 +35,20 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case ProfileSpec s:
                     Perf(probe, new AttachPlan.PerfEvent(1, 0, 0, s.FrequencyHz), null);
                     break;
+                case UserFunctionSpec:
+                    user.Add(probe);
+                    break;
                 case ProcessSpec s:
                     Process(probe, s);
                     break;
                 default:
                     throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
             }
+        }
+
+        if (user.Count > 0)
+        {
+            Uprobes(user);
         }
 
         if (entries.Count > 0)

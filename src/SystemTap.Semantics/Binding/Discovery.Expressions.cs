@@ -541,6 +541,13 @@ internal sealed partial class Discovery
 
     private void ReportNoContext(TargetVariable v)
     {
+        if (unit.Context.Explain(v.Name) is { } why)
+        {
+            session.Report("semantic.unreadable-target", v.Span, $"target variable '{v.Name}' cannot be read at {(unit.IsProbe ? "probe point '" + unit.Probe!.Point.PointText + "'" : unit.OwnerText)}: {why}",
+                unit.Context is Probes.User.SymbolContext { EntryPoint: null } ? "use $arg1, $arg2, …" : null);
+            return;
+        }
+
         var names = new List<string>();
         foreach (var variable in unit.Context.Variables)
         {

@@ -47,6 +47,9 @@ public enum IntrinsicId
 
     // Tasks by number; who runs the session
     TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
+
+    // Guru writes into the traced process
+    WriteUser,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -207,6 +210,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.SessionUid, "session_uid", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
+
+        // (address, bytes 1/2/4/8, value): stores into the memory of the current process and yields the value; raises "write fault".
+        Add(IntrinsicId.WriteUser, "write_user", L, Fallible | Guru, L, L, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

@@ -13,7 +13,7 @@ internal sealed partial class BodyLowering
     /// <summary>Target expressions: <c>$x</c>, paths, casts, <c>@entry</c> and the rest.</summary>
     private Expr LowerTarget(Expression e)
     {
-        var binder = _session.TargetBinder;
+        var binder = _session.TargetBinder.For(_unit.Context);
         switch (e)
         {
             case TargetVariable v when SetOf(v.Name) is { } set:
@@ -50,7 +50,7 @@ internal sealed partial class BodyLowering
     /// <summary>The value with its C type, not loaded; null after a reported error.</summary>
     private TypedValue? Typed(Expression e)
     {
-        var binder = _session.TargetBinder;
+        var binder = _session.TargetBinder.For(_unit.Context);
         switch (e)
         {
             case TargetVariable v:
@@ -181,7 +181,7 @@ internal sealed partial class BodyLowering
 
     private Expr LowerConst(ConstExpression c)
     {
-        if (_session.TargetBinder.EnumValue(c.Code.Value, At(c.Span), quiet: true) is { } value)
+        if (_session.TargetBinder.For(_unit.Context).EnumValue(c.Code.Value, At(c.Span), quiet: true) is { } value)
         {
             return value;
         }

@@ -17,12 +17,15 @@ internal sealed partial class SessionDriver
 
         var btf = _target.KernelBtf;
         var features = new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
+        var hasUserProbes = program.Probes.Any(p => p.Spec is UserFunctionSpec);
         return new BpfFeatures
         {
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
+            UprobeMulti = !hasUserProbes || features.Has(KernelFeature.UprobeMulti),
+            UprobeMultiPid = !hasUserProbes || features.Has(KernelFeature.PreemptDisable), // of the same release
         };
     }
 }

@@ -13,7 +13,9 @@ fi
 case ${1:-build} in
     build) command -v clang >/dev/null 2>&1 || need gcc gcc
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
-    test)  need gcc gcc; need strace strace ;;
+    test)  need gcc gcc; need g++ g++; need objcopy binutils; need strace strace
+           [ -e /usr/include/x86_64-linux-gnu/sys/sdt.h ] || [ -e /usr/include/sys/sdt.h ] || ls /usr/include/*/sys/sdt.h >/dev/null 2>&1 || missing="$missing systemtap-sdt-dev"
+           ldconfig -p 2>/dev/null | grep -q libdw.so.1 || missing="$missing libdw1" ;;
     bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0

@@ -7,6 +7,7 @@ public sealed class UserFile
     private readonly Lazy<ElfFile?> _separate;
     private readonly Lazy<List<SdtMark>> _marks;
     private readonly Lazy<List<PltEntry>> _plt;
+    private readonly Lazy<bool> _unwinds;
 
     internal UserFile(string path, ElfFile elf)
     {
@@ -16,6 +17,7 @@ public sealed class UserFile
         _separate = new(() => elf.HasSymbolTable ? null : DebugFiles.Find(elf));
         _marks = new(() => SdtMark.Of(elf));
         _plt = new(() => ElfPlt.Of(elf));
+        _unwinds = new(() => ReturnSites.AreNeeded(elf));
     }
 
     public string Path { get; }
@@ -27,6 +29,9 @@ public sealed class UserFile
 
     /// <summary>The fullest symbol table there is: the file's own, its separate debug file's, or the dynamic one.</summary>
     public ElfSymbols Symbols => _separate.Value is { HasSymbolTable: true } debug ? debug.Symbols : Elf.Symbols;
+
+    /// <summary>Its code walks its own stack, so return addresses must stay as they are.</summary>
+    public bool UnwindsItself => _unwinds.Value;
 
     public IReadOnlyList<SdtMark> Marks => _marks.Value;
 

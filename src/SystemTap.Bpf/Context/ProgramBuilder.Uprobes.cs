@@ -18,7 +18,7 @@ namespace SystemTap.Bpf.Context;
 
 internal sealed partial class ProgramBuilder
 {
-    private sealed record UprobeKey(string Path, bool IsReturn, ProcessFilter Processes, string Shape);
+    private sealed record UprobeKey(string Path, bool IsReturn, bool AtInstructions, ProcessFilter Processes, string Shape);
 
     private void Uprobes(List<Probe> probes)
     {
@@ -28,7 +28,7 @@ internal sealed partial class ProgramBuilder
         {
             var spec = (UserFunctionSpec)probe.Spec;
             var shape = HandlerShape.Of(probe);
-            var key = new UprobeKey(spec.Path, spec.IsReturn, spec.Processes, shape.Text);
+            var key = new UprobeKey(spec.Path, spec.IsReturn, spec.ReturnSites is not null, spec.Processes, shape.Text);
 
             // Two equal handlers of one place both run: the second goes into another group.
             if (!byKey.TryGetValue(key, out var index) || groups[index].Offsets.Contains(spec.FileOffset))
@@ -51,13 +51,16 @@ internal sealed partial class ProgramBuilder
     private void Uprobe(UprobeKey key, Group group)
     {
         var rows = new Dictionary<Probe, int>(ReferenceEqualityComparer.Instance);
-        var sites = new UprobeSite[group.Members.Count];
-        for (var i = 0; i < sites.Length; i++)
+        var sites = new List<UprobeSite>(group.Members.Count);
+        for (var i = 0; i < group.Members.Count; i++)
         {
             var probe = group.Members[i].Probe;
             var spec = (UserFunctionSpec)probe.Spec;
             rows[probe] = i;
-            sites[i] = new UprobeSite(spec.FileOffset, spec.SemaphoreOffset, (ulong)i);
+            foreach (var offset in spec.ReturnSites ?? [spec.FileOffset])
+            {
+                sites.Add(new UprobeSite(offset, spec.SemaphoreOffset, (ulong)i));
+            }
         }
 
         Prepare(group, p => rows[p]);
@@ -87,7 +90,7 @@ internal sealed partial class ProgramBuilder
         }
 
         var pid = key.Processes is ProcessFilter.Pid p && c.Features.UprobeMultiPid ? p.Id : 0;
-        c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, e.Finish(first.Span), new AttachPlan.Uprobe(key.Path, sites, key.IsReturn, pid), members)
+        c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, e.Finish(first.Span), new AttachPlan.Uprobe(key.Path, sites, key.IsReturn && !key.AtInstructions, pid), members)
         {
             ExpectedAttachType = (uint)context.ExpectedAttachType,
         });

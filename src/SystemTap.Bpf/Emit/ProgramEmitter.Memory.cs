@@ -157,6 +157,11 @@ internal sealed partial class ProgramEmitter
     /// <summary>Guru: stores into the memory of the current process; R0 = the value.</summary>
     private void WriteUser(IReadOnlyList<Expr> arguments, SourceSpan span)
     {
+        if (!_c.Features.WriteUser)
+        {
+            throw Cannot("writing to user memory: the kernel allows it with CAP_SYS_ADMIN only", span);
+        }
+
         var mark = Marked();
         var address = Temp.InMemory(TakeStack(8));
         var place = TakeStack(8);

@@ -510,6 +510,17 @@ internal sealed partial class Discovery
             {
                 ReportNoContext(v);
             }
+            else if (!_dead && v.Name is "$$vars" or "$$parms" && unit.Context.EntryPoint is { } from)
+            {
+                // Parameters at a return are those of the entry.
+                foreach (var parameter in from.Context.Parameters)
+                {
+                    if (from.Context.Resolve(parameter.Name, v.Span) is not null)
+                    {
+                        BindEntry(new TargetVariable(v.Span, parameter.Name));
+                    }
+                }
+            }
 
             return;
         }

@@ -115,12 +115,15 @@ internal static unsafe class DwarfDies
         return result;
     }
 
-    public static (string File, int Line) Declared(this DwarfDie die)
+    public static (string File, int Line) Declared(this DwarfDie die, DwarfUnit unit)
     {
-        var file = LibDw.dwarf_decl_file(&die);
         int line;
         if (LibDw.dwarf_decl_line(&die, &line) != 0)
             line = 0;
+        // libdw ends the process when asked for the files of a split unit; its own source is nearly always the answer.
+        if (unit.IsSplit)
+            return (System.IO.Path.Combine(unit.LineDie.WholeText(Dw.AtCompDir) ?? "", unit.Name), line);
+        var file = LibDw.dwarf_decl_file(&die);
         return (file is null ? "" : Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(file)), line);
     }
 

@@ -77,7 +77,7 @@ public sealed unsafe partial class DwarfFile
     {
         var name = die.Name();
         var linkage = die.LinkageName();
-        var (file, line) = die.Declared();
+        var (file, line) = die.Declared(unit);
         var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : inlined || scope.Length == 0 ? name : scope + "::" + name;
         return new DwarfFunction(name, entry, inlined)
         {

@@ -123,7 +123,7 @@ public sealed unsafe partial class DwarfFile
                     var space = die.Name();
                     Index(unit, die, space.Length == 0 ? scope : scope.Length == 0 ? space : scope + "::" + space, depth + 1);
                     break;
-                case Dw.Variable when !die.Flag(Dw.AtDeclaration) && (die.Has(Dw.AtLocation) || die.Has(Dw.AtConstValue)):
+                case Dw.Variable when !die.Has(Dw.AtDeclaration) && (die.Has(Dw.AtLocation) || die.Has(Dw.AtConstValue)):
                     AddGlobal(die, unit, scope);
                     break;
             }

@@ -16,12 +16,15 @@ namespace SystemTap.Targets;
 /// <summary>One unit of compilation.</summary>
 public sealed class DwarfUnit
 {
-    internal DwarfUnit(DwarfDie die, DwarfDie lineDie) => (Die, LineDie, Language) = (die, lineDie, die.Language());
+    internal DwarfUnit(DwarfDie die, DwarfDie lineDie) => (Die, LineDie, Language, IsSplit) = (die, lineDie, die.Language(), die.Key != lineDie.Key);
 
     /// <summary>The unit's DIE: of split units, the one with the contents.</summary>
     internal DwarfDie Die { get; }
 
     internal DwarfDie LineDie { get; }
+
+    /// <summary>Its contents are in a file of their own (.dwo).</summary>
+    internal bool IsSplit { get; }
 
     internal DwarfLine[]? Lines { get; set; }
 

@@ -76,7 +76,7 @@ internal static unsafe class DwarfLocations
             {
                 DwarfAttributeData row;
                 ulong value;
-                if (LibDw.dwarf_getlocation_attr(&attribute, &operations[i], &row) == 0 && LibDw.dwarf_formaddr(&row, &value) == 0)
+                if (LibDw.dwarf_getlocation_attr(&attribute, &operations[i], &row) == 0 && (LibDw.dwarf_formaddr(&row, &value) == 0 || LibDw.dwarf_formudata(&row, &value) == 0))
                     list[i] = new DwarfOp(list[i].Code is 0xa1 or 0xfb ? (byte)0x03 : (byte)0x0e, value);
             }
         }

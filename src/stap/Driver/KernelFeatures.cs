@@ -20,6 +20,7 @@ internal sealed partial class SessionDriver
         var hasUserProbes = program.Probes.Any(p => p.Spec is UserFunctionSpec);
         return new BpfFeatures
         {
+            WriteUser = !hasUserProbes || features.Has(KernelFeature.WriteUser),
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),

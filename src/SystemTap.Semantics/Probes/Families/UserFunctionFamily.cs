@@ -123,12 +123,21 @@ public sealed class UserFunctionFamily : ProbeFamily
 
     private static void AddReturn(UserRoot root, FoundFunction function, ResolveScope scope, List<ResolvedPoint> results)
     {
-        if (root.File.Elf.IsGo)
+        if (Sites(root.File, function) is var sites && sites is null && root.File.UnwindsItself)
         {
-            scope.Diagnostics.Error("probe.go-return", root.Point.Components[root.End].Span,
-                $"function \"{function.Symbol}\" of \"{root.File.Path}\" is Go code: a return probe would corrupt its stack when Go moves it",
-                "probe the entry, or the instruction that returns by .statement(ADDRESS)");
-            return;
+            if (root.File.Elf.IsGo)
+            {
+                scope.Diagnostics.Error("probe.go-return", root.Point.Components[root.End].Span,
+                    $"function \"{function.Symbol}\" of \"{root.File.Path}\" is Go code that ends in jumps: a return probe would corrupt its stack when Go moves it",
+                    "probe the entry, or an instruction by .statement(ADDRESS)");
+                return;
+            }
+
+            if (root.Point.Components[root.End].Argument is StringLiteral { Value: var text } && !Globs.IsPattern(text))
+            {
+                scope.Diagnostics.Warn("probe.unwinding-return", root.Point.Components[root.End].Span,
+                    $"an exception that passes function \"{function.Symbol}\" while its return is probed ends the program", "probe its entry, if it may throw");
+            }
         }
 
         if (root.File.Elf.FileOffset(function.Entry) is not { } offset || Entry(root, function, scope.Target) is not { } entry)
@@ -140,7 +149,36 @@ public sealed class UserFunctionFamily : ProbeFamily
         ProbeContext context = function.Function is { } debug
             ? new ReturnContext(scope.Target, root.File, root.File.Dwarf!, debug, entry)
             : new SymbolContext(scope.Target, root.File, function.Entry, entry);
-        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol }, Text(root, function.Name), context));
+        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, Text(root, function.Name), context));
+    }
+
+    /// <summary>File offsets of the function's returning instructions when the file needs them; null otherwise, or when they cannot all be known.</summary>
+    private static long[]? Sites(UserFile file, FoundFunction function)
+    {
+        if (!file.UnwindsItself)
+        {
+            return null;
+        }
+
+        IReadOnlyList<(ulong, ulong)> ranges = function.Function is { } debug && file.Dwarf is { } dwarf ? dwarf.Ranges(debug)
+            : file.Symbols.At(function.Entry) is { Size: > 0 } symbol ? [(symbol.Value, symbol.Value + symbol.Size)] : [];
+        if (ReturnSites.Of(file.Elf, ranges, file.Symbols) is not { } addresses)
+        {
+            return null;
+        }
+
+        var result = new long[addresses.Count];
+        for (var i = 0; i < result.Length; i++)
+        {
+            if (file.Elf.FileOffset(addresses[i]) is not { } offset)
+            {
+                return null;
+            }
+
+            result[i] = offset;
+        }
+
+        return result;
     }
 
     private static void Labels(UserRoot root, FoundFunction function, ResolveScope scope, List<ResolvedPoint> results)

@@ -14,8 +14,11 @@ case ${1:-build} in
     build) command -v clang >/dev/null 2>&1 || need gcc gcc
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
     test)  need gcc gcc; need g++ g++; need objcopy binutils; need strace strace
-           [ -e /usr/include/x86_64-linux-gnu/sys/sdt.h ] || [ -e /usr/include/sys/sdt.h ] || ls /usr/include/*/sys/sdt.h >/dev/null 2>&1 || missing="$missing systemtap-sdt-dev"
-           ldconfig -p 2>/dev/null | grep -q libdw.so.1 || missing="$missing libdw1" ;;
+           # Programs that tests probe: marks, and the reader of debug information.
+           ls /usr/include/sys/sdt.h /usr/include/*/sys/sdt.h 2>/dev/null | grep -q . || missing="$missing systemtap-sdt-dev"
+           ls /usr/lib/*/libdw.so.1 /lib/*/libdw.so.1 /usr/lib/libdw.so.1 /usr/lib64/libdw.so.1 2>/dev/null | grep -q . || missing="$missing libdw1"
+           # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
+           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make ;;
     bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0

@@ -139,7 +139,9 @@ internal sealed partial class ProgramEmitter
             case RegexExpr r:
                 throw Cannot("a regular expression in a handler that runs in the kernel: the BPF engine cannot match there", r.Span);
             case BucketExpr b:
-                throw Cannot("a histogram bucket in a handler that runs in the kernel: the BPF engine reads histograms only in its own handlers", b.Span);
+                Bucket(b);
+                Move(to, Reg.R0);
+                break;
             default:
                 throw new InvalidOperationException($"expression {e.GetType().Name} has no long form");
         }

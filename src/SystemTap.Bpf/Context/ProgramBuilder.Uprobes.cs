@@ -71,7 +71,7 @@ internal sealed partial class ProgramBuilder
         var e = new ProgramEmitter(c, context, name, needs.Frame);
         e.Begin(first.Span);
         ProcessFilters.Emit(e, key.Processes, e.Exit, first.Span);
-        e.EnterFrame(needs.ErrorText, needs.Functions);
+        e.EnterFrame(needs);
         if (group.Table >= 0)
         {
             var number = e.StackWord();

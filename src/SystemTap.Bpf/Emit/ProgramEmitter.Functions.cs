@@ -40,7 +40,6 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-<<<<<<< HEAD
         if (_event.IsPreemptible)
         {
             ClaimFrame();
@@ -52,13 +51,7 @@ internal sealed partial class ProgramEmitter
             Move(Frame, Reg.R0);
         }
 
-        if (needsErrorText)
-=======
-        LookupScalar(_frameMap!.Id);
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
-        Move(Frame, Reg.R0);
         if (needs.ErrorText)
->>>>>>> main
         {
             _errorText = TakeString(Capacities.BufferFor(_c.MaxText)).Memory.Offset;
         }

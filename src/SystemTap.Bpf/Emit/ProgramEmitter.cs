@@ -41,14 +41,10 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-<<<<<<< HEAD
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 24, FrameInUse = 32, FrameHead = 40;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameInUse = 40, FrameHead = 48;
 
     /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
     private const int FrameSlots = 4;
-=======
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameHead = 40;
->>>>>>> main
 
     private readonly Compilation _c;
     private readonly EventContext _event;

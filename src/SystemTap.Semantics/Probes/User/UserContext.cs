@@ -73,6 +73,12 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
             return null;
         }
 
+        // GNU ld writes addresses instead of offsets into the address table of split units.
+        if (offset >= (long)segment.MemorySize && offset - (long)segment.Address is >= 0 and var within && within < (long)segment.MemorySize)
+        {
+            offset = within;
+        }
+
         var alignment = (long)Math.Max(1, segment.Alignment);
         if (target.Architecture.Name == "x86_64")
         {

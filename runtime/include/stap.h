@@ -79,7 +79,7 @@ struct stap_buf {
 };
 
 /* A string variable in memory of the script's own. STAP_MAXSTRINGLEN is defined by script files before this header. */
-#define STAP_BUF(name) union { struct stap_buf buf; char room[sizeof(u32) + STAP_MAXSTRINGLEN]; } name
+#define STAP_BUF(name) union { struct stap_buf buf; struct { u32 n; char s[STAP_MAXSTRINGLEN]; } room; } name
 
 /* A key of an array is an array of these, one for each part. */
 union stap_key {
@@ -606,6 +606,10 @@ struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink);
 /* conversion: d u x X o p c b as in printf; width 0 and precision -1 for none, negative width: left-justified. [core] */
 void stap_put(struct stap_sink *sink, const char *bytes, u32 n);
 void stap_put_long(struct stap_sink *sink, s64 value);		/* %d */
+static inline void stap_put_text(struct stap_sink *sink, struct stap_str text)		/* %s */
+{
+	stap_put(sink, text.s, text.n);
+}
 void stap_put_number(struct stap_sink *sink, char conversion, u32 flag, s64 width, s64 precision, s64 value);
 void stap_put_string(struct stap_sink *sink, u32 flag, s64 width, s64 precision, struct stap_str text);
 void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat);

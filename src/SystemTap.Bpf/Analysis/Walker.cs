@@ -9,7 +9,7 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.HostStmt:
                 break;
             case RegionStmt s:
                 Visit(s.Body);

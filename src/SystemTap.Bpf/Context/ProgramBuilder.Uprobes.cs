@@ -22,7 +22,7 @@ internal sealed partial class ProgramBuilder
 
     private void Uprobes(List<Probe> probes)
     {
-        var groups = new List<(UprobeKey Key, Group Group, HashSet<long> Offsets)>();
+        var groups = new List<(UprobeKey Key, MergedHandlers Group, HashSet<long> Offsets)>();
         var byKey = new Dictionary<UprobeKey, int>();
         foreach (var probe in probes)
         {
@@ -34,10 +34,10 @@ internal sealed partial class ProgramBuilder
             if (!byKey.TryGetValue(key, out var index) || groups[index].Offsets.Contains(spec.FileOffset))
             {
                 index = byKey[key] = groups.Count;
-                groups.Add((key, new Group { Shape = shape, Spec = new SyscallSpec(0, "", false, false) }, []));
+                groups.Add((key, new MergedHandlers { Shape = shape }, []));
             }
 
-            groups[index].Group.Members.Add((probe, shape));
+            groups[index].Group.Members.Add((probe, shape, groups[index].Group.Members.Count));
             groups[index].Offsets.Add(spec.FileOffset);
         }
 
@@ -48,22 +48,20 @@ internal sealed partial class ProgramBuilder
         }
     }
 
-    private void Uprobe(UprobeKey key, Group group)
+    private void Uprobe(UprobeKey key, MergedHandlers group)
     {
-        var rows = new Dictionary<Probe, int>(ReferenceEqualityComparer.Instance);
         var sites = new List<UprobeSite>(group.Members.Count);
         for (var i = 0; i < group.Members.Count; i++)
         {
             var probe = group.Members[i].Probe;
             var spec = (UserFunctionSpec)probe.Spec;
-            rows[probe] = i;
             foreach (var offset in spec.ReturnSites ?? [spec.FileOffset])
             {
                 sites.Add(new UprobeSite(offset, spec.SemaphoreOffset, (ulong)i));
             }
         }
 
-        Prepare(group, p => rows[p]);
+        group.Prepare(c, rewriter);
         var first = group.First;
         var context = new UprobeContext(c.Target, key.IsReturn, c.Features.UprobeMulti);
         var needs = NeedsOf(group.Body);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Output;
 using SystemTap.Semantics.Lowered;
 
@@ -47,7 +48,8 @@ public sealed class HandlerTimes(LoweredProgram program, bool enabled)
 
         foreach (var (plan, hits, total) in kernel?.Times() ?? [])
         {
-            if (hits > 0)
+            // Programs without a probe are our own; those run by request stand above, by the clock.
+            if (hits > 0 && plan.Probes.Count > 0 && plan.Attach is not AttachPlan.OnDemand)
             {
                 var name = plan.Probes.Count == 1 ? plan.Probes[0].PointText : $"{plan.Name} ({plan.Probes.Count} probes)";
                 Line(sink, name, plan.Probes.Count > 0 ? plan.Probes[0] : null, hits, "-", total / hits, "-");

@@ -25,6 +25,7 @@ public static class ProbeFamilies
         new UserPltFamily(),
         new PerfFamily(),
         new ProcfsFamily(),
+        new NetfilterFamily(),
         .. UnavailableFamily.All,
     ];
 }

@@ -90,7 +90,7 @@ internal sealed partial class SessionDriver
             MaxAction = Get("MAXACTION_INTERRUPTIBLE", action * 10, 1, int.MaxValue),
             MaxNesting = Get("MAXNESTING", 0, 1, 1000),
             MaxMapEntries = Get("MAXMAPENTRIES", 2048, 1, int.MaxValue / 64),
-            MaxErrors = Get("MAXERRORS", 0, 0, int.MaxValue),
+            MaxErrors = Get("MAXERRORS", 0, 0, int.MaxValue) is var errors && _options.SuppressHandlerErrors ? int.MaxValue : errors,
             MaxSkipped = Get("MAXSKIPPED", 100, 0, int.MaxValue),
             MaxTryLock = Get("MAXTRYLOCK", 100, 1, 1 << 20),
             TryLockDelay = Get("TRYLOCKDELAY", 10, 1, 1 << 20),
@@ -106,7 +106,7 @@ internal sealed partial class SessionDriver
     /// <summary>Pass 2: everything the listing modes and elaboration share.</summary>
     private (ProbeResolver Resolver, ElaborationInput Input) Prepare(IReadOnlyList<ScriptFile> files, TapsetLibrary library, Limits limits)
     {
-        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, "bpf") { Granted = _options.Privilege, TargetProgram = TargetProgram() }, library, files);
+        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege, TargetProgram = TargetProgram() }, library, files);
         var input = new ElaborationInput
         {
             Files = files,
@@ -122,7 +122,7 @@ internal sealed partial class SessionDriver
                 Unoptimized = _options.Unoptimized,
                 NoWarnings = _options.SuppressWarnings,
                 CompatibleVersion = _options.CompatibleVersion is { } version ? Version.Parse(version.Contains('.') ? version : version + ".0") : null,
-                Runtime = "bpf",
+                Runtime = RuntimeName,
                 HasTargetProcess = HasTarget,
                 Limits = limits,
                 GlobalOverrides = _options.Globals.GroupBy(g => g.Name).ToDictionary(g => g.Key, g => g.Last().Value),
@@ -163,7 +163,7 @@ internal sealed partial class SessionDriver
         {
             _diagnostics.Add(new Diagnostic("bpf.cannot", Severity.SemanticError, e.Message, e.Span)
             {
-                Hint = e.Hint ?? "the kernel-module runtime, which could, is not available in this version",
+                Hint = e.Hint ?? ModuleHint(),
             });
             return null;
         }

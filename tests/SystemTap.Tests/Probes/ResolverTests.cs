@@ -142,10 +142,7 @@ public class ResolverTests
     }
 
     [Theory]
-    [InlineData("kernel.function(\"vfs_read\").return")]
-    [InlineData("module(\"ext4\").function(\"*\").call")]
     [InlineData("process(\"/bin/ls\").data(1)")]
-    [InlineData("kprobe.function(\"x\")")]
     [InlineData("netfilter.hook(\"a\").pf(\"b\")")]
     public void LaterFamiliesSayThatTheyAreNotHereYet(string point)
     {

@@ -26,7 +26,6 @@ public sealed class UnavailableFamily : ProbeFamily
         new UnavailableFamily("kernel.mark", KernelInstead, "kernel.mark(S)"),
         new UnavailableFamily("process.function.callee", "probe the callee by its own name", "process(S).function(S).callee(S)", "process(S).function(S).callees", "process(S).function(S).callees(N)"),
         new UnavailableFamily("process.data", ProcessInstead, ProcessForms("data(S)", "data(N)")),
-        new UnavailableFamily("netfilter", KernelInstead, "netfilter.hook(S)", "netfilter.pf(S)"),
         new UnavailableFamily("java", ProcessInstead, "java(S)", "java(N)"),
         new UnavailableFamily("python3", ProcessInstead, "python3.module(S)", "python2.module(S)"),
         new UnavailableFamily("debuginfod", ProcessInstead, "debuginfod.process(S)", "debuginfod.archive(S)"),

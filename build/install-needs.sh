@@ -18,7 +18,7 @@ case ${1:-build} in
            ls /usr/include/sys/sdt.h /usr/include/*/sys/sdt.h 2>/dev/null | grep -q . || missing="$missing systemtap-sdt-dev"
            ls /usr/lib/*/libdw.so.1 /lib/*/libdw.so.1 /usr/lib/libdw.so.1 /usr/lib64/libdw.so.1 2>/dev/null | grep -q . || missing="$missing libdw1"
            # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
-           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make ;;
+           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make; need xz xz-utils; need zstd zstd ;;
     bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0

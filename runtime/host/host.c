@@ -4,7 +4,8 @@
  * thread), begin, end, error and timer handlers. What only the kernel has (events, registers, tasks of others) raises the error that the host
  * evaluator raises.
  *
- * Many scripts are linked into one program; the first argument chooses one. `scripts` is written by the test runner.
+ * Many scripts are linked into one program; the first argument chooses one, options of stap that its run heeds may follow. `scripts` is written by the
+ * test runner.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,7 +37,7 @@ static const struct stap_script *stap_chosen;
 struct stap_session stap_session;
 
 static struct stap_context context;
-static int exiting, aborted, too_many;
+static int exiting, aborted, too_many, suppress_errors, show_globals = 1;
 static u64 errors;
 
 /* --- output: standard output, whole prints */
@@ -261,6 +262,8 @@ static void run(const struct stap_probe *probe)
 		u32 n = stap_error_line(&context, line, sizeof(line));
 
 		errors++;
+		if (suppress_errors)
+			return;
 		tell("ERROR: ", line, n);
 		too_many |= errors > stap_chosen->limits.max_errors;
 	}
@@ -337,6 +340,10 @@ int main(int argc, char **argv)
 	u32 number = argc > 1 ? (u32)atoi(argv[1]) : 0, cpus = 3;
 	void *memory;
 
+	for (int i = 2; i < argc; i++) {
+		suppress_errors |= strcmp(argv[i], "--suppress-handler-errors") == 0;
+		show_globals &= strcmp(argv[i], "--no-global-var-display") != 0;
+	}
 	if (number >= script_count)
 		return 2;
 	stap_chosen = scripts[number];
@@ -361,7 +368,7 @@ int main(int argc, char **argv)
 		if (too_many)
 			run_all(STAP_PROBE_ERROR, 0);
 	}
-	if (!getenv("STAP_NO_GLOBALS"))
+	if (show_globals)
 		stap_show_globals(&context);
 	flush();
 	if (errors)

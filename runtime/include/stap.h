@@ -35,6 +35,10 @@
  * safe against each other. So a lock is an ordinary reader/writer lock: entries of stap_lock with exclusive == 0 share it. A lock not had in
  * max_try_lock × try_lock_delay µs (from NMI: at once) is a skipped probe, counted.
  *
+ * Cells. What handlers add to aggregates goes to the cell c->cpu, by plain instructions. So two handlers that can be in the middle of it at once need
+ * different numbers: of another CPU, and on one CPU of an NMI's handler (cpus of stap_core_start() counts these too, if the script has probes that fire
+ * in NMI). Below NMI it is enough that interrupts are off, which the run-time sees to for handlers with locks and for those with uses_cells set.
+ *
  * Strings are byte strings without NUL. As values they are (address, length) pairs, never NUL-terminated; struct stap_buf is a variable.
  */
 #ifndef STAP_H
@@ -143,7 +147,7 @@ struct stap_context {
 	u64 arg_count;
 	s64 value;			/* return value of the function or system call */
 	s64 syscall;			/* number of the system call */
-	u32 cpu;			/* of this context: index of the per-CPU parts */
+	u32 cpu;			/* of this context: index of the per-CPU cells, see "Cells" above */
 	u8 user_mode;			/* the event interrupted user code */
 	unsigned long stack_floor;	/* script code must not use the stack below this address */
 
@@ -286,6 +290,7 @@ struct stap_filter {
 struct stap_probe {
 	u8 kind;		/* enum stap_probe_kind */
 	u8 is_return;
+	u8 uses_cells;		/* adds to per-CPU cells without a lock */
 	u16 lock_count;
 	void (*handler)(struct stap_context *c);
 	s64 (*condition)(void);	/* NULL: none. The probe may be disarmed while it yields 0; the handler tests it again. */
@@ -379,6 +384,13 @@ static inline int stap_spent(struct stap_context *c)
 {
 	return STAP_UNLIKELY(--c->actions < 0);
 }
+
+#define STAP_SPEND(c, at, failed) do { \
+	if (stap_spent(c)) { \
+		stap_fail_hard(c, at, "MAXACTION exceeded"); \
+		goto failed; \
+	} \
+} while (0)
 
 /* Remembers a call for messages and counts nesting; true when it is too deep. Undone by `c->depth--` after the call. */
 static inline int stap_too_deep(struct stap_context *c, const struct stap_place *call)

@@ -214,7 +214,7 @@ internal sealed partial class BodyEmitter
         _w.Line($"s64 {name} = {(e.IsAnd ? "0" : "1")};");
         _w.Open(e.IsAnd ? $"if ({Bare(left.Code)})" : $"if (!{left.Code})");
         var value = Value(e.Right);
-        _w.Line($"{name} = {Bare(value.Code)} != 0;");
+        _w.Line($"{name} = {value.Code} != 0;");
         _w.Close();
         return Temporary(name);
     }
@@ -276,10 +276,22 @@ internal sealed partial class BodyEmitter
         }
 
         // What the value uses stays until the statement around ends.
-        _base = outer.Base;
         var value = Value(e.Value);
-        _textSinceDrop |= outer.Since;
+        var since = _textSinceDrop;
+        _textSinceDrop = false;
+        outer.Since |= since;
+        LeaveSequence(outer);
         return value;
+    }
+
+    private void LeaveSequence((string Base, bool Since, int Declared, bool Used) outer)
+    {
+        if (_baseUsed)
+        {
+            _w.InsertAt(_baseDeclared, new string('\t', _w.Indent) + $"const u32 {_base} = c->text_used;\n");
+        }
+
+        (_base, _textSinceDrop, _baseDeclared, _baseUsed) = outer;
     }
 
     // --- calls

@@ -56,6 +56,7 @@ internal sealed partial class BodyEmitter
         }
 
         var name = Fresh("k");
+        _declares = true;
         _w.Line($"const union stap_key {name}[] = {{ {string.Join(", ", parts)} }};");
         return (name, given);
     }
@@ -330,6 +331,7 @@ internal sealed partial class BodyEmitter
     {
         var key = keys.Count == 0 ? null : Key(aggregate, keys).Code;
         var name = Fresh("s");
+        _declares = true;
         if (withBuckets)
         {
             UsesText();

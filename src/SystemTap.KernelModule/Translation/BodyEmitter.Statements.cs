@@ -39,8 +39,22 @@ internal sealed partial class BodyEmitter
                 return;
         }
 
+        // Arrays and structures get a scope of their own, so that the compiler can use their place on the (small) stack again.
         Comment(statement.Span);
         Spend(statement.Span);
+        var (start, outer) = (_w.Length, _declares);
+        _declares = false;
+        Simple(statement);
+        if (_declares)
+        {
+            _w.Enclose(start);
+        }
+
+        _declares = outer;
+    }
+
+    private void Simple(Stmt statement)
+    {
         switch (statement)
         {
             case ExprStmt s:
@@ -87,9 +101,7 @@ internal sealed partial class BodyEmitter
     {
         if (_counted)
         {
-            _w.Open("if (stap_spent(c))");
-            Fail($"stap_fail_hard(c, {P(span)}, \"MAXACTION exceeded\");");
-            _w.Close();
+            _w.Line($"STAP_SPEND(c, {P(span)}, {FailLabel()});");
         }
     }
 
@@ -387,18 +399,23 @@ internal sealed partial class BodyEmitter
     }
 
     // A loop whose own intermediate strings must outlive the statements in it: those give back text space down to here.
-    private (string Base, bool Since) EnterScope(string number)
+    private (string Base, bool Since, int Declared, bool Used) EnterScope(string number)
     {
-        var outer = (_base, _textSinceDrop);
+        var outer = (_base, _textSinceDrop, _baseDeclared, _baseUsed);
         _base = "base_" + number;
-        _w.Line($"const u32 {_base} = c->text_used;");
-        _textSinceDrop = false;
+        _baseDeclared = _w.Length;
+        _baseUsed = _textSinceDrop = false;
         return outer;
     }
 
-    private void LeaveScope((string Base, bool Since) outer)
+    private void LeaveScope((string Base, bool Since, int Declared, bool Used) outer)
     {
-        _base = outer.Base;
+        if (_baseUsed)
+        {
+            _w.InsertAt(_baseDeclared, new string('\t', _w.Indent) + $"const u32 {_base} = c->text_used;\n");
+        }
+
+        (_base, _baseDeclared, _baseUsed) = (outer.Base, outer.Declared, outer.Used);
         _textSinceDrop |= outer.Since;
         DropText();
     }

@@ -22,6 +22,7 @@ internal sealed partial class BodyEmitter
     {
         var operands = Operands(e.Parts);
         var parts = Fresh("parts");
+        _declares = true;
         _w.Line($"const struct stap_str {parts}[] = {{ {string.Join(", ", operands.Select(o => o.Code))} }};");
         return StoreText($"stap_concat(c, {parts}, {operands.Length})");
     }
@@ -38,6 +39,7 @@ internal sealed partial class BodyEmitter
     {
         var operands = Operands(e.Arguments);
         UsesText();
+        _declares = true;
         var sink = Fresh("text");
         _w.Line($"struct stap_sink {sink};");
         _w.Line();

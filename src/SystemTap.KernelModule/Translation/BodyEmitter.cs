@@ -181,7 +181,7 @@ internal sealed partial class BodyEmitter
         {
             if (_locals[i].Type == ScriptType.String && !_isView[i])
             {
-                _usedText = _usesBase = true;
+                _usedText = true;
                 _w.Line($"{_localNames[i]} = stap_variable(c, STAP_MAXSTRINGLEN);");
                 _w.Line($"if (!{_localNames[i]})");
                 _w.Line($"\tgoto {Out()};");
@@ -317,13 +317,16 @@ internal sealed partial class BodyEmitter
     {
         if (_usedText && _textSinceDrop)
         {
-            _usesBase |= _base == "base";
+            _ = _base == "base" ? _usesBase = true : _baseUsed = true;
             _w.Line($"c->text_used = {_base};");
             _textSinceDrop = false;
         }
     }
 
     private bool _textSinceDrop;
+    private bool _baseUsed;
+    private int _baseDeclared;
+    private bool _declares;
 
     private void UsesText() => _usedText = _textSinceDrop = true;
 

@@ -43,6 +43,20 @@ internal sealed class CWriter
     /// <summary>Puts text where the writer stood when <see cref="Length"/> had that value.</summary>
     public void InsertAt(int position, string text) => _text.Insert(position, text);
 
+    /// <summary>Puts all lines written since the writer stood at a position into braces.</summary>
+    public void Enclose(int position)
+    {
+        var lines = _text.ToString(position, _text.Length - position).TrimEnd('\n').Split('\n');
+        _text.Length = position;
+        Open();
+        foreach (var line in lines)
+        {
+            _text.Append(line.Length > 0 ? "\t" : "").Append(line).Append('\n');
+        }
+
+        Close();
+    }
+
     public override string ToString() => _text.ToString();
 }
 

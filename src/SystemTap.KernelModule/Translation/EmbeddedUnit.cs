@@ -1,4 +1,3 @@
-using System.Text.RegularExpressions;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.KernelModule.Translation;
@@ -13,15 +12,12 @@ namespace SystemTap.KernelModule.Translation;
 // STAP_GLOBAL_SET_VAR here.
 
 /// <summary>Collects the embedded C of a program.</summary>
-internal sealed partial class EmbeddedUnit
+internal sealed class EmbeddedUnit
 {
     private readonly CWriter _bodies = new();
     private readonly List<string> _prototypes = [];
     private readonly Dictionary<Global, string> _shared = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<EmbeddedCExpr, string> _expressions = new(ReferenceEqualityComparer.Instance);
-
-    [GeneratedRegex(@"/\* pragma:(?:read|write):(\w+) \*/")]
-    private static partial Regex GlobalPragma { get; }
 
     /// <summary>The global is reached from embedded C.</summary>
     public bool Shares(Global global) => _shared.ContainsKey(global);
@@ -30,11 +26,11 @@ internal sealed partial class EmbeddedUnit
     public void Function(EmitContext context, Function function)
     {
         var code = function.EmbeddedCode!;
-        foreach (Match match in GlobalPragma.Matches(code))
+        foreach (var (wanted, _) in EmbeddedPragmas.Globals(code))
         {
             foreach (var global in context.Program.Globals)
             {
-                if (global.Name == match.Groups[1].Value)
+                if (global.Name == wanted)
                 {
                     _shared[global] = context.Name(global);
                 }
@@ -150,9 +146,9 @@ internal sealed partial class EmbeddedUnit
         });
         _bodies.Line(signature);
         _bodies.Open();
+        _bodies.Line("const u32 stap_mark = c->text_used;");
         if (type == ScriptType.String)
         {
-            _bodies.Line("const u32 stap_mark = c->text_used;");
             _bodies.Line("char *STAP_RETVALUE = stap_embedded_result(c);");
         }
         else if (type != ScriptType.Void)
@@ -172,6 +168,11 @@ internal sealed partial class EmbeddedUnit
         _bodies.Raw("#undef return");
         _bodies.Line("goto stap_out;");
         _bodies.Label("stap_out");
+        if (type != ScriptType.String)
+        {
+            _bodies.Line("c->text_used = stap_mark;");
+        }
+
         _bodies.Line(type switch
         {
             ScriptType.String => "return stap_embedded_string_result(c, stap_mark, STAP_RETVALUE);",

@@ -60,7 +60,7 @@ internal sealed class LockPlan
                 continue;
             }
 
-            var uses = new Uses(count);
+            var uses = new Uses(program.Globals);
             uses.Visit(probe.Body);
             _uses[probe] = uses;
             for (var g = 0; g < count; g++)
@@ -105,6 +105,23 @@ internal sealed class LockPlan
 
     public bool IsLocked(Global global) => Of(global) is Access.SharedByReaders or Access.SharedByAdders;
 
+    /// <summary>The handler adds to per-CPU cells of aggregates that have no lock.</summary>
+    public bool UsesCells(Probe probe, IReadOnlyList<Global> globals)
+    {
+        if (_uses.TryGetValue(probe, out var uses))
+        {
+            for (var g = 0; g < _access.Length; g++)
+            {
+                if ((uses.Of[g] & Use.Add) != 0 && globals[g].Type == ScriptType.Statistics && _access[g] == Access.Plain)
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
+    }
+
     /// <summary>The locks a handler takes, by rising number of the global.</summary>
     public IReadOnlyList<(int Global, bool Exclusive)> For(Probe probe)
     {
@@ -124,15 +141,15 @@ internal sealed class LockPlan
         return locks;
     }
 
-    private sealed class Uses(int globals) : LoweredWalker
+    private sealed class Uses(IReadOnlyList<Global> globals) : LoweredWalker
     {
         private readonly HashSet<Function> _active = new(ReferenceEqualityComparer.Instance);
         private int _weight = 1;
 
-        public Use[] Of { get; } = new Use[globals];
+        public Use[] Of { get; } = new Use[globals.Count];
 
         /// <summary>Accesses in a run; those in loops and those of more than one word count twice.</summary>
-        public int[] Times { get; } = new int[globals];
+        public int[] Times { get; } = new int[globals.Count];
 
         public override void Visit(Stmt? statement)
         {
@@ -218,8 +235,20 @@ internal sealed class LockPlan
             base.Visit(expression);
         }
 
-        // Globals that embedded C declares with pragma comments are not known by object here; EmbeddedUnit names them.
-        private static void EmbeddedGlobals(Function function) => _ = function.EmbeddedCode;
+        // What embedded C declares with pragma comments.
+        private void EmbeddedGlobals(Function function)
+        {
+            foreach (var (name, isWrite) in EmbeddedPragmas.Globals(function.EmbeddedCode ?? ""))
+            {
+                foreach (var global in globals)
+                {
+                    if (global.Name == name)
+                    {
+                        Note(global, isWrite ? Use.Own : Use.Read, 2);
+                    }
+                }
+            }
+        }
 
         private static bool IsBlindAdd(UpdateExpr u) => u.Type == ScriptType.Long && u.Place is not LocalPlace && u.Operator is BinaryOperator.Add or BinaryOperator.Subtract;
 

@@ -93,6 +93,11 @@ internal sealed class ProbeTable(EmitContext context)
             w.Line($".locks = locks_{C.Int(probe.Index)}, .lock_count = {locks},");
         }
 
+        if (context.Locks.UsesCells(probe, context.Program.Globals))
+        {
+            w.Line(".uses_cells = 1,");
+        }
+
         if (_conditions.Contains(probe))
         {
             w.Line($".condition = condition_{C.Int(probe.Index)},");

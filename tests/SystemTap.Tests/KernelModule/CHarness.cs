@@ -1,9 +1,9 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Text;
 using SystemTap.Cli.CommandLine;
 using SystemTap.Cli.Driver;
 using SystemTap.KernelModule.Translation;
+using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Tests.Corpus;
 
@@ -17,6 +17,10 @@ internal sealed class CHarness : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("stap-c-").FullName;
     private readonly Lazy<string> _library;
+
+    // stap's passes run inside the test program, which has no library beside it.
+    static CHarness() =>
+        Environment.SetEnvironmentVariable("SYSTEMTAP_TAPSET", Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") ?? Path.Combine(StapProcess.Root, "tapset"));
 
     public CHarness() => _library = new(BuildLibrary);
 
@@ -46,8 +50,33 @@ internal sealed class CHarness : IDisposable
         return failure is null ? result : throw new InvalidOperationException(failure.ToString(), failure);
     }
 
-    /// <summary>Only session and timer probes: what the harness can run.</summary>
-    public static bool CanRun(LoweredProgram program) => program.Probes.All(p => p.Spec is SessionSpec or TimerSpec);
+    /// <summary>Only session and timer probes that read no kernel memory: what the harness can run.</summary>
+    public static bool CanRun(LoweredProgram program)
+    {
+        var finder = new TaskFinder();
+        foreach (var function in program.Functions)
+        {
+            finder.Visit(function.Body);
+        }
+
+        foreach (var probe in program.Probes)
+        {
+            finder.Visit(probe.Body);
+        }
+
+        return !finder.Found && program.Probes.All(p => p.Spec is SessionSpec or TimerSpec);
+    }
+
+    private sealed class TaskFinder : LoweredWalker
+    {
+        public bool Found { get; private set; }
+
+        public override void Visit(Expr? expression)
+        {
+            Found |= expression is IntrinsicExpr { Intrinsic.Id: IntrinsicId.CurrentTask or IntrinsicId.TaskFromPid };
+            base.Visit(expression);
+        }
+    }
 
     /// <summary>Builds one program of many scripts; yields its path.</summary>
     public string Build(string name, IReadOnlyList<CTranslation> scripts)
@@ -59,6 +88,14 @@ internal sealed class CHarness : IDisposable
             var file = Path.Combine(_folder, $"{name}_{i}.c");
             File.WriteAllText(file, scripts[i].Script.Replace("const struct stap_script stap_script =", $"const struct stap_script script_{i} =", StringComparison.Ordinal), Encoding.Latin1);
             words.Add(file);
+            if (scripts[i].Embedded is { } embedded)
+            {
+                // Functions of embedded C are external: such a script needs a program of its own.
+                File.WriteAllText(file = Path.Combine(_folder, $"{name}_{i}_embedded.c"), embedded, Encoding.Latin1);
+                words.Add(file);
+                words.Add("-DSTAP_HOST");
+            }
+
             table.Append($"extern const struct stap_script script_{i};\n");
         }
 
@@ -71,13 +108,13 @@ internal sealed class CHarness : IDisposable
         return Path.Combine(_folder, name);
     }
 
-    /// <summary>Compiles one translation with warnings on; yields what gcc says.</summary>
+    /// <summary>Compiles one translation with warnings on; yields what gcc says. What it says of odd script (<c>50 &lt; (a &amp;&amp; b)</c>) is the script's.</summary>
     public string Warnings(CTranslation translation)
     {
         var file = Path.Combine(_folder, $"w{Guid.NewGuid():N}.c");
         File.WriteAllText(file, translation.Script, Encoding.Latin1);
         var start = new ProcessStartInfo("gcc") { RedirectStandardError = true };
-        foreach (var word in new[] { "-c", "-O2", "-fwrapv", "-ffreestanding", "-Wall", "-Wextra", "-Wno-unused", "-I", Path.Combine(Runtime, "include"), "-o", "/dev/null", file })
+        foreach (var word in new[] { "-c", "-O2", "-fwrapv", "-ffreestanding", "-Wall", "-Wextra", "-Wno-unused", "-Wno-bool-compare", "-Wno-int-in-bool-context", "-I", Path.Combine(Runtime, "include"), "-o", "/dev/null", file })
         {
             start.ArgumentList.Add(word);
         }

@@ -143,7 +143,7 @@ public class ResolverTests
 
     [Theory]
     [InlineData("process(\"/bin/ls\").data(1)")]
-    [InlineData("netfilter.hook(\"a\").pf(\"b\")")]
+    [InlineData("java(\"a\").class(\"b\").method(\"c\")")]
     public void LaterFamiliesSayThatTheyAreNotHereYet(string point)
     {
         var message = Fixture.Fails($"probe {point} {{ next }}");

@@ -30,6 +30,7 @@ public static class BpfCompiler
         var locks = Locks.Of(program, placement);
 
         // Handlers of stap that need a lock are run inside the kernel, where one can be held. Their globals go where BPF reaches them.
+        var shared = Array.ConvertAll(placement.KernelUse, static use => use != GlobalUse.None);
         var onDemand = placement.ConcurrentHostProbes.FindAll(p => locks.Of(p) is not null);
         foreach (var probe in onDemand)
         {
@@ -42,6 +43,7 @@ public static class BpfCompiler
             Placement = placement,
             Capacities = capacities,
             Locks = locks,
+            SharedGlobals = shared,
             Storage = storage,
             Maps = maps,
             DataMap = data,

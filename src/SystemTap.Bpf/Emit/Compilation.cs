@@ -35,6 +35,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public required Storage Storage { get; init; }
 
+    /// <summary>By global index: handlers of kernel events touch it.</summary>
+    public bool[] SharedGlobals { get; init; } = [];
+
     public required MapTable Maps { get; init; }
 
     public ConstantPool Constants { get; } = new();
@@ -114,12 +117,12 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
         return id;
     }
 
-    private readonly Dictionary<ForeachStmt, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<object, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>The maps of a foreach, made once however often its code is written.</summary>
-    public SnapshotSite Snapshot(ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
+    public SnapshotSite Snapshot(object token, ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
     {
-        if (!_snapshots.TryGetValue(f, out var site))
+        if (!_snapshots.TryGetValue(token, out var site))
         {
             const int largest = 4 << 20;
             var heap = ProgramEmitter.HeapBytes(most);
@@ -133,7 +136,7 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
             site = new SnapshotSite(
                 entrySize > 0 ? Maps.Add(ProgramEmitter.MapName("e_", name), MapType.Array, 4, entrySize, most) : -1,
                 Maps.Add(ProgramEmitter.MapName("h_", name), MapType.Array, 4, (int)heap, 1), most, entrySize, text);
-            _snapshots[f] = site;
+            _snapshots[token] = site;
         }
 
         return site;

@@ -1,6 +1,7 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Context;
+using SystemTap.Bpf.Deferral;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
@@ -118,6 +119,11 @@ internal sealed partial class ProgramEmitter
         if (_lock is not null)
         {
             Lock(_c.Locks.ModeOf(probe), done);
+            _held = UnlockFinder.In(body) ? TakeFrame(8) : null;
+            if (_held is { } held)
+            {
+                Store(held, 1);
+            }
         }
 
         if (_hasFrame && hasLoops)

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Publishes stap as one Native AOT executable to out/stap. Safe when two run at once: the second waits and finds it fresh.
+# Publishes stap and staprun, each as one Native AOT executable, to out/. Safe when two run at once: the second waits and finds it fresh.
 set -u
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 mkdir -p "$root/out"
 exec 9>"$root/out/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
 bin="$root/out/stap"
-if [ -x "$bin" ] && [ -z "$(find "$root/src" "$root/Directory.Build.props" \( -name bin -o -name obj \) -prune -o -newer "$bin" -type f -print -quit)" ]; then
+if [ -x "$bin" ] && [ -x "$root/out/staprun" ] && [ -z "$(find "$root/src" "$root/Directory.Build.props" \( -name bin -o -name obj \) -prune -o -newer "$bin" -type f -print -quit)" ]; then
     exit 0
 fi
 "$root/build/install-needs.sh" build || exit 1
@@ -17,10 +17,12 @@ case $(uname -m) in
 esac
 echo "building stap (first run or sources changed; about a minute) ..."
 log="$root/out/build.log"
-if ! dotnet publish "$root/src/stap/stap.csproj" -c Release -r "$rid" -o "$root/out/publish" -v q -nologo >"$log" 2>&1; then
-    grep -E 'error|Error' "$log" | sort -u | head -20
-    echo "ERROR: building stap failed; the whole output is in $log"
-    exit 1
-fi
-# A rename, so that a running stap keeps its file.
-cp "$root/out/publish/stap" "$root/out/.stap.new" && mv -f "$root/out/.stap.new" "$bin"
+# staprun first: stap's file is what tells that everything is fresh. A rename, so that running ones keep their file.
+for program in staprun stap; do
+    if ! dotnet publish "$root/src/$program/$program.csproj" -c Release -r "$rid" -o "$root/out/publish-$program" -v q -nologo >"$log" 2>&1; then
+        grep -E 'error|Error' "$log" | sort -u | head -20
+        echo "ERROR: building $program failed; the whole output is in $log"
+        exit 1
+    fi
+    cp "$root/out/publish-$program/$program" "$root/out/.$program.new" && mv -f "$root/out/.$program.new" "$root/out/$program"
+done

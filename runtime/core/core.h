@@ -10,7 +10,7 @@
 
 /* ------------------------------------------------------------------------------------------------------- what the run-time calls, in this order */
 
-/* Allocates arrays and aggregates and gives globals their places; 0, or -1 when memory is short (then call stap_core_stop). */
+/* First of all, once: remembers the script, allocates arrays and aggregates; 0, or -1 when memory is short (then call stap_core_stop). */
 int stap_core_start(const struct stap_script *script, u32 cpus);
 
 /* Bytes of a context's memory, and its making. `memory` is 8-byte aligned; out_size: bytes of the output buffer, included in the size. */
@@ -28,6 +28,22 @@ u32 stap_error_line(const struct stap_context *c, char *into, u32 size);
 void stap_show_globals(struct stap_context *c);
 
 void stap_core_stop(const struct stap_script *script);
+
+/* ------------------------------------------------------------------------------------------------------------------ between the files of core */
+
+extern const struct stap_script *stap_core_script;	/* set by stap_core_start() */
+
+/* WHAT at 0xADDRESS (MEMBER) */
+STAP_COLD void stap_fail_fault(struct stap_context *c, const struct stap_place *at, const char *what, u64 address, const char *member);
+u32 stap_escape_char(u8 byte, char *to);		/* one byte as C source would write it; yields 1, 2 or 4 */
+struct stap_cell *stap_array_cell(const struct stap_array *array, u32 entry, u32 cpu);
+u32 stap_cell_size(const struct stap_shape *shape);
+void stap_cell_add(struct stap_cell *cell, const struct stap_shape *shape, s64 sample);
+s64 stap_entry_statistic(const struct stap_array *array, u32 entry, u32 statistic);
+u32 stap_find(const struct stap_array *array, const union stap_key *key);	/* entry number, 0: none */
+u32 stap_cpus(void);
+int stap_array_start(struct stap_array *array);
+void stap_array_stop(struct stap_array *array);
 
 /* --------------------------------------------------------------------------------------------------------------- hooks the run-time implements */
 

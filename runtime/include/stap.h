@@ -35,6 +35,10 @@
  * safe against each other. So a lock is an ordinary reader/writer lock: entries of stap_lock with exclusive == 0 share it. A lock not had in
  * max_try_lock × try_lock_delay µs (from NMI: at once) is a skipped probe, counted.
  *
+ * Cells. What handlers add to aggregates goes to the cell c->cpu, by plain instructions. So two handlers that can be in the middle of it at once need
+ * different numbers: of another CPU, and on one CPU of an NMI's handler (cpus of stap_core_start() counts these too, if the script has probes that fire
+ * in NMI). Below NMI it is enough that interrupts are off, which the run-time sees to for handlers with locks and for those with uses_cells set.
+ *
  * Strings are byte strings without NUL. As values they are (address, length) pairs, never NUL-terminated; struct stap_buf is a variable.
  */
 #ifndef STAP_H
@@ -79,7 +83,7 @@ struct stap_buf {
 };
 
 /* A string variable in memory of the script's own. STAP_MAXSTRINGLEN is defined by script files before this header. */
-#define STAP_BUF(name) union { struct stap_buf buf; char room[sizeof(u32) + STAP_MAXSTRINGLEN]; } name
+#define STAP_BUF(name) union { struct stap_buf buf; struct { u32 n; char s[STAP_MAXSTRINGLEN]; } room; } name
 
 /* A key of an array is an array of these, one for each part. */
 union stap_key {
@@ -143,7 +147,7 @@ struct stap_context {
 	u64 arg_count;
 	s64 value;			/* return value of the function or system call */
 	s64 syscall;			/* number of the system call */
-	u32 cpu;			/* of this context: index of the per-CPU parts */
+	u32 cpu;			/* of this context: index of the per-CPU cells, see "Cells" above */
 	u8 user_mode;			/* the event interrupted user code */
 	unsigned long stack_floor;	/* script code must not use the stack below this address */
 
@@ -286,6 +290,7 @@ struct stap_filter {
 struct stap_probe {
 	u8 kind;		/* enum stap_probe_kind */
 	u8 is_return;
+	u8 uses_cells;		/* adds to per-CPU cells without a lock */
 	u16 lock_count;
 	void (*handler)(struct stap_context *c);
 	s64 (*condition)(void);	/* NULL: none. The probe may be disarmed while it yields 0; the handler tests it again. */
@@ -379,6 +384,13 @@ static inline int stap_spent(struct stap_context *c)
 {
 	return STAP_UNLIKELY(--c->actions < 0);
 }
+
+#define STAP_SPEND(c, at, failed) do { \
+	if (stap_spent(c)) { \
+		stap_fail_hard(c, at, "MAXACTION exceeded"); \
+		goto failed; \
+	} \
+} while (0)
 
 /* Remembers a call for messages and counts nesting; true when it is too deep. Undone by `c->depth--` after the call. */
 static inline int stap_too_deep(struct stap_context *c, const struct stap_place *call)
@@ -606,6 +618,10 @@ struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink);
 /* conversion: d u x X o p c b as in printf; width 0 and precision -1 for none, negative width: left-justified. [core] */
 void stap_put(struct stap_sink *sink, const char *bytes, u32 n);
 void stap_put_long(struct stap_sink *sink, s64 value);		/* %d */
+static inline void stap_put_text(struct stap_sink *sink, struct stap_str text)		/* %s */
+{
+	stap_put(sink, text.s, text.n);
+}
 void stap_put_number(struct stap_sink *sink, char conversion, u32 flag, s64 width, s64 precision, s64 value);
 void stap_put_string(struct stap_sink *sink, u32 flag, s64 width, s64 precision, struct stap_str text);
 void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat);

@@ -13,10 +13,14 @@ namespace SystemTap.Bpf;
 /// <summary>Pass 3 for the BPF engine: a lowered program to maps, instructions and attach plans. Touches no kernel; the same inputs give the same plan.</summary>
 public static class BpfCompiler
 {
+    /// <summary>Bytes of the ring when stacks are sent, some 20 KB each.</summary>
+    private const int LargeRing = 16 << 20;
+
     /// <summary>Translates a program.</summary>
     /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
+        program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
         if (placement.KernelProbes.Count == 0)
         {
@@ -69,7 +73,7 @@ public static class BpfCompiler
         }
 
         maps.Complete(data, MapType.Array, 4, storage.Data.Length, 1, MapFlags.Mmapable, storage.Data);
-        maps.Complete(ring, MapType.RingBuf, 0, 0, options.RingBytes);
+        maps.Complete(ring, MapType.RingBuf, 0, 0, compilation.SendsStacks ? Math.Max(options.RingBytes, LargeRing) : options.RingBytes);
         var texts = compilation.Constants.ToArray();
         maps.Complete(constants, MapType.Array, 4, Math.Max(8, texts.Length), 1, MapFlags.ReadOnlyProgram, texts.Length == 0 ? new byte[8] : texts, isConstant: true);
         return new BpfPlan
@@ -86,6 +90,7 @@ public static class BpfCompiler
             DataSize = storage.Data.Length,
             TargetSetMap = compilation.TargetSetMap,
             Sources = compilation.Sources,
+            SendsStacks = compilation.SendsStacks,
             LeftToHost = compilation.LeftToHost,
         };
     }

@@ -24,6 +24,15 @@ public sealed record BpfFeatures
     /// <summary><c>bpf_map_lookup_percpu_elem</c> (Linux 5.19): reading an aggregate inside a handler.</summary>
     public bool LookupPerCpu { get; init; } = true;
 
+    /// <summary>Programs on function entry and exit by trampoline (Linux 5.5); some kernels and virtual machines refuse them.</summary>
+    public bool Trampolines { get; init; } = true;
+
+    /// <summary>kprobe_multi (Linux 5.18 with CONFIG_FPROBE).</summary>
+    public bool KprobeMulti { get; init; } = true;
+
+    /// <summary>Kprobes at all (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS).</summary>
+    public bool Kprobes { get; init; } = true;
+
     /// <summary><c>bpf_get_current_task_btf</c> (Linux 5.11).</summary>
     public bool CurrentTaskBtf { get; init; } = true;
 }

@@ -12,9 +12,11 @@ public class HouseTests
         ["SystemTap.Targets"] = [],
         ["Linux.Bpf"] = [],
         ["SystemTap.Semantics"] = ["SystemTap.Language", "SystemTap.Targets"],
+        ["SystemTap.KernelModule"] = ["SystemTap.Semantics"],
         ["SystemTap.Bpf"] = ["SystemTap.Semantics", "Linux.Bpf"],
         ["SystemTap.Runtime"] = ["SystemTap.Semantics", "SystemTap.Bpf", "Linux.Bpf"],
-        ["stap"] = ["SystemTap.Runtime"],
+        ["stap"] = ["SystemTap.Runtime", "SystemTap.KernelModule"],
+        ["staprun"] = ["SystemTap.Runtime"],
     };
 
     [Fact]

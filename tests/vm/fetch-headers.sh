@@ -8,7 +8,9 @@ dir="$root/out/vm/$want"
 "$root/tests/vm/fetch-kernel.sh" "$want" >/dev/null
 release=$(cat "$dir/release")
 tree="$dir/headers/usr/src/linux-headers-$release"
-if [ -e "$dir/headers/done" ]; then echo "$tree"; exit 0; fi
+# The kernel's image beside its headers: stap finds its types there.
+image() { [ -e "$tree/vmlinux" ] || [ -e "$tree/vmlinuz" ] || ln -s "$dir/vmlinuz" "$tree/vmlinuz"; }
+if [ -e "$dir/headers/done" ]; then image; echo "$tree"; exit 0; fi
 exec 9>"$dir/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
 if [ -e "$dir/headers/done" ]; then echo "$tree"; exit 0; fi
@@ -46,5 +48,6 @@ if [ -n "$newer" ]; then
 fi
 # 6.1's kbuild package lies below /usr/lib, and its link names /usr/lib/..; both spellings work below headers/.
 sed -i "s|/usr/src/|$dir/headers/usr/src/|g" "$tree/Makefile"
+image
 touch "$dir/headers/done"
 echo "$tree"

@@ -18,6 +18,15 @@ public static unsafe class ProbePmu
     public static BpfLink AttachKprobe(BpfProgram program, string function, ulong offset = 0, bool atReturn = false, ulong cookie = 0) =>
         Attach(program, "kprobe", function, function, offset, atReturn, 0, -1, cookie);
 
+    /// <summary>Attaches to an address: needed where several functions share a name, and faster.</summary>
+    /// <param name="program">A <see cref="ProgramType.KProbe"/> program.</param>
+    /// <param name="address">The instruction; a function's first for returns.</param>
+    /// <param name="shown">Name for messages.</param>
+    /// <param name="atReturn">Run when the function returns.</param>
+    /// <param name="cookie">What bpf_get_attach_cookie gives.</param>
+    public static BpfLink AttachKprobe(BpfProgram program, ulong address, string shown, bool atReturn = false, ulong cookie = 0) =>
+        Attach(program, "kprobe", shown, null, address, atReturn, 0, -1, cookie);
+
     /// <summary>Attaches to a place in a file that processes map and execute.</summary>
     /// <param name="program">A <see cref="ProgramType.KProbe"/> program.</param>
     /// <param name="path">The file.</param>
@@ -29,7 +38,7 @@ public static unsafe class ProbePmu
     public static BpfLink AttachUprobe(BpfProgram program, string path, ulong offset, bool atReturn = false, ulong semaphoreOffset = 0, int pid = -1, ulong cookie = 0) =>
         Attach(program, "uprobe", string.Create(CultureInfo.InvariantCulture, $"{path}+0x{offset:x}"), path, offset, atReturn, semaphoreOffset, pid, cookie);
 
-    private static BpfLink Attach(BpfProgram program, string pmu, string shown, string target, ulong offset, bool atReturn, ulong semaphore, int pid, ulong cookie)
+    private static BpfLink Attach(BpfProgram program, string pmu, string shown, string? target, ulong offset, bool atReturn, ulong semaphore, int pid, ulong cookie)
     {
         IBpfSys sys = program.Sys;
         if (!uint.TryParse((sys.ReadText($"/sys/bus/event_source/devices/{pmu}/type") ?? "").AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out uint type))
@@ -38,8 +47,12 @@ public static unsafe class ProbePmu
         int bit = 0;
         if (sys.ReadText($"/sys/bus/event_source/devices/{pmu}/format/retprobe") is { } format && format.StartsWith("config:", StringComparison.Ordinal))
             _ = int.TryParse(format.AsSpan(7).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out bit);
-        byte[] text = new byte[Encoding.UTF8.GetByteCount(target) + 1];
-        Encoding.UTF8.GetBytes(target, text);
+        byte[] text = [];
+        if (target is not null)
+        {
+            text = new byte[Encoding.UTF8.GetByteCount(target) + 1];
+            Encoding.UTF8.GetBytes(target, text);
+        }
         fixed (byte* pointer = text)
         {
             PerfEventAttr attr = new()

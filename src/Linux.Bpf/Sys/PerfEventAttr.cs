@@ -17,7 +17,21 @@ public enum PerfFlags : ulong
     ExcludeIdle = 1 << 7,
     /// <summary>SamplePeriod is a frequency in Hz.</summary>
     Frequency = 1 << 10,
+    /// <summary>Executable mappings are announced.</summary>
+    Mmap = 1 << 8,
+    /// <summary>Changes of a task's name are announced.</summary>
+    Comm = 1 << 9,
     EnableOnExec = 1 << 12,
+    /// <summary>Forks and exits are announced.</summary>
+    Task = 1 << 13,
+    /// <summary>Announcements end with the fields of the sample type.</summary>
+    SampleIdAll = 1 << 18,
+    /// <summary>Mappings with device and inode (Linux 3.12).</summary>
+    Mmap2 = 1 << 23,
+    /// <summary>Names that come from exec are marked.</summary>
+    CommExec = 1 << 24,
+    /// <summary>Times are of the clock in ClockId (Linux 4.1).</summary>
+    UseClockId = 1 << 25,
 }
 
 /// <summary><c>struct perf_event_attr</c>, version 5 (112 bytes, accepted since Linux 4.1).</summary>

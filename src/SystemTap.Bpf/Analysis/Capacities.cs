@@ -136,6 +136,12 @@ internal sealed class Capacities : Walker
                 return 15;
             case IntrinsicId.ProbeType:
                 return 24;
+            case IntrinsicId.ProbeFunction or IntrinsicId.PointFunction:
+                return ProbedFunction.LongestName;
+            case IntrinsicId.ProbeModule:
+                return ProbedFunction.LongestModule;
+            case IntrinsicId.KernelStackRaw:
+                return 8 * 127;
             case IntrinsicId.CharString:
                 return 1;
             case IntrinsicId.ToLower or IntrinsicId.ToUpper:

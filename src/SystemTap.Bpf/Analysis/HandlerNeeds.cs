@@ -13,11 +13,14 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
     /// <summary>Functions reached, in order of discovery.</summary>
     public List<Function> Functions { get; } = [];
 
-    public bool Frame { get; private set; }
+    public bool Frame { get; set; }
 
     public bool Loops { get; private set; }
 
     public bool ErrorText { get; private set; }
+
+    /// <summary>Some value is asked for that only a register set has.</summary>
+    public bool Registers { get; private set; }
 
     /// <summary>Some load can go through typed pointers.</summary>
     public bool DirectLoads { get; private set; }
@@ -63,6 +66,14 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
                 break;
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Error }:
                 ErrorText = Frame = true;
+                break;
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.RegisterByName or IntrinsicId.RegistersValid or IntrinsicId.KernelStack or IntrinsicId.KernelStackRaw }:
+            case ContextExpr { Value: ContextValue.Register }:
+                Registers = true;
+                Frame |= expression.Type == ScriptType.String;
+                break;
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry or IntrinsicId.UserSnapshot }:
+                Frame = true;
                 break;
             case InExpr e:
                 Keys(e.Array, e.Keys);
@@ -118,7 +129,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
         foreach (var key in keys)
         {
             // Literals, execname() and table columns are written straight into the key.
-            if (key is StringConst { Value.Length: <= 64 } or ColumnExpr or IntrinsicExpr { Intrinsic.Id: IntrinsicId.ExecName or IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeType })
+            if (key is StringConst { Value.Length: <= 64 } or ColumnExpr or IntrinsicExpr { Intrinsic.Id: IntrinsicId.ExecName or IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeType or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule })
             {
                 continue;
             }

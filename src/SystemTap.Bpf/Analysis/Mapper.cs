@@ -128,6 +128,8 @@ internal static class Mapper
             case RegionStmt r:
                 r.Body = statement(r.Body);
                 return r;
+            case Deferral.HostStmt h:
+                return new Deferral.HostStmt(statement(h.Body), h.Span);
             case SendStmt p:
                 return new SendStmt(p.Site, List(p.Leaves, map), p.Span);
             default:

@@ -9,7 +9,7 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.UnlockStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.UnlockStmt or Deferral.HostStmt:
                 break;
             case Deferral.TakeStmt s:
                 Visit(s.Loop.Slice);

@@ -24,28 +24,11 @@ internal sealed partial class ProgramBuilder
     /// <summary>Groups up to which one program tests them in turn: a test costs 2–3 ns, a tail call about 5.</summary>
     private const int MostInline = 8;
 
-    private sealed class Group
+    private sealed class Group : MergedHandlers
     {
-        public required HandlerShape Shape { get; init; }
-
         public required SyscallSpec Spec { get; init; }
 
-        /// <summary>Probe and values for each number.</summary>
-        public List<(Probe Probe, HandlerShape Shape)> Members { get; } = [];
-
-        public Stmt Body { get; set; } = BlockStmt.Empty;
-
-        public Probe First => Members[0].Probe;
-
         public bool IsForAll => Spec.Number < 0;
-
-        public int Table { get; set; } = -1;
-
-        public List<RowColumn> Columns { get; } = [];
-
-        public int RowSize { get; set; }
-
-        public int ProbeColumn { get; set; } = -1;
     }
 
     private void Syscalls(List<Probe> probes, bool isReturn)
@@ -55,7 +38,7 @@ internal sealed partial class ProgramBuilder
         var btfId = c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(tracepoint)?.AttachId ?? 0 : 0;
         foreach (var group in groups)
         {
-            Prepare(group);
+            group.Prepare(c, rewriter);
         }
 
         if (groups.Count <= MostInline)
@@ -87,7 +70,7 @@ internal sealed partial class ProgramBuilder
                     continue;
                 }
 
-                foreach (var (probe, _) in group.Members)
+                foreach (var (probe, _, _) in group.Members)
                 {
                     var number = ((SyscallSpec)probe.Spec).Number;
                     if (!byNumber.TryGetValue(number, out var list))
@@ -134,88 +117,10 @@ internal sealed partial class ProgramBuilder
                 byShape[key] = group;
             }
 
-            group.Members.Add((probe, shape));
+            group.Members.Add((probe, shape, spec.Number));
         }
 
         return groups;
-    }
-
-    /// <summary>Replaces what differs by columns and makes the table.</summary>
-    private void Prepare(Group group)
-    {
-        if (group.Members.Count == 1)
-        {
-            group.Body = rewriter.Rewrite(group.First.Body);
-            return;
-        }
-
-        // Row: word 0 says served; then the probe's index; then the columns.
-        group.ProbeColumn = 0;
-        group.Columns.Add(new RowColumn(ScriptType.Long, 8, 8));
-        var size = 16;
-        var replacements = new Dictionary<Expr, Expr>(ReferenceEqualityComparer.Instance);
-        var differing = new List<int>();
-        for (var h = 0; h < group.Shape.Holes.Count; h++)
-        {
-            var same = true;
-            var longest = 0;
-            foreach (var (_, shape) in group.Members)
-            {
-                same &= shape.Values[h].Equals(group.Shape.Values[h]);
-                longest = Math.Max(longest, shape.Values[h] is string s ? s.Length : 0);
-            }
-
-            var hole = group.Shape.Holes[h];
-            if (same)
-            {
-                continue;
-            }
-
-            var column = new RowColumn(hole.Type, size, hole.Type == ScriptType.Long ? 8 : Capacities.BufferFor(longest));
-            size += column.Capacity;
-            replacements[hole] = new ColumnExpr(group.Columns.Count, hole.Type, hole.Span) { Length = longest };
-            group.Columns.Add(column);
-            differing.Add(h);
-        }
-
-        // A local of the merged handler must hold the longest of all.
-        foreach (var (_, shape) in group.Members)
-        {
-            for (var i = 0; i < shape.Locals.Count; i++)
-            {
-                c.Capacities.AtLeast(group.Shape.Locals[i], c.Capacities.Of(shape.Locals[i]));
-            }
-        }
-
-        var top = 0;
-        foreach (var (probe, _) in group.Members)
-        {
-            top = Math.Max(top, ((SyscallSpec)probe.Spec).Number);
-        }
-
-        var contents = new byte[(top + 1) * size];
-        foreach (var (probe, shape) in group.Members)
-        {
-            var row = contents.AsSpan(((SyscallSpec)probe.Spec).Number * size, size);
-            row[0] = 1;
-            BinaryPrimitives.WriteInt64LittleEndian(row[8..], probe.Index);
-            for (var i = 0; i < differing.Count; i++)
-            {
-                var at = row[group.Columns[i + 1].Offset..];
-                if (shape.Values[differing[i]] is string text)
-                {
-                    Encoding.Latin1.GetBytes(text, at);
-                }
-                else
-                {
-                    BinaryPrimitives.WriteInt64LittleEndian(at, (long)shape.Values[differing[i]]);
-                }
-            }
-        }
-
-        group.RowSize = size;
-        group.Table = c.Maps.Add(ProgramEmitter.MapName("r_", group.First.Name), MapType.Array, 4, size, top + 1, MapFlags.None, contents);
-        group.Body = rewriter.Rewrite(new NodeReplacer(replacements).Replace(group.First.Body));
     }
 
     private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump, FrameMap? frame = null)
@@ -226,7 +131,7 @@ internal sealed partial class ProgramBuilder
         foreach (var group in groups)
         {
             needs.Visit(group.Body);
-            foreach (var (probe, _) in group.Members)
+            foreach (var (probe, _, _) in group.Members)
             {
                 if (attach is not AttachPlan.TailCall tail || ((SyscallSpec)probe.Spec).Number == tail.Index)
                 {

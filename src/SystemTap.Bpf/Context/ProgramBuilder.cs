@@ -13,6 +13,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
     {
         var entries = new List<Probe>();
         var returns = new List<Probe>();
+        var functions = new List<Probe>();
         if (c.TargetSetMap >= 0)
         {
             FollowForks();
@@ -37,9 +38,20 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case ProcessSpec s:
                     Process(probe, s);
                     break;
+                case KernelFunctionSpec:
+                    functions.Add(probe);
+                    break;
+                case WatchpointSpec s:
+                    Perf(probe, new AttachPlan.PerfEvent(5, 0, 1, 0) { BreakpointAddress = s.Address, BreakpointLength = s.Length, BreakpointOnRead = s.OnRead }, null);
+                    break;
                 default:
                     throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
             }
+        }
+
+        if (functions.Count > 0)
+        {
+            KernelFunctions(functions);
         }
 
         if (entries.Count > 0)

@@ -97,6 +97,18 @@ internal sealed class PerfContext(Target target) : RegisterContext(target)
 
     public override void LoadRegister(ProgramEmitter e, Register register, Reg to) =>
         e.Code.Emit(Instruction.Load(SizeOf(register.Size), to, ProgramEmitter.Ctx, register.Offset));
+
+    public override void LongIntrinsic(ProgramEmitter e, IntrinsicExpr i)
+    {
+        if (i.Intrinsic.Id == IntrinsicId.UserInstructionPointer)
+        {
+            // The sample may have hit the kernel: the process's own place is what it saved on entering.
+            e.UserRegister(Target.Architecture.InstructionPointer.Offset, i.Span);
+            return;
+        }
+
+        base.LongIntrinsic(e, i);
+    }
 }
 
 /// <summary>System calls, on the sys_enter and sys_exit tracepoints: argument 0 is the caller's registers, argument 1 the number or the result.</summary>

@@ -25,7 +25,7 @@ namespace SystemTap.Bpf.Deferral;
 // Other uses of a local (conditions, keys) read it as before: then it is computed in the kernel as well.
 
 /// <summary>Rewrites handlers and functions for the kernel; see above.</summary>
-internal sealed class BodyRewriter(Compilation compilation)
+internal sealed partial class BodyRewriter(Compilation compilation)
 {
     /// <summary>Nodes beyond which a remembered value is not copied into further uses.</summary>
     private const int LargestValue = 400;
@@ -97,6 +97,8 @@ internal sealed class BodyRewriter(Compilation compilation)
                 return new LoopStmt(condition, body, l.Step is { } step ? Use(step, scope) : null, l.Span);
             case TryStmt t:
                 return new TryStmt(Statement(t.Body, new Scope(scope)), t.Message, Statement(t.Handler, new Scope(scope)), t.Span);
+            case HostStmt h:
+                return Host(h, scope);
             case ForeachStmt:
                 var within = new Scope(scope);
                 return Mapper.Children(s, e => Use(e, scope), child => Statement(child, within));
@@ -194,7 +196,7 @@ internal sealed class BodyRewriter(Compilation compilation)
     /// </summary>
     private Expr Settle(Expr e, List<Stmt> before, Scope scope, bool keepReads)
     {
-        if (Purity.IsConstant(e) || IsSettled(e))
+        if (Purity.IsConstant(e) || (IsSettled(e) && !IsStack(e)))
         {
             return e;
         }
@@ -212,6 +214,12 @@ internal sealed class BodyRewriter(Compilation compilation)
                 [new RawBytesExpr(quoted.Arguments[0], quoted.Arguments[1], quoted.Intrinsic.Id == IntrinsicId.UserBufferQuoted, e.Span), quoted.Arguments[2], new LongConst(1, e.Span)], e.Span);
         }
 
+        if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } stack)
+        {
+            // The kernel sends addresses or the stack itself, stap makes the text.
+            e = StackForStap(stack);
+        }
+
         if (e is CallExpr call && TryInline(call, before, scope, keepReads) is { } inlined)
         {
             return inlined;
@@ -224,6 +232,8 @@ internal sealed class BodyRewriter(Compilation compilation)
 
         return keepReads ? e : Temporary(e, before);
     }
+
+    private static bool IsStack(Expr e) => e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack };
 
     private bool IsSettled(Expr e) => e switch
     {

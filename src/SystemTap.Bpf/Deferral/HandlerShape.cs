@@ -84,6 +84,10 @@ internal sealed class HandlerShape : Walker
                 Write("try");
                 Write(s.Message);
                 break;
+            case HostStmt s:
+                Write("host");
+                Visit(s.Body);
+                return;
             case PrintStmt s:
                 Write("print");
                 Write(s.Segments);
@@ -114,10 +118,16 @@ internal sealed class HandlerShape : Walker
                 Holes.Add(c);
                 Values.Add(c.Value);
                 return;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.ProbePointText or IntrinsicId.ProbeName } i:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule } i:
                 Write("S");
                 Holes.Add(i);
-                Values.Add(i.Intrinsic.Id == IntrinsicId.ProbeName ? _probe.Name : _probe.PointText);
+                Values.Add(i.Intrinsic.Id switch
+                {
+                    IntrinsicId.ProbeName => _probe.Name,
+                    IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_probe.Spec) ?? "",
+                    IntrinsicId.ProbeModule => ProbedFunction.Module(_probe.Spec),
+                    _ => _probe.PointText,
+                });
                 return;
 
             // Arguments that must be literals are part of the shape.

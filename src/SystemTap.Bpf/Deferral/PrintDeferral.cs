@@ -44,10 +44,14 @@ internal sealed class PrintSplitter
             rewritten[i] = splitter.Number(rewritten[i]);
         }
 
-        return (rewritten, [.. splitter._longs, .. splitter._strings]);
+        return (rewritten, splitter.Leaves);
     }
 
-    private Expr Rewrite(Expr e)
+    /// <summary>What is sent, numbers first.</summary>
+    public Expr[] Leaves => [.. _longs, .. _strings];
+
+    /// <summary>Takes the leaves out of an expression; they get their numbers by <see cref="NumberOne"/> when all are known.</summary>
+    public Expr Rewrite(Expr e)
     {
         if (Purity.IsConstant(e))
         {
@@ -80,9 +84,12 @@ internal sealed class PrintSplitter
         return new HoleExpr(hole);
     }
 
-    private Expr Number(Expr e) => e is HoleExpr h
+    private Expr Number(Expr e) => NumberOne(e) ?? Mapper.Children(e, Number);
+
+    /// <summary>The leaf an expression stands for; null when it is none.</summary>
+    public LeafExpr? NumberOne(Expr e) => e is HoleExpr h
         ? new LeafExpr(h.Hole.IsString ? _longs.Count + h.Hole.Position : h.Hole.Position, e.Type, e.Span)
-        : Mapper.Children(e, Number);
+        : null;
 
     private static bool Same(Expr a, Expr b) => ReferenceEquals(a, b) || (a, b) switch
     {

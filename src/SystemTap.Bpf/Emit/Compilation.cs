@@ -50,6 +50,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public int TargetSetMap { get; set; } = -1;
 
+    /// <summary>Some program sends user stacks.</summary>
+    public bool SendsStacks { get; set; }
+
     public List<PrintSite> PrintSites { get; } = [];
 
     public List<ErrorSite> ErrorSites { get; } = [];

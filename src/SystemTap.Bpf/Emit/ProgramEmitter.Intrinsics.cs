@@ -1,5 +1,6 @@
 using System.Globalization;
 using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
@@ -40,6 +41,8 @@ internal sealed partial class ProgramEmitter
         IntrinsicId.TimeZoneName => _c.Options.TimeZoneName,
         IntrinsicId.ProbePointText => _c.Program.Probes[_probeIndex].PointText,
         IntrinsicId.ProbeName => _c.Program.Probes[_probeIndex].Name,
+        IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_c.Program.Probes[_probeIndex].Spec) ?? "",
+        IntrinsicId.ProbeModule => ProbedFunction.Module(_c.Program.Probes[_probeIndex].Spec),
         IntrinsicId.ProbeType => _c.Program.Probes[_probeIndex].Spec.MechanismName,
         IntrinsicId.Argument when TryConstant(i.Arguments[0], out var n) => n >= 1 && n <= _c.Options.Arguments.Count ? _c.Options.Arguments[(int)n - 1] : "",
         _ => null,
@@ -121,6 +124,12 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.ParseLong:
                 ParseLong(i);
+                break;
+            case IntrinsicId.UserSnapshot:
+                UserSnapshot(i.Span);
+                break;
+            case IntrinsicId.StackEntry when i.Arguments[0] is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack } && TryConstant(i.Arguments[1], out var entry) && entry is >= 0 and < 127:
+                KernelStackEntry((int)entry);
                 break;
             case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
                 or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
@@ -211,6 +220,10 @@ internal sealed partial class ProgramEmitter
                 _a.Emit(Instruction.Mov(Reg.R2, 16));
                 _a.Call(Helper.GetCurrentComm);
                 return new StringValue(null, name, 16, null);
+            case IntrinsicId.KernelStackRaw:
+                return KernelStackRaw();
+            case IntrinsicId.KernelStack:
+                return KernelStackText();
             case IntrinsicId.Substring:
                 return Substring(i);
             case IntrinsicId.ToLower or IntrinsicId.ToUpper:

@@ -178,7 +178,7 @@ internal static class DirectLoads
         };
         switch (pointer)
         {
-            case ContextExpr { Value: ContextValue.TracepointArgument, BtfPointee: > 0 } c when c.BtfPointee < btf.EndId:
+            case ContextExpr { Value: ContextValue.TracepointArgument or ContextValue.FunctionArgument, BtfPointee: > 0 } c when c.BtfPointee < btf.EndId:
                 return MemberAt(btf.Type(c.BtfPointee), offset, d.Size) is { } member
                     ? new DirectLoad(c.Index, null, offset, member, d.Span) : null;
             case DerefExpr { Size: 8 } inner:

@@ -42,6 +42,9 @@ public sealed class BpfPlan
     /// <summary>Map pid (u32) → u32 of the target's process tree; −1 when the script needs none.</summary>
     public int TargetSetMap { get; init; } = -1;
 
+    /// <summary>Handlers send user stacks: stap must know what processes have mapped.</summary>
+    public bool SendsStacks { get; init; }
+
     /// <summary>
     /// Handlers of stap that touch several globals of kernel handlers and yet cannot be run inside the kernel, with the reason: their single accesses are
     /// atomic, the whole handler is not.
@@ -125,7 +128,25 @@ public abstract record AttachPlan
     public sealed record RawTracepoint(string Tracepoint) : AttachPlan;
 
     /// <summary>A perf event on every online CPU, or for one process with inherit.</summary>
-    public sealed record PerfEvent(uint Type, ulong Config, long SamplePeriod, long FrequencyHz, int Pid = -1) : AttachPlan;
+    public sealed record PerfEvent(uint Type, ulong Config, long SamplePeriod, long FrequencyHz, int Pid = -1) : AttachPlan
+    {
+        /// <summary>Address of a hardware watchpoint; 0 for other events.</summary>
+        public ulong BreakpointAddress { get; init; }
+
+        public int BreakpointLength { get; init; }
+
+        /// <summary>Reads trigger it too.</summary>
+        public bool BreakpointOnRead { get; init; }
+    }
+
+    /// <summary>fentry, fexit or an LSM hook: the program names its function by BTF id.</summary>
+    public sealed record Trampoline : AttachPlan;
+
+    /// <summary>Kprobes or kretprobes, each with a cookie: one link for all (kprobe_multi) or a perf event for each.</summary>
+    /// <param name="Places">Where.</param>
+    /// <param name="AtReturn">When the functions return.</param>
+    /// <param name="IsMulti">The program was made for kprobe_multi.</param>
+    public sealed record KernelFunctions(IReadOnlyList<KernelPlace> Places, bool AtReturn, bool IsMulti) : AttachPlan;
 
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
@@ -133,6 +154,13 @@ public abstract record AttachPlan
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;
 }
+
+/// <summary>An instruction of the kernel.</summary>
+/// <param name="Symbol">The function, for messages and where the address is not known.</param>
+/// <param name="Offset">Bytes into it.</param>
+/// <param name="Address">Address of the instruction; 0: by symbol and offset.</param>
+/// <param name="Cookie">What bpf_get_attach_cookie gives there.</param>
+public readonly record struct KernelPlace(string Symbol, long Offset, ulong Address, ulong Cookie);
 
 /// <summary>Where and how a global is stored.</summary>
 public abstract record GlobalStorage(Global Global)
@@ -225,7 +253,11 @@ public sealed record StatLayout(StatisticShape Shape)
 /// <param name="Segments">The format.</param>
 /// <param name="Arguments">Expressions whose only inputs are <see cref="LeafExpr"/>s and deferrable intrinsics and pure functions.</param>
 /// <param name="Leaves">Types of the values in the record, in order.</param>
-public sealed record PrintSite(int Number, IReadOnlyList<SystemTap.Language.Syntax.FormatSegment> Segments, IReadOnlyList<Expr> Arguments, IReadOnlyList<ScriptType> Leaves, SourceSpan Span);
+public sealed record PrintSite(int Number, IReadOnlyList<SystemTap.Language.Syntax.FormatSegment> Segments, IReadOnlyList<Expr> Arguments, IReadOnlyList<ScriptType> Leaves, SourceSpan Span)
+{
+    /// <summary>Instead of a text: a statement of the handler that stap runs with the leaves.</summary>
+    public Stmt? Body { get; init; }
+}
 
 /// <summary>A value of the record being printed.</summary>
 public sealed class LeafExpr(int index, ScriptType type, SourceSpan span) : Expr(type, span)
@@ -282,6 +314,41 @@ public static class RecordKind
 
     /// <summary>switch_file(): no values.</summary>
     public const int SwitchFile = 9;
+
+    /// <summary>Registers and a copy of the user stack, see <see cref="StackSnapshot"/>.</summary>
+    public const int UserStack = 10;
+}
+
+/// <summary>Layout of a <see cref="RecordKind.UserStack"/> record, offsets in bytes from its head.</summary>
+public static class StackSnapshot
+{
+    /// <summary>Number that prints name it by.</summary>
+    public const int Id = 8;
+
+    /// <summary>CLOCK_MONOTONIC, nanoseconds.</summary>
+    public const int Time = 16;
+
+    /// <summary>Process id in the upper half, thread id in the lower.</summary>
+    public const int Process = 24;
+
+    /// <summary>Bytes of stack that could be read.</summary>
+    public const int Length = 32;
+
+    /// <summary>The user's struct pt_regs.</summary>
+    public const int Registers = 40;
+
+    /// <summary>Room for the registers.</summary>
+    public const int RegistersSize = 344;
+
+    /// <summary>The stack, from the beginning of the page the stack pointer is in.</summary>
+    public const int Stack = Registers + RegistersSize;
+
+    public const int Page = 4096;
+
+    /// <summary>Pages copied at most.</summary>
+    public const int Pages = 5;
+
+    public const int Size = Stack + (Page * Pages);
 }
 
 /// <summary>The script asks for something BPF cannot do, or we do not do there: a located "cannot". <c>--runtime=auto</c> then tries the kernel module.</summary>

@@ -57,6 +57,8 @@ public static class PlanPrinter
 
     private static string Attach(AttachPlan attach) => attach switch
     {
+        AttachPlan.Trampoline => "function trampoline",
+        AttachPlan.KernelFunctions f => $"{(f.IsMulti ? "kprobe_multi" : "kprobe")}{(f.AtReturn ? " return" : "")} of {f.Places.Count} places",
         AttachPlan.RawTracepoint t => $"raw tracepoint {t.Tracepoint}",
         AttachPlan.PerfEvent p => $"perf event type {p.Type} config {p.Config}",
         AttachPlan.TailCall t => $"entry {t.Index} of map {t.MapId}",

@@ -70,7 +70,17 @@ public sealed class HostEvaluator
     public string TextOf(Local local) => _machine.Texts[local.Index];
 
     /// <summary>Makes the arguments of a kernel handler's print executable.</summary>
-    public PrintFinisher Finisher(PrintSite site) => new(_machine, _compiler.Print(site), site);
+    public PrintFinisher Finisher(PrintSite site)
+    {
+        if (site.Body is null)
+        {
+            return new(_machine, _compiler.Print(site), null, site);
+        }
+
+        var body = _compiler.Body(site);
+        _machine.MaxNesting = _compiler.MaxNesting();
+        return new(_machine, null, body, site);
+    }
 
     private Act Handler(Probe probe)
     {
@@ -89,12 +99,14 @@ public sealed class HostEvaluator
 public sealed class PrintFinisher
 {
     private readonly Machine _machine;
-    private readonly FormatNode _format;
+    private readonly FormatNode? _format;
+    private readonly Act? _body;
 
-    internal PrintFinisher(Machine machine, FormatNode format, PrintSite site)
+    internal PrintFinisher(Machine machine, FormatNode? format, Act? body, PrintSite site)
     {
         _machine = machine;
         _format = format;
+        _body = body;
         Longs = new long[site.Leaves.Count];
         Texts = new string[site.Leaves.Count];
     }
@@ -111,18 +123,28 @@ public sealed class PrintFinisher
     /// <summary>Appends the text; gives an error's message instead of raising it.</summary>
     public string? Write(ByteSink sink)
     {
-        _machine.Reset(Probe, 0);
+        _machine.Reset(Probe, _body is null ? 0 : Probe?.Locals.Count ?? 0);
         _machine.LeafLongs = Longs;
         _machine.LeafTexts = Texts;
         var start = sink.Length;
         try
         {
-            _format.Write(_machine, sink);
+            if (_body is not null)
+            {
+                _body.Run(_machine);
+                return null;
+            }
+
+            _format!.Write(_machine, sink);
             return null;
         }
         catch (RuntimeError error)
         {
-            sink.CutTo(start);
+            if (_body is null)
+            {
+                sink.CutTo(start);
+            }
+
             return error.Message;
         }
     }

@@ -15,6 +15,37 @@ public interface IMemoryReader
     ulong CurrentTask();
 }
 
+/// <summary>Names of addresses of the kernel and of processes.</summary>
+public interface ISymbols
+{
+    /// <summary>The name of the symbol a kernel address lies in, else the address in hexadecimal.</summary>
+    string KernelName(ulong address);
+
+    /// <summary><c>name+0x1/0x2 [module]</c>, as much of it as is known.</summary>
+    string KernelData(ulong address);
+
+    /// <summary>Module of a kernel address, "kernel" for the kernel itself; null when it is neither's.</summary>
+    string? KernelModule(ulong address);
+
+    /// <summary>The name of the symbol an address of a process lies in, else the address in hexadecimal.</summary>
+    string UserName(long process, ulong address);
+
+    /// <summary><c>name+0x1/0x2 [file]</c>, as much of it as is known.</summary>
+    string UserData(long process, ulong address);
+
+    /// <summary>The file mapped at an address of a process; null when none is.</summary>
+    string? UserModule(long process, ulong address);
+
+    /// <summary>Source place of an address of a process, <c>file:line</c>; null when it is not known.</summary>
+    string? UserPlace(long process, ulong address);
+
+    /// <summary>Whether a kernel address belongs to the machinery that runs handlers (BPF programs and what calls them).</summary>
+    bool IsProbeMachinery(ulong address);
+
+    /// <summary>The addresses of a stack that was sent before; empty when it is not known.</summary>
+    IReadOnlyList<ulong> TakeStack(long snapshot);
+}
+
 /// <summary>What handlers that run in stap ask of the session. The session's one seam, so that the evaluator is tested without one.</summary>
 public interface IHostServices
 {
@@ -54,6 +85,9 @@ public interface IHostServices
     string? SyscallName(long number);
 
     IMemoryReader Memory { get; }
+
+    /// <summary>Names of addresses, and unwound stacks.</summary>
+    ISymbols Symbols { get; }
 
     /// <summary>Value tables of the tapset.</summary>
     NameTables Tables { get; }

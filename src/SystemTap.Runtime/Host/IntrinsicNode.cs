@@ -1,4 +1,5 @@
 using System.Globalization;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Intrinsics;
@@ -132,6 +133,8 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return TextFunctions.ParseLong(text, a[1].Long(m));
             }
 
+            case IntrinsicId.StackEntry:
+                return StackTexts.Entry(a[0].Text(m), a[1].Long(m));
             case IntrinsicId.GroupCount:
                 return m.MatchCount;
             case IntrinsicId.UserInstructionPointer:
@@ -225,6 +228,74 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             {
                 var table = a[0].Text(m);
                 return m.Cut(Table(m, table).Flags(a[1].Long(m)));
+            }
+
+            case IntrinsicId.ProbeFunction or IntrinsicId.PointFunction:
+                return m.Probe is { } p ? ProbedFunction.Name(p.Spec) ?? "" : "";
+            case IntrinsicId.ProbeModule:
+                return m.Probe is { } q ? ProbedFunction.Module(q.Spec) : "";
+            case IntrinsicId.KernelStack or IntrinsicId.UserStack:
+                return "";
+            case IntrinsicId.StackHead:
+            {
+                var list = a[0].Text(m);
+                return StackTexts.Head(list, a[1].Long(m));
+            }
+
+            case IntrinsicId.StackText:
+                return m.Cut(StackTexts.FromBytes(a[0].Text(m), m.Services.Symbols));
+            case IntrinsicId.UnwoundStack:
+                return m.Cut(StackTexts.List(m.Services.Symbols.TakeStack(a[0].Long(m))));
+            case IntrinsicId.SymbolName:
+                return m.Cut(m.Services.Symbols.KernelName((ulong)a[0].Long(m)));
+            case IntrinsicId.SymbolData:
+                return m.Cut(m.Services.Symbols.KernelData((ulong)a[0].Long(m)));
+            case IntrinsicId.SymbolModule:
+            {
+                var address = (ulong)a[0].Long(m);
+                return m.Services.Symbols.KernelModule(address) ?? throw new RuntimeError($"no kernel module holds address 0x{address:x}", Span);
+            }
+
+            case IntrinsicId.SymbolPlace:
+                return "0x" + a[0].Long(m).ToString("x", CultureInfo.InvariantCulture);
+            case IntrinsicId.SymbolLines:
+            {
+                var list = a[0].Text(m);
+                return StackTexts.KernelLines(list, a[1].Long(m), m.Services.Symbols);
+            }
+
+            case IntrinsicId.UserSymbolName:
+            {
+                var process = a[0].Long(m);
+                return m.Cut(m.Services.Symbols.UserName(process, (ulong)a[1].Long(m)));
+            }
+
+            case IntrinsicId.UserSymbolData:
+            {
+                var process = a[0].Long(m);
+                return m.Cut(m.Services.Symbols.UserData(process, (ulong)a[1].Long(m)));
+            }
+
+            case IntrinsicId.UserModule:
+            {
+                var process = a[0].Long(m);
+                var address = (ulong)a[1].Long(m);
+                return m.Services.Symbols.UserModule(process, address) is { } file ? m.Cut(Path.GetFileName(file))
+                    : throw new RuntimeError($"nothing known is mapped at address 0x{address:x} of process {process}", Span);
+            }
+
+            case IntrinsicId.UserSymbolLines:
+            {
+                var process = a[0].Long(m);
+                var list = a[1].Text(m);
+                return StackTexts.UserLines(process, list, a[2].Long(m), m.Services.Symbols);
+            }
+
+            case IntrinsicId.UserSymbolPlace:
+            {
+                var process = a[0].Long(m);
+                var address = a[1].Long(m);
+                return m.Cut(StackTexts.Place(m.Services.Symbols.UserPlace(process, (ulong)address), (ulong)address, a[2].Long(m)));
             }
 
             case IntrinsicId.MatchedGroup:

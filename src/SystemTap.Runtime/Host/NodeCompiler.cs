@@ -41,6 +41,15 @@ internal sealed class NodeCompiler(LoweredProgram program)
         return node;
     }
 
+    /// <summary>Compiles a statement that stap runs for a kernel handler.</summary>
+    public Act Body(PrintSite site)
+    {
+        _function = null;
+        var body = Statement(site.Body!);
+        CompilePending();
+        return body;
+    }
+
     /// <summary>Most nested calls, of all compiled so far.</summary>
     public int MaxNesting() => NestingDepth.Of(program, _calls);
 

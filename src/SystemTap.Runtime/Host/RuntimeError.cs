@@ -1,3 +1,4 @@
+using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Text;
 
 namespace SystemTap.Runtime.Host;
@@ -22,15 +23,6 @@ public sealed class AbortSignal() : Exception("abort()");
 /// <summary>How an uncaught error is told to people: <c>text near TOKEN at FILE:LINE:COL (called from …) in probe X</c>.</summary>
 public static class ErrorText
 {
-    private static readonly HashSet<string> Keywords = new(StringComparer.Ordinal)
-    {
-        "probe", "global", "private", "function", "if", "else", "for", "foreach", "in", "limit", "return", "delete", "while", "break", "continue",
-        "next", "string", "long", "try", "catch",
-    };
-
-    private static readonly string[] Operators =
-        ["<<<", ">>>", "<<=", ">>=", "==", "!=", "<=", ">=", "=~", "!~", "+=", "-=", "*=", "/=", "%=", "&=", "^=", "|=", ".=", "&&", "||", "++", "--", "->", "<<", ">>"];
-
     /// <summary>The whole line after <c>ERROR: </c>.</summary>
     /// <param name="message">The error.</param>
     /// <param name="span">Its place.</param>
@@ -49,7 +41,7 @@ public static class ErrorText
         var text = new System.Text.StringBuilder(message);
         if (place.Source is not null)
         {
-            text.Append(" near ").Append(Token(place)).Append(" at ").Append(place.ToString());
+            text.Append(" near ").Append(TokenText.Describe(place)).Append(" at ").Append(place.ToString());
         }
 
         if (depth > 0)
@@ -58,55 +50,5 @@ public static class ErrorText
         }
 
         return text.Append(" in probe ").Append(probe).ToString();
-    }
-
-    /// <summary>The token at a place with its kind, as diagnostics call it: <c>operator '/'</c>, <c>identifier 'foo'</c>.</summary>
-    public static string Token(SourceSpan span)
-    {
-        var text = span.Source.Content.AsSpan(Math.Min(span.Start, span.Source.Content.Length));
-        if (text.IsEmpty)
-        {
-            return "end of file";
-        }
-
-        var c = text[0];
-        if (char.IsAsciiLetter(c) || c is '_' or '$' or '@')
-        {
-            var n = 1;
-            while (n < text.Length && (char.IsAsciiLetterOrDigit(text[n]) || text[n] is '_' or '$'))
-            {
-                n++;
-            }
-
-            var word = text[..n].ToString();
-            return Keywords.Contains(word) ? $"keyword '{word}'" : c == '@' ? $"operator '{word}'" : $"identifier '{word}'";
-        }
-
-        if (char.IsAsciiDigit(c))
-        {
-            var n = 1;
-            while (n < text.Length && char.IsAsciiLetterOrDigit(text[n]))
-            {
-                n++;
-            }
-
-            return $"number '{text[..n]}'";
-        }
-
-        if (c == '"')
-        {
-            var end = text[1..].IndexOf('"');
-            return $"string '{(end < 0 ? text[1..] : text.Slice(1, end))}'";
-        }
-
-        foreach (var op in Operators)
-        {
-            if (text.StartsWith(op, StringComparison.Ordinal))
-            {
-                return $"operator '{op}'";
-            }
-        }
-
-        return $"operator '{c}'";
     }
 }

@@ -6,7 +6,7 @@ using SystemTap.Runtime.Native;
 namespace SystemTap.Runtime.Sessions;
 
 /// <summary>The part of a session inside the kernel: maps, programs, links, ring. Everything is a descriptor of this process.</summary>
-public sealed class KernelSide : IDisposable
+public sealed partial class KernelSide : IDisposable
 {
     /// <summary>Values of <see cref="ControlBlock.State"/>.</summary>
     public const int Starting = 0, Running = 1, Stopping = 2;
@@ -23,9 +23,12 @@ public sealed class KernelSide : IDisposable
     private bool _draining;
     private long _clockSet;
 
-    private KernelSide(BpfPlan plan)
+    private readonly Action<string> _complain;
+
+    private KernelSide(BpfPlan plan, Action<string> complain)
     {
         _plan = plan;
+        _complain = complain;
         _maps = new BpfMap[plan.Maps.Count];
     }
 
@@ -49,9 +52,9 @@ public sealed class KernelSide : IDisposable
 
     /// <summary>Creates and fills the maps, loads the programs. Nothing is attached.</summary>
     /// <exception cref="BpfException">The kernel refuses one of them.</exception>
-    public static KernelSide Load(BpfPlan plan, SessionOptions options)
+    public static KernelSide Load(BpfPlan plan, SessionOptions options, Action<string>? complain = null)
     {
-        var side = new KernelSide(plan);
+        var side = new KernelSide(plan, complain ?? (static _ => { }));
         try
         {
             if (options.Timing)
@@ -90,12 +93,7 @@ public sealed class KernelSide : IDisposable
     /// <summary>Detaches everything; maps stay readable.</summary>
     public void Detach()
     {
-        for (var i = _links.Count - 1; i >= 0; i--)
-        {
-            _links[i].Dispose();
-        }
-
-        _links.Clear();
+        CloseLinks();
     }
 
     public void SetState(int state)
@@ -162,7 +160,7 @@ public sealed class KernelSide : IDisposable
             misses += program.Info().RecursionMisses;
         }
 
-        return (long)misses;
+        return (long)misses + _missed;
     }
 
     /// <summary>Runs and total nanoseconds of each program (statistics must be on).</summary>
@@ -236,7 +234,7 @@ public sealed class KernelSide : IDisposable
     {
         foreach (var plan in _plan.Maps)
         {
-            var entries = plan.Id == _plan.RingMap && options.RingBytes > 0 ? options.RingBytes : plan.MaxEntries;
+            var entries = plan.Id == _plan.RingMap && options.RingBytes > plan.MaxEntries ? options.RingBytes : plan.MaxEntries;
             var spec = new MapSpec(plan.Name, (MapType)plan.Type, plan.KeySize, plan.ValueSize, entries, (MapFlags)plan.Flags)
             {
                 InnerMap = plan.InnerMapId < 0 ? null : _maps[plan.InnerMapId].Spec,
@@ -347,10 +345,19 @@ public sealed class KernelSide : IDisposable
                         Pid = perf.Pid,
                         Cpu = cpu,
                         Inherit = perf.Pid >= 0,
+                        Config1 = perf.BreakpointAddress,
+                        Config2 = (ulong)perf.BreakpointLength,
+                        BreakpointType = perf.BreakpointAddress == 0 ? 0u : perf.BreakpointOnRead ? 3u : 2u,
                     };
                     _links.Add(PerfEvent.Open(spec).Attach(program));
                 }
 
+                break;
+            case AttachPlan.Trampoline:
+                _links.Add(Trampoline.Attach(program));
+                break;
+            case AttachPlan.KernelFunctions functions:
+                AttachFunctions(functions, program);
                 break;
             case AttachPlan.OnDemand:
                 break;

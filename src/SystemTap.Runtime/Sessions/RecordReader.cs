@@ -97,6 +97,9 @@ public sealed class RecordReader
             case RecordKind.SwitchFile:
                 _session.SwitchFile();
                 break;
+            case RecordKind.UserStack when record.Length >= StackSnapshot.Size:
+                _session.TakeSnapshot(record);
+                break;
             default:
                 Malformed++;
                 break;
@@ -105,7 +108,7 @@ public sealed class RecordReader
 
     private static Site Prepare(PrintSite plan)
     {
-        var direct = plan.Leaves.Count > MostLeaves ? null : new int[plan.Arguments.Count];
+        var direct = plan.Leaves.Count > MostLeaves || plan.Body is not null ? null : new int[plan.Arguments.Count];
         for (var i = 0; direct is not null && i < direct.Length; i++)
         {
             if (plan.Arguments[i] is LeafExpr leaf)

@@ -41,6 +41,7 @@ public sealed partial class Session : IDisposable
     private bool _aborted;
     private bool _tooManyErrors;
     private bool _inStart = true;
+    private readonly bool _runsStatements;
     private long _hostErrors;
     private PeekService? _peek;
 
@@ -58,10 +59,13 @@ public sealed partial class Session : IDisposable
         _output = new OutputStream(options.OutputFile, options.RotateBytes, options.RotateKeep);
         try
         {
-            _kernel = plan.Programs.Count > 0 || plan.DataMap >= 0 ? KernelSide.Load(plan, options) : null;
+            _kernel = plan.Programs.Count > 0 || plan.DataMap >= 0 ? KernelSide.Load(plan, options, Complain) : null;
             _store = _kernel?.Store ?? new MemoryGlobalStore(plan.Program.Globals);
             _evaluator = new HostEvaluator(plan.Program, _store, this);
-            _records = _kernel is null ? null : new RecordReader(plan, _output, _evaluator, this);
+            
+            // A handler of stap that prints reads the records before its print: these have an evaluator of their own.
+            _records = _kernel is null ? null : new RecordReader(plan, _output, new HostEvaluator(plan.Program, _store, this), this);
+            _runsStatements = plan.PrintSites.Any(s => s.Body is not null);
         }
         catch
         {
@@ -94,6 +98,11 @@ public sealed partial class Session : IDisposable
         if (!Stopping)
         {
             _procfs = ProcfsFiles.Create(_plan.HostProbes, ModuleName);
+            if (_plan.SendsStacks)
+            {
+                SymbolService.WatchMappings();
+            }
+
             _kernel?.Attach();
             _kernel?.SetState(KernelSide.Running);
         }
@@ -115,6 +124,7 @@ public sealed partial class Session : IDisposable
         _child?.Dispose();
         _procfs?.Dispose();
         _peek?.Dispose();
+        _symbols?.Dispose();
         _kernel?.Dispose();
         _signals?.Dispose();
         _output.Dispose();
@@ -172,6 +182,12 @@ public sealed partial class Session : IDisposable
 
     private void RunHandler(Probe probe, string text)
     {
+        if (_runsStatements)
+        {
+            // Statements of kernel handlers that stap runs come first: the handler sees what they did.
+            Drain();
+        }
+
         var start = _times.Begin();
         if (_kernel?.Run(probe) == true)
         {

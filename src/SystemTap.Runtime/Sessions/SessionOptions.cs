@@ -48,11 +48,17 @@ public sealed record SessionOptions
     /// <summary>The kernel's name of the architecture, for tables that differ.</summary>
     public string Architecture { get; init; } = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? "arm64" : "x86_64";
 
+    /// <summary>Name of the local time zone, for module sessions.</summary>
+    public string TimeZoneName { get; init; } = "UTC";
+
     /// <summary>Bytes of the output ring (<c>-s MB</c>), a power of two; 0: what the plan says.</summary>
     public int RingBytes { get; init; }
 
     /// <summary>Names of system calls by number, in the native table.</summary>
     public Func<long, string?> SyscallName { get; init; } = static _ => null;
+
+    /// <summary>The machine, for names of addresses; null: the running one, looked at when needed.</summary>
+    public SystemTap.Targets.Target? Target { get; init; }
 
     /// <summary>Where warnings and errors go; null: standard error.</summary>
     public Action<string>? Diagnostics { get; init; }

@@ -25,6 +25,16 @@ public sealed partial class Session : IHostServices
     public IMemoryReader Memory => _peek ??= new PeekService();
 
     /// <inheritdoc/>
+    public ISymbols Symbols => SymbolService;
+
+    private SymbolService SymbolService => _symbols ??= new SymbolService(_options.Target);
+
+    private SymbolService? _symbols;
+
+    /// <summary>A user stack has arrived: it is unwound now, because the record's memory is the kernel's again afterwards.</summary>
+    internal void TakeSnapshot(ReadOnlySpan<byte> record) => SymbolService.Snapshot(record, _plan.Program.Limits.MaxBackTrace);
+
+    /// <inheritdoc/>
     public string? SyscallName(long number) => _options.SyscallName(number);
 
     /// <inheritdoc/>

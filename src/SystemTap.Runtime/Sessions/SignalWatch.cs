@@ -12,14 +12,16 @@ internal sealed class SignalWatch : IDisposable
     private readonly List<PosixSignalRegistration> _registrations = [];
     private int _interrupts;
     private int _rotations;
+    private int _quits;
 
-    public SignalWatch()
+    /// <param name="quitDetaches">SIGQUIT is no interrupt: <see cref="TakeQuit"/> tells of it.</param>
+    public SignalWatch(bool quitDetaches = false)
     {
         // 0x80800: close on exec, non-blocking.
         Descriptor = Libc.eventfd(0, 0x80800);
         foreach (var signal in (ReadOnlySpan<PosixSignal>)[PosixSignal.SIGINT, PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGQUIT])
         {
-            _registrations.Add(PosixSignalRegistration.Create(signal, OnInterrupt));
+            _registrations.Add(PosixSignalRegistration.Create(signal, signal == PosixSignal.SIGQUIT && quitDetaches ? OnQuit : OnInterrupt));
         }
 
         // Raw number: SIGUSR2 has no name in .NET.
@@ -30,6 +32,9 @@ internal sealed class SignalWatch : IDisposable
     public int Descriptor { get; private set; }
 
     public int Interrupts => Volatile.Read(ref _interrupts);
+
+    /// <summary>True once after SIGQUIT, when <c>quitDetaches</c>.</summary>
+    public bool TakeQuit() => Interlocked.Exchange(ref _quits, 0) > 0;
 
     /// <summary>True once for each SIGUSR2.</summary>
     public bool TakeRotation() => Interlocked.Exchange(ref _rotations, 0) > 0;
@@ -64,6 +69,13 @@ internal sealed class SignalWatch : IDisposable
             Libc._exit(1);
         }
 
+        Wake();
+    }
+
+    private void OnQuit(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        Interlocked.Increment(ref _quits);
         Wake();
     }
 

@@ -599,6 +599,27 @@ internal sealed partial class Discovery
         {
             session.Report("semantic.cannot-embedded", span, "embedded C needs the kernel-module runtime", "use --runtime=kernel");
         }
+        else
+        {
+            UseEmbeddedGlobals(span, code);
+        }
+    }
+
+    // /* pragma:read:VAR */ and /* pragma:write:VAR */: globals that the text reaches by STAP_GLOBAL_GET_VAR and STAP_GLOBAL_SET_VAR.
+    private void UseEmbeddedGlobals(SourceSpan span, string code)
+    {
+        foreach (var (name, isWrite) in EmbeddedPragmas.Globals(code))
+        {
+            if (session.Symbols.FindGlobal(name, span.Source, inTapsetFunction: span.Source is { IsTapset: true }) is { } global)
+            {
+                global.IsRead |= !isWrite;
+                global.IsWritten |= isWrite;
+            }
+            else
+            {
+                session.Report("semantic.embedded-global", span, $"global '{name}' of a pragma comment does not exist", "declare it with 'global', or correct the name");
+            }
+        }
     }
 
     private void RequireGuru(SourceSpan span, string what)

@@ -47,6 +47,13 @@ public enum IntrinsicId
 
     // Tasks by number; who runs the session
     TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
+
+    // The probed function; stacks and symbols
+    ProbeFunction, ProbeModule, PointFunction, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
+    UserSymbolName, UserSymbolData, UserModule, UserSymbolLines, UserSymbolPlace,
+
+    // What the BPF engine makes of the stacks above; no tapset calls them
+    KernelStackRaw, StackText, UserSnapshot, UnwoundStack,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -207,6 +214,44 @@ public static class IntrinsicTable
         Add(IntrinsicId.SessionUid, "session_uid", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
+
+        // Name and module ("kernel" for the image itself) of the function a probe is on; "" for events of other kinds, where probe_function gives the
+        // running function of samples instead.
+        Add(IntrinsicId.ProbeFunction, "probe_function", S, Pure | Stable);
+        Add(IntrinsicId.PointFunction, "point_function", S, Pure | Stable);
+        Add(IntrinsicId.ProbeModule, "probe_module", S, Pure | Stable);
+
+        // Stacks as addresses "0x… 0x…", innermost first, at most MAXBACKTRACE; "" where there is none.
+        Add(IntrinsicId.KernelStack, "kernel_stack", S, Pure | Stable | KernelRead);
+        Add(IntrinsicId.UserStack, "user_stack", S, Pure | Stable | MyProcess);
+
+        // (list, n): the n-th address (from 0) of such a list, 0 when it has fewer.
+        Add(IntrinsicId.StackEntry, "stack_entry", L, Pure | Deferrable, S, L);
+
+        // (list, n): the first n addresses of such a list, all of them for a negative number.
+        Add(IntrinsicId.StackHead, "stack_head", S, Pure | Deferrable, S, L);
+
+        // Kernel addresses: name, "name+0x1/0x2 [module]", module (an error when unknown), lines of a list, source place.
+        // Lines (list, style): 0 " 0xADDR : name+0x1/0x2 [module]\n", 1 "name+0x1 [module]\n", 2 as 0 with source places.
+        // Place (address, part): 0 file:line, 1 file, 2 line; the address in hexadecimal when unknown.
+        Add(IntrinsicId.SymbolName, "symbol_name", S, Pure | Deferrable | KernelRead, L);
+        Add(IntrinsicId.SymbolData, "symbol_data", S, Pure | Deferrable | KernelRead, L);
+        Add(IntrinsicId.SymbolModule, "symbol_module", S, Pure | Deferrable | Fallible | KernelRead, L);
+        Add(IntrinsicId.SymbolLines, "symbol_lines", S, Pure | Deferrable | KernelRead, S, L);
+        Add(IntrinsicId.SymbolPlace, "symbol_place", S, Pure | Deferrable | KernelRead, L, L);
+
+        // The same for addresses of a process, which comes first. Lines has a style 3: "name+0x1\n".
+        Add(IntrinsicId.UserSymbolName, "user_symbol_name", S, Pure | Deferrable | MyProcess, L, L);
+        Add(IntrinsicId.UserSymbolData, "user_symbol_data", S, Pure | Deferrable | MyProcess, L, L);
+        Add(IntrinsicId.UserModule, "user_module", S, Pure | Deferrable | Fallible | MyProcess, L, L);
+        Add(IntrinsicId.UserSymbolLines, "user_symbol_lines", S, Pure | Deferrable | MyProcess, L, S, L);
+        Add(IntrinsicId.UserSymbolPlace, "user_symbol_place", S, Pure | Deferrable | MyProcess, L, L, L);
+
+        // The kernel's stack as bytes, and its text; the number of a snapshot of registers and user stack sent to stap, and the stack unwound from it.
+        Add(IntrinsicId.KernelStackRaw, "kernel_stack_raw", S, Pure | Stable | KernelRead);
+        Add(IntrinsicId.StackText, "stack_text", S, Pure | Deferrable, S);
+        Add(IntrinsicId.UserSnapshot, "user_snapshot", L, Pure | Stable | MyProcess);
+        Add(IntrinsicId.UnwoundStack, "unwound_stack", S, Pure | Deferrable, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

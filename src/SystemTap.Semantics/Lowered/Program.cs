@@ -42,6 +42,10 @@ public sealed class LoweredProgram
 
     /// <summary>Top-level <c>%{ … %}</c> blocks in order (kernel-module runtime only).</summary>
     public IReadOnlyList<string> EmbeddedC { get; init; } = [];
+
+    /// <summary>The same program with other bodies of its probes (an engine's rewriting); everything else is shared.</summary>
+    public LoweredProgram WithProbes(IReadOnlyList<Probe> probes) =>
+        new() { Globals = Globals, Functions = Functions, Probes = probes, Limits = Limits, Regexes = Regexes, EmbeddedC = EmbeddedC };
 }
 
 /// <summary>The parts of an aggregate that the script really reads, so that only those are kept.</summary>

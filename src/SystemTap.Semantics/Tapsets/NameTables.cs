@@ -6,11 +6,20 @@ namespace SystemTap.Semantics.Tapsets;
 /// <summary>A table of named values: one file <c>tapset/tables/NAME.tbl</c>, format in the README there.</summary>
 public sealed class NameTable
 {
-    private readonly record struct Row(bool IsField, ulong Mask, long Value, string Name);
+    /// <summary>One line of the table.</summary>
+    /// <param name="IsField">The value of a field of several bits, not a bit of its own.</param>
+    /// <param name="Mask">The field's bits.</param>
+    public readonly record struct Row(bool IsField, ulong Mask, long Value, string Name);
 
     private readonly List<Row> _rows = [];
     private readonly Dictionary<long, string> _names = [];
     private bool _octalRest;
+
+    /// <summary>The lines in the order of the file.</summary>
+    public IReadOnlyList<Row> Rows => _rows;
+
+    /// <summary>What no name covers is shown in octal.</summary>
+    public bool OctalRest => _octalRest;
 
     /// <summary>All (value, name) pairs that <see cref="Name"/> can yield.</summary>
     public IReadOnlyDictionary<long, string> Names => _names;

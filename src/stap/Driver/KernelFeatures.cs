@@ -17,12 +17,16 @@ internal sealed partial class SessionDriver
 
         var btf = _target.KernelBtf;
         var features = new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
+        var functions = program.Probes.Any(p => p.Spec is KernelFunctionSpec);
         return new BpfFeatures
         {
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
+            Trampolines = functions && features.Has(KernelFeature.FentryAttach),
+            Kprobes = functions && features.Has(KernelFeature.KprobePmu),
+            KprobeMulti = functions && features.Has(KernelFeature.KprobeMulti),
         };
     }
 }

@@ -105,7 +105,7 @@ internal sealed partial class SessionDriver
     /// <summary>Pass 2: everything the listing modes and elaboration share.</summary>
     private (ProbeResolver Resolver, ElaborationInput Input) Prepare(IReadOnlyList<ScriptFile> files, TapsetLibrary library, Limits limits)
     {
-        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, "bpf") { Granted = _options.Privilege }, library, files);
+        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege }, library, files);
         var input = new ElaborationInput
         {
             Files = files,
@@ -121,7 +121,7 @@ internal sealed partial class SessionDriver
                 Unoptimized = _options.Unoptimized,
                 NoWarnings = _options.SuppressWarnings,
                 CompatibleVersion = _options.CompatibleVersion is { } version ? Version.Parse(version.Contains('.') ? version : version + ".0") : null,
-                Runtime = "bpf",
+                Runtime = RuntimeName,
                 HasTargetProcess = HasTarget,
                 Limits = limits,
                 GlobalOverrides = _options.Globals.GroupBy(g => g.Name).ToDictionary(g => g.Key, g => g.Last().Value),
@@ -157,7 +157,7 @@ internal sealed partial class SessionDriver
         {
             _diagnostics.Add(new Diagnostic("bpf.cannot", Severity.SemanticError, e.Message, e.Span)
             {
-                Hint = e.Hint ?? "the kernel-module runtime, which could, is not available in this version",
+                Hint = e.Hint ?? ModuleHint(),
             });
             return null;
         }

@@ -8,6 +8,7 @@ using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Probes;
 using SystemTap.Semantics.Elaboration;
+using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Tapsets;
 using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Sessions;
@@ -31,9 +32,8 @@ internal sealed partial class SessionDriver
     public SessionDriver(Options options)
     {
         _options = options;
-        _target = options.KernelRelease is { } release && release != Target.Live().Release
-            ? throw new UsageException($"option '-r': kernel '{release}' is not the running one", "BPF sessions run on this kernel; leave out -r")
-            : Target.Live();
+        UsesModule = WantsModule(options);
+        _target = KernelChoice.Find(options);
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
             throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");
@@ -43,15 +43,29 @@ internal sealed partial class SessionDriver
         {
             throw new UsageException($"process {options.TargetPid} of option '-x' does not exist", "see 'ps -e' for the processes");
         }
-
-        if (options.Runtime == "kernel")
-        {
-            throw new UsageException("the kernel-module runtime is not available in this version", "use --runtime=bpf or leave the option out");
-        }
     }
 
+    /// <summary>Runs the passes asked for; the exit status.</summary>
     public int Run()
     {
+        if (Front(out var status) is not { } program)
+        {
+            return _cannot is not null ? RunAsModule() : status;
+        }
+
+        if (UsesModule)
+        {
+            return RunModule(program);
+        }
+
+        status = RunBpf(program);
+        return _cannot is not null ? RunAsModule() : status;
+    }
+
+    /// <summary>Passes 1 and 2. Null when the session ends here, with its status.</summary>
+    private LoweredProgram? Front(out int status)
+    {
+        status = 0;
         // Pass 1: parse the script; the library's files are parsed when pass 2 asks for them.
         var clock = new PassClock(_options.Verbose(1));
         var environment = PreprocessorEnvironment();
@@ -59,7 +73,8 @@ internal sealed partial class SessionDriver
         var files = Parse(environment, library.Macros);
         if (files is null)
         {
-            return Failed(1, "parse");
+            status = Failed(1, "parse");
+            return null;
         }
 
         if (_options.LastPass == 1 && _options.Mode == Mode.Run)
@@ -69,7 +84,7 @@ internal sealed partial class SessionDriver
                 Write(ScriptPrinter.PrintDump(file));
             }
 
-            return 0;
+            return null;
         }
 
         WarnUnusedArguments(files);
@@ -81,27 +96,45 @@ internal sealed partial class SessionDriver
         var (resolver, input) = Prepare(files, library, limits);
         if (_options.Mode != Mode.Run)
         {
-            return List(resolver, input, library);
+            status = List(resolver, input, library);
+            return null;
         }
 
         var elaborated = Elaborator.Elaborate(input);
+        if (NeedsModule())
+        {
+            return null;
+        }
+
         ReportUnusedArguments(elaborated);
         if (PrintDiagnostics() || elaborated.Program is not { } program)
         {
-            return Failed(2, "elaboration");
+            status = Failed(2, "elaboration");
+            return null;
         }
 
         Report(2, $"analyzed script: {program.Probes.Count} probes, {program.Functions.Count} functions, {program.Globals.Count} globals, {library.FileCounts.Parsed} of {library.FileCounts.Known} library scripts {clock}");
         if (_options.LastPass == 2)
         {
             Write(ElaboratedPrinter.Print(elaborated, _options.Verbose(2)));
-            return 0;
+            return null;
         }
 
+        return program;
+    }
+
+    /// <summary>Passes 3 to 5 of a BPF session.</summary>
+    private int RunBpf(LoweredProgram program)
+    {
         // Pass 3: translate to BPF.
-        clock = new PassClock(_options.Verbose(3));
+        var clock = new PassClock(_options.Verbose(3));
         var tables = TapsetDirectories().ConvertAll(d => Path.Combine(d, "tables"));
         var plan = Translate(program, tables, KernelFeatures(program));
+        if (NeedsModule())
+        {
+            return 1;
+        }
+
         if (PrintDiagnostics() || plan is null)
         {
             return Failed(3, "translation");
@@ -114,7 +147,7 @@ internal sealed partial class SessionDriver
             return 0;
         }
 
-        return LoadAndRun(plan, tables);
+        return LoadAndRun(plan, tables, program);
     }
 
     private void WarnUnusedArguments(List<ScriptFile> files)
@@ -146,13 +179,13 @@ internal sealed partial class SessionDriver
     }
 
     /// <summary>Passes 4 and 5.</summary>
-    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables)
+    private int LoadAndRun(BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
     {
         var clock = new PassClock(_options.Verbose(4));
         Session session;
         try
         {
-            session = new Session(plan, SessionOptions(tables));
+            session = Load(ref plan, tables, program);
         }
         catch (Exception e) when (e is BpfException or IOException)
         {
@@ -184,6 +217,25 @@ internal sealed partial class SessionDriver
         }
     }
 
+    /// <summary>Loads the programs. Where a function has no place for a trampoline, kprobes are tried instead: which have one is known to the kernel only.</summary>
+    private Session Load(ref BpfPlan plan, IReadOnlyList<string> tables, SystemTap.Semantics.Lowered.LoweredProgram program)
+    {
+        try
+        {
+            return new Session(plan, SessionOptions(tables));
+        }
+        catch (BpfException) when (plan.Programs.Any(p => p.Attach is AttachPlan.Trampoline))
+        {
+            if (Translate(program, tables, KernelFeatures(program) with { Trampolines = false }) is not { } other)
+            {
+                throw;
+            }
+
+            plan = other;
+            return new Session(plan, SessionOptions(tables));
+        }
+    }
+
     private SessionOptions SessionOptions(IReadOnlyList<string> tables) => new()
     {
         Command = _options.Command,
@@ -201,6 +253,7 @@ internal sealed partial class SessionDriver
         ModuleName = ModuleName,
         TableFolders = tables,
         RingBytes = RingBytes(),
+        Target = _target,
         SyscallName = number => _target.Architecture.Syscalls.Name(number),
         Diagnostics = _options.Verbose(5) ? Console.Error.WriteLine : null,
     };
@@ -240,7 +293,7 @@ internal sealed partial class SessionDriver
         KernelVersion = _target.Version,
         KernelRelease = _target.Release,
         Architecture = _target.Architecture.Name,
-        Runtime = "bpf",
+        Runtime = RuntimeName,
         Privilege = _options.Privilege switch { Privilege.User => "stapusr", Privilege.System => "stapsys", _ => "stapdev" },
         GuruMode = _options.Guru,
         CompatibleVersion = _options.CompatibleVersion,

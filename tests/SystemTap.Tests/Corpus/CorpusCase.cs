@@ -29,7 +29,7 @@ public enum CorpusEngine
 /// The kernel's handler is that of <c>sched_process_exit</c> of the command <c>/bin/true</c>: it runs exactly once.
 /// Comments at the head of each file say which rule it covers and where the expectation comes from.
 /// </summary>
-public sealed class CorpusCase
+public sealed record CorpusCase
 {
     /// <summary>Folder, file and title, unique in the corpus.</summary>
     public required string Name { get; init; }

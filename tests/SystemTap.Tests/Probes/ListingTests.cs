@@ -84,7 +84,8 @@ public class ListingTests
         var lines = output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Contains("kernel.trace(string)", lines);
         Assert.Contains("timer.ms(number).randomize(number)", lines);
-        Assert.DoesNotContain(lines, l => l.StartsWith("kernel.function"));
+        Assert.Contains("kernel.function(string).return", lines);
+        Assert.DoesNotContain(lines, l => l.StartsWith("netfilter"));
         Assert.Equal(lines.Order(StringComparer.Ordinal), lines);
     }
 

@@ -142,11 +142,8 @@ public class ResolverTests
     }
 
     [Theory]
-    [InlineData("kernel.function(\"vfs_read\").return")]
-    [InlineData("module(\"ext4\").function(\"*\").call")]
     [InlineData("process(\"/bin/ls\").function(\"main\")")]
     [InlineData("process.mark(\"x\")")]
-    [InlineData("kprobe.function(\"x\")")]
     [InlineData("netfilter.hook(\"a\").pf(\"b\")")]
     public void LaterFamiliesSayThatTheyAreNotHereYet(string point)
     {

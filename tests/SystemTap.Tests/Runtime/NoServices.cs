@@ -36,6 +36,8 @@ internal sealed class NoServices : IHostServices, IMemoryReader
 
     public IMemoryReader Memory => this;
 
+    public ISymbols Symbols => throw new NotSupportedException();
+
     public NameTables Tables { get; } = new([], "x86_64");
 
     public bool ReadKernel(ulong address, Span<byte> into) => false;

@@ -1,27 +1,52 @@
+using System.Collections.Concurrent;
+using System.Text;
 using SystemTap.Tests.Corpus;
+using Xunit;
 
 namespace SystemTap.Tests.Vm;
 
-/// <summary>Builds the kernel modules of virtual-machine cases on this machine.</summary>
+/// <summary>Builds the kernel modules of virtual-machine cases on this machine, against the headers of the machine's kernel.</summary>
 internal static class VmModules
 {
-    /// <summary>False while the module runtime cannot build scripts.</summary>
-    public static bool Available => false;
+    private static readonly ConcurrentDictionary<string, Task<string>> Trees = new();
 
-    /// <summary>Options of the case that are for staprun, not for building.</summary>
+    /// <summary>Options of the case that staprun gets too.</summary>
     public static IEnumerable<string> RunOptions(CorpusCase one)
     {
         for (var i = 0; i < one.Options.Count; i++)
         {
-            if (one.Options[i] is "-c" or "-x" or "-o" && i + 1 < one.Options.Count)
+            if (one.Options[i] is "-c" or "-x" or "-o" or "-T" && i + 1 < one.Options.Count)
             {
                 yield return one.Options[i];
                 yield return one.Options[++i];
+            }
+            else if (one.Options[i] == "-w")
+            {
+                yield return "-w";
             }
         }
     }
 
     /// <summary>The module's bytes, or how stap refused the script.</summary>
-    public static Task<(byte[]? Module, StapResult? Refused)> BuildAsync(string kernel, CorpusCase one, string name) =>
-        throw new NotSupportedException($"module {name} of {one.Name} for {kernel}");
+    public static async Task<(byte[]? Module, StapResult? Refused)> BuildAsync(string kernel, CorpusCase one, string name)
+    {
+        var tree = await Trees.GetOrAdd(kernel, static async k =>
+        {
+            var (path, reason) = await VirtualMachine.ToolAsync("fetch-headers.sh", k);
+            Assert.SkipWhen(path is null, "the kernel's headers could not be fetched: " + reason.Trim());
+            return path!.Trim();
+        });
+        var folder = Directory.CreateTempSubdirectory("stap-vm-module-").FullName;
+        try
+        {
+            await File.WriteAllTextAsync(Path.Combine(folder, "script.stp"), one.Script, Encoding.Latin1);
+            var result = await StapProcess.RunProgramAsync([.. StapProcess.Program, "--runtime=kernel", "-r", tree, "-p4", "-m", name, .. one.Options, "script.stp", .. one.Words], null, 180, folder, null);
+            var path = Path.Combine(folder, name + ".ko");
+            return result.Status == 0 && File.Exists(path) ? (await File.ReadAllBytesAsync(path), null) : (null, result);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
 }

@@ -9,7 +9,7 @@ namespace SystemTap.Tests.Vm;
 /// start when the first of its tests asks; the others wait for the same boot. <c>VM_FILTER</c> (part of a name) and <c>VM_KERNELS</c> limit what runs.
 /// Modules are built on this machine against the kernel's headers; the machine only runs them.
 /// </summary>
-internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load)
+internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] runtimes)
 {
     private readonly Lazy<Dictionary<string, CorpusCase>> _cases = new(() => load().ToDictionary(c => c.Name, StringComparer.Ordinal));
     private readonly Dictionary<string, Task<Dictionary<string, VmResult>>> _boots = [];
@@ -67,7 +67,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load)
         var filter = Environment.GetEnvironmentVariable("VM_FILTER");
         foreach (var one in _cases.Value.Values)
         {
-            foreach (var runtime in VmModules.Available ? new[] { "bpf", "kernel" } : ["bpf"])
+            foreach (var runtime in runtimes)
             {
                 var key = $"{runtime} {one.Name}";
                 if ((one.Kernels.Length == 0 || one.Kernels.Split(' ').Contains(kernel)) && (one.Runtimes.Length == 0 || one.Runtimes.Split(' ').Contains(runtime))
@@ -90,14 +90,15 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load)
             }
             else
             {
-                var (module, refused) = await VmModules.BuildAsync(kernel, one, $"case_{cases.Count}");
+                var name = $"case_{cases.Count}";
+                var (module, refused) = await VmModules.BuildAsync(kernel, one, name);
                 if (module is null)
                 {
                     results.Add(key, new VmResult(refused!, ""));
                 }
                 else
                 {
-                    cases.Add(key, Folder(one, "staprun " + Quote(VmModules.RunOptions(one)) + $" case_{cases.Count}.ko", new() { [$"case_{cases.Count}.ko"] = module }));
+                    cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", new() { [name + ".ko"] = module }));
                 }
             }
         }

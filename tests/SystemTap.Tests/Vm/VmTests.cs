@@ -6,7 +6,7 @@ namespace SystemTap.Tests.Vm;
 /// <summary>Cases written for virtual machines: tests/vm/cases.</summary>
 public sealed class VmCaseTests
 {
-    private static readonly VmScripts Scripts = new(() => CorpusCase.Load(Path.Combine(Repository.Root, "tests", "vm", "cases"), "vm"));
+    private static readonly VmScripts Scripts = new(() => CorpusCase.Load(Path.Combine(Repository.Root, "tests", "vm", "cases"), "vm"), ["bpf", "kernel"]);
 
     /// <summary>The cases.</summary>
     public static TheoryData<string> Cases => Scripts.Names();
@@ -19,7 +19,7 @@ public sealed class VmCaseTests
 /// <summary>The corpus in virtual machines: a fixed eighth of it, or all with <c>./test --all</c>.</summary>
 public sealed class VmCorpusTests
 {
-    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 8 == 1));
+    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 8 == 1), Environment.GetEnvironmentVariable("VM_RUNTIMES")?.Split(' ') ?? ["bpf"]);
 
     /// <summary>The cases.</summary>
     public static TheoryData<string> Cases => Scripts.Names();

@@ -31,8 +31,14 @@ public sealed class LsmFamily : ProbeFamily
         foreach (var function in isGlob ? btf.MatchFunctions(Prefix + pattern) : btf.FindFunction(Prefix + pattern) is { } one ? [one] : [])
         {
             var name = function.Name[Prefix.Length..];
-            if (isGlob && name.EndsWith("_free", StringComparison.Ordinal))
+            if (Array.IndexOf(Deciding, name) >= 0)
             {
+                if (!isGlob)
+                {
+                    scope.Diagnostics.Error("probe.lsm-decides", match.Point.Components[1].Span,
+                        $"security hook \"{name}\" cannot be watched: a program on it always decides, because the hook's neutral answer is not 0", "probe the kernel function \"security_" + name + "\"");
+                }
+
                 continue;
             }
 
@@ -56,4 +62,11 @@ public sealed class LsmFamily : ProbeFamily
     }
 
     private const string Prefix = "bpf_lsm_";
+
+    /// <summary>Hooks whose default answer is an error or 1 (lsm_hook_defs.h): a program that answers 0 would change what the system does.</summary>
+    private static readonly string[] Deciding =
+    [
+        "sb_set_mnt_opts", "fs_context_parse_param", "dentry_init_security", "inode_init_security", "inode_getsecurity", "inode_setsecurity", "inode_copy_up_xattr", "task_prctl",
+        "getprocattr", "setprocattr", "getselfattr", "setselfattr", "secid_to_secctx", "lsmprop_to_secctx", "socket_getpeersec_stream", "socket_getpeersec_dgram", "xfrm_state_pol_flow_match",
+    ];
 }

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * process.begin, .end, .thread.begin, .thread.end, by the scheduler's tracepoints. A handler for a forked child runs in its parent, one for a process
+ * that is already there when the session starts runs in staprun: the context's task says whom the event is about, and the tasks' built-ins ask that.
+ */
+#include "kernel.h"
+#include <linux/tracepoint.h>
+#include <linux/binfmts.h>
+
+static int on_exec_set, on_fork_set, on_exit_set;
+
+static void run(enum stap_process_event event, struct task_struct *task)
+{
+	const struct stap_probe *p;
+
+	stap_for_each_probe(p) {
+		struct stap_entry entry;
+		struct stap_context *c;
+
+		if (p->kind != STAP_PROBE_PROCESS || p->process.event != event || !stap_passes(p, task))
+			continue;
+		c = stap_enter(p, &entry);
+		if (!c)
+			continue;
+		stap_run_of(c)->task = task;
+		if (task->mm && !(task->flags & PF_KTHREAD))
+			c->regs = c->user_regs = task_pt_regs(task);
+		c->user_mode = 1;
+		stap_leave(c, &entry);
+	}
+}
+
+static void on_exec(void *data, struct task_struct *task, pid_t old, struct linux_binprm *program)
+{
+	run(STAP_PROCESS_BEGIN, task);
+}
+
+static void on_fork(void *data, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->flags & PF_KTHREAD)
+		return;
+	run(child->tgid == parent->tgid ? STAP_THREAD_BEGIN : STAP_PROCESS_BEGIN, child);
+}
+
+static void on_exit(void *data, struct task_struct *task)
+{
+	if (task->flags & PF_KTHREAD)
+		return;
+	if (task != task->group_leader)
+		run(STAP_THREAD_END, task);
+	if (atomic_read(&task->signal->live) == 0)
+		run(STAP_PROCESS_END, task);
+}
+
+int stap_processes_start(void)
+{
+	const struct stap_probe *p;
+	struct task_struct *task;
+	int begins = 0, ends = 0, error = 0;
+
+	stap_for_each_probe(p)
+		if (p->kind == STAP_PROBE_PROCESS) {
+			if (p->process.event == STAP_PROCESS_BEGIN || p->process.event == STAP_THREAD_BEGIN)
+				begins = 1;
+			else
+				ends = 1;
+		}
+	if (begins && !(error = stap_tracepoint_add("sched_process_exec", on_exec, NULL)))
+		on_exec_set = 1;
+	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", on_fork, NULL)))
+		on_fork_set = 1;
+	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", on_exit, NULL)))
+		on_exit_set = 1;
+	if (error) {
+		stap_message(STAP_RECORD_ERROR, "the tracepoints of process events cannot be registered (error %d)", error);
+		return error;
+	}
+	if (begins) {
+		rcu_read_lock();
+		for_each_process(task)
+			if (!(task->flags & PF_KTHREAD) && task->mm)
+				run(STAP_PROCESS_BEGIN, task);
+		rcu_read_unlock();
+	}
+	return 0;
+}
+
+void stap_processes_stop(void)
+{
+	if (on_exec_set)
+		stap_tracepoint_remove("sched_process_exec", on_exec, NULL);
+	if (on_fork_set)
+		stap_tracepoint_remove("sched_process_fork", on_fork, NULL);
+	if (on_exit_set)
+		stap_tracepoint_remove("sched_process_exit", on_exit, NULL);
+	on_exec_set = on_fork_set = on_exit_set = 0;
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * System calls: one callback on sys_enter and one on sys_exit, and for each a table from number to the probes that want it. Calls of 32-bit programs
+ * have numbers and tables of their own; they never reach a probe of a native call.
+ */
+#include "kernel.h"
+#include <linux/tracepoint.h>
+#include <asm/syscall.h>
+
+enum { NUMBERS = 1024 };
+
+/* For each number a list of probe numbers + 1, linked through `next`. */
+static u16 heads[2][2][NUMBERS];	/* [is_return][is_compat] */
+static u16 every[2];
+static u16 *next;
+static int on_enter_set, on_exit_set;
+
+static void run(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_return)
+{
+	u32 i;
+
+	for (i = first; i; i = next[i - 1]) {
+		const struct stap_probe *p = &stap_script.probes[i - 1];
+		struct stap_entry entry;
+		struct stap_context *c;
+		unsigned long six[6];
+		u64 args[6];
+		int k;
+
+		if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
+			continue;
+		c = stap_enter(p, &entry);
+		if (!c)
+			continue;
+		syscall_get_arguments(current, regs, six);
+		for (k = 0; k < 6; k++)
+			args[k] = six[k];
+		c->regs = regs;
+		c->user_regs = regs;
+		c->user_mode = 1;
+		c->args = args;
+		c->arg_count = 6;
+		c->syscall = number;
+		c->value = value;
+		stap_leave(c, &entry);
+	}
+}
+
+static void dispatch(struct pt_regs *regs, long number, s64 value, int is_return)
+{
+	int compat = stap_is_compat();
+
+	if (every[is_return])
+		run(every[is_return], regs, number, value, is_return);
+	if (number >= 0 && number < NUMBERS && heads[is_return][compat][number])
+		run(heads[is_return][compat][number], regs, number, value, is_return);
+}
+
+static void on_enter(void *data, struct pt_regs *regs, long number)
+{
+	if (stap_is_running())
+		dispatch(regs, number, 0, 0);
+}
+
+static void on_exit(void *data, struct pt_regs *regs, long value)
+{
+	if (stap_is_running())
+		dispatch(regs, syscall_get_nr(current, regs), value, 1);
+}
+
+int stap_syscalls_start(void)
+{
+	u32 i = stap_script.probe_count;
+	int wants[2] = { 0, 0 }, error = 0;
+
+	if (!stap_count(STAP_PROBE_SYSCALL))
+		return 0;
+	next = kvcalloc(i + 1, sizeof(*next), GFP_KERNEL);
+	if (!next)
+		return -ENOMEM;
+	/* From the last, so that lists are in the script's order. */
+	while (i--) {
+		const struct stap_probe *p = &stap_script.probes[i];
+		u16 *head;
+
+		if (p->kind != STAP_PROBE_SYSCALL || p->syscall.number >= NUMBERS)
+			continue;
+		head = p->syscall.number < 0 ? &every[p->is_return] : &heads[p->is_return][p->syscall.is_compat][p->syscall.number];
+		next[i] = *head;
+		*head = i + 1;
+		wants[p->is_return] = 1;
+	}
+	if (wants[0] && !(error = stap_tracepoint_add("sys_enter", on_enter, NULL)))
+		on_enter_set = 1;
+	if (!error && wants[1] && !(error = stap_tracepoint_add("sys_exit", on_exit, NULL)))
+		on_exit_set = 1;
+	if (error)
+		stap_message(STAP_RECORD_ERROR, "the tracepoints of system calls cannot be registered (error %d); the kernel needs CONFIG_HAVE_SYSCALL_TRACEPOINTS", error);
+	return error;
+}
+
+void stap_syscalls_stop(void)
+{
+	if (on_enter_set)
+		stap_tracepoint_remove("sys_enter", on_enter, NULL);
+	if (on_exit_set)
+		stap_tracepoint_remove("sys_exit", on_exit, NULL);
+	if (on_enter_set || on_exit_set)
+		tracepoint_synchronize_unregister();
+	on_enter_set = on_exit_set = 0;
+	kvfree(next);
+	next = NULL;
+}
+
+/* Written by the builder from the kernel's own header. */
+static const char *const syscall_names[] = {
+#include "syscall_names.h"
+};
+
+struct stap_str stap_syscall_name(struct stap_context *c, s64 number)
+{
+	struct stap_sink sink;
+
+	if (number >= 0 && number < ARRAY_SIZE(syscall_names) && syscall_names[number])
+		return stap_c_string(syscall_names[number]);
+	stap_format_begin(c, &sink);
+	stap_put_long(&sink, number);
+	return stap_format_end(c, &sink);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Kernel tracepoints, by name. The callback takes more words than any tracepoint passes: what is beyond the real arguments is left over from the caller
+ * and never read by a handler, whose arguments the translator knows from the kernel's types.
+ */
+#include "kernel.h"
+#include <linux/tracepoint.h>
+
+struct wanted {
+	const char *name;
+	struct tracepoint *found;
+};
+
+static void compare(struct tracepoint *tp, void *data)
+{
+	struct wanted *w = data;
+
+	if (strcmp(tp->name, w->name) == 0)
+		w->found = tp;
+}
+
+static struct tracepoint *find(const char *name)
+{
+	struct wanted w = { .name = name };
+
+	for_each_kernel_tracepoint(compare, &w);
+	return w.found;
+}
+
+int stap_tracepoint_add(const char *name, void *callback, void *data)
+{
+	struct tracepoint *tp = find(name);
+
+	return tp ? tracepoint_probe_register(tp, callback, data) : -ENOENT;
+}
+
+void stap_tracepoint_remove(const char *name, void *callback, void *data)
+{
+	struct tracepoint *tp = find(name);
+
+	if (tp)
+		tracepoint_probe_unregister(tp, callback, data);
+}
+
+static void on_event(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8, u64 a9, u64 a10, u64 a11)
+{
+	struct stap_entry entry;
+	struct stap_context *c = stap_enter(data, &entry);
+
+	if (c) {
+		u64 args[] = { a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 };
+
+		c->args = args;
+		c->arg_count = ARRAY_SIZE(args);
+		stap_leave(c, &entry);
+	}
+}
+
+static u32 registered;		/* probes before this one are */
+
+int stap_tracepoints_start(void)
+{
+	u32 i;
+
+	for (i = 0; i < stap_script.probe_count; i++) {
+		const struct stap_probe *p = &stap_script.probes[i];
+		int error;
+
+		registered = i;
+		if (p->kind != STAP_PROBE_TRACEPOINT)
+			continue;
+		error = stap_tracepoint_add(p->trace.name, on_event, (void *)p);
+		if (error) {
+			stap_message(STAP_RECORD_ERROR, "probe %s: tracepoint \"%s\" %s", p->point, p->trace.name,
+				     error == -ENOENT ? "is not in this kernel (those of modules are not reached yet)" : "cannot be registered");
+			return error;
+		}
+	}
+	registered = i;
+	return 0;
+}
+
+void stap_tracepoints_stop(void)
+{
+	while (registered) {
+		const struct stap_probe *p = &stap_script.probes[--registered];
+
+		if (p->kind == STAP_PROBE_TRACEPOINT)
+			stap_tracepoint_remove(p->trace.name, on_event, (void *)p);
+	}
+}

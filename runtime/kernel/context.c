@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * One handler run: context, locks, errors.
+ *
+ * Each CPU has a context for each level that can interrupt the others: task, softirq, hardirq, NMI. An event at a level whose context is in use came
+ * from inside a handler (or its interruption by the same level) and is skipped and counted. Handlers that need locks run with interrupts off: they are
+ * short (MAXACTION), and an interrupt's handler could only spin for a lock that its own CPU holds.
+ *
+ * A lock is one word: the number of sharers, or -1 for one who excludes all. All or none are taken, in the order of the globals, so there is no deadlock.
+ *
+ * Overload: cycles spent in handlers are added up for each CPU; when they pass half of an interval the session ends, as SystemTap does.
+ */
+#include "kernel.h"
+#include <linux/delay.h>
+#include <linux/percpu.h>
+#include <asm/timex.h>
+
+#ifndef STP_OVERLOAD_THRESHOLD
+#define STP_OVERLOAD_THRESHOLD 500000000LL
+#endif
+#ifndef STP_OVERLOAD_INTERVAL
+#define STP_OVERLOAD_INTERVAL 1000000000LL
+#endif
+#define MIN_STACK 1024
+#define OUT_SIZE 8192
+
+enum { LEVELS = 4 };
+
+struct stap_load {
+	u64 from, spent;
+};
+
+static struct stap_run **runs;		/* by CPU and level */
+static struct stap_run *alone;		/* begin, end, error */
+static atomic_t *locks;			/* by global */
+static struct stap_load __percpu *loads;
+
+static struct stap_run *new_run(unsigned int cpu)
+{
+	u64 memory = stap_context_memory(&stap_script, OUT_SIZE);
+	u64 head = ALIGN(sizeof(struct stap_run), 8);
+	struct stap_run *run = vzalloc_node(head + memory, cpu < nr_cpu_ids ? cpu_to_node(cpu) : NUMA_NO_NODE);
+
+	if (run) {
+		stap_context_init(&run->c, &stap_script, (char *)run + head, OUT_SIZE);
+		run->c.cpu = cpu < nr_cpu_ids ? cpu : 0;
+		run->c.env = run;
+	}
+	return run;
+}
+
+int stap_contexts_start(void)
+{
+	unsigned int cpu, level;
+
+	runs = kvcalloc(nr_cpu_ids * LEVELS, sizeof(*runs), GFP_KERNEL);
+	locks = kvcalloc(stap_script.global_count + 1, sizeof(*locks), GFP_KERNEL);
+	loads = alloc_percpu(struct stap_load);
+	alone = new_run(~0u);
+	if (!runs || !locks || !loads || !alone)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu)
+		for (level = 0; level < LEVELS; level++) {
+			runs[cpu * LEVELS + level] = new_run(cpu);
+			if (!runs[cpu * LEVELS + level])
+				return -ENOMEM;
+		}
+	return 0;
+}
+
+void stap_contexts_stop(void)
+{
+	unsigned int i;
+
+	for (i = 0; runs && i < nr_cpu_ids * LEVELS; i++)
+		vfree(runs[i]);
+	kvfree(runs);
+	kvfree(locks);
+	free_percpu(loads);
+	vfree(alone);
+	runs = NULL;
+	locks = NULL;
+	loads = NULL;
+	alone = NULL;
+}
+
+static inline unsigned int level_now(void)
+{
+	return in_nmi() ? 3 : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
+}
+
+void stap_skip(const struct stap_probe *probe, enum stap_skip why)
+{
+	int n;
+
+	atomic_inc(&stap_control.skipped[why]);
+	n = atomic_inc_return(&stap_control.skipped_all);
+	if (stap_script.limits.max_skipped && (u32)n == stap_script.limits.max_skipped + 1) {
+		stap_message(STAP_RECORD_ERROR, "Skipped too many probes, check MAXSKIPPED or try again with stap -t for more details.");
+		stap_end_session(1);
+	}
+}
+
+static inline int take(atomic_t *lock, int exclusive)
+{
+	int old = atomic_read(lock);
+
+	if (exclusive)
+		return old == 0 && atomic_cmpxchg_acquire(lock, 0, -1) == 0;
+	while (old >= 0) {
+		int seen = atomic_cmpxchg_acquire(lock, old, old + 1);
+
+		if (seen == old)
+			return 1;
+		old = seen;
+	}
+	return 0;
+}
+
+static inline void give(atomic_t *lock, int exclusive)
+{
+	if (exclusive)
+		atomic_set_release(lock, 0);
+	else
+		atomic_dec_return_release(lock);
+}
+
+static int take_all(const struct stap_probe *probe)
+{
+	u32 i, tries = in_nmi() ? 0 : stap_script.limits.max_try_lock;
+
+	for (i = 0; i < probe->lock_count; i++) {
+		const struct stap_lock *l = &probe->locks[i];
+
+		while (!take(&locks[l->global], l->exclusive)) {
+			if (!tries--) {
+				while (i--)
+					give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+				return 0;
+			}
+			udelay(stap_script.limits.try_lock_delay);
+		}
+	}
+	return 1;
+}
+
+static void give_all(const struct stap_probe *probe)
+{
+	u32 i = probe->lock_count;
+
+	while (i--)
+		give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+}
+
+/* Below this address the stack belongs to others: recursion stops there. */
+static unsigned long stack_floor(void)
+{
+	unsigned long here = (unsigned long)__builtin_frame_address(0);
+	unsigned long base = (unsigned long)task_stack_page(current);
+
+	if (here >= base && here < base + THREAD_SIZE)
+		return base + 4 * MIN_STACK;
+	return here - 3 * MIN_STACK;	/* an interrupt's stack */
+}
+
+notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry)
+{
+	struct stap_run *run;
+	unsigned long floor;
+
+	if (unlikely(atomic_read(&stap_control.state) != STAP_RUNNING))
+		return NULL;
+	preempt_disable_notrace();
+	run = runs[smp_processor_id() * LEVELS + level_now()];
+	if (unlikely(cmpxchg_local(&run->busy, 0, 1) != 0)) {
+		stap_skip(probe, STAP_SKIP_REENTRY);
+		goto out;
+	}
+	floor = stack_floor();
+	if (unlikely((unsigned long)__builtin_frame_address(0) < floor)) {
+		stap_skip(probe, STAP_SKIP_STACK);
+		goto free;
+	}
+	entry->began = get_cycles();
+	entry->irqs_off = probe->lock_count != 0;
+	if (entry->irqs_off) {
+		local_irq_save(entry->flags);
+		if (unlikely(!take_all(probe))) {
+			local_irq_restore(entry->flags);
+			stap_skip(probe, STAP_SKIP_LOCK);
+			goto free;
+		}
+	}
+	stap_context_begin(&run->c, probe);
+	run->c.stack_floor = floor;
+	run->task = current;
+	return &run->c;
+free:
+	WRITE_ONCE(run->busy, 0);
+out:
+	preempt_enable_notrace();
+	return NULL;
+}
+
+/* What a failed run comes to. */
+static void account_failure(struct stap_run *run)
+{
+	struct stap_context *c = &run->c;
+	u32 n;
+
+	if (c->failed == STAP_ABORTED) {
+		atomic_set(&stap_control.aborted, 1);
+		stap_end_session(0);
+		return;
+	}
+	n = stap_error_line(c, run->line, sizeof(run->line));
+	if (stap_script.limits.max_errors == ~0u)	/* --suppress-handler-errors */
+		return;
+	stap_send(STAP_RECORD_ERROR, run->line, n, 0, run->waits);
+	if ((u32)atomic_inc_return(&stap_control.errors) > stap_script.limits.max_errors)
+		stap_end_session(1);
+}
+
+static inline void account_time(u64 began)
+{
+	struct stap_load *load = this_cpu_ptr(loads);
+	u64 now = get_cycles();
+
+	load->spent += now - began;
+	if (now - load->from <= STP_OVERLOAD_INTERVAL)
+		return;
+	if (load->from && load->spent > STP_OVERLOAD_THRESHOLD && now - load->from < 2 * STP_OVERLOAD_INTERVAL &&
+	    stap_script.limits.max_action != INT_MAX && stap_is_running()) {
+		stap_message(STAP_RECORD_ERROR, "probe overhead (%llu cycles) exceeded threshold (%lld cycles) in last %lld cycles",
+			     load->spent, STP_OVERLOAD_THRESHOLD, STP_OVERLOAD_INTERVAL);
+		stap_end_session(1);
+	}
+	load->from = now;
+	load->spent = 0;
+}
+
+/* After the handler: gives everything back. */
+static __always_inline void finish(struct stap_context *c, struct stap_entry *entry)
+{
+	struct stap_run *run = stap_run_of(c);
+	const struct stap_probe *probe = c->probe;
+
+	stap_context_end(c);
+	if (entry->irqs_off) {
+		give_all(probe);
+		local_irq_restore(entry->flags);
+	}
+	if (unlikely(c->failed))
+		account_failure(run);
+	account_time(entry->began);
+	barrier();
+	WRITE_ONCE(run->busy, 0);
+	preempt_enable_notrace();
+}
+
+notrace void stap_leave(struct stap_context *c, struct stap_entry *entry)
+{
+	c->probe->handler(c);
+	finish(c, entry);
+}
+
+void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most)
+{
+	c->probe->handler(c);
+	into->n = min(c->procfs->n, most - 1);
+	memcpy(into->s, c->procfs->s, into->n);
+	finish(c, entry);
+}
+
+u32 stap_count(enum stap_probe_kind kind)
+{
+	const struct stap_probe *p;
+	u32 n = 0;
+
+	stap_for_each_probe(p)
+		n += p->kind == kind;
+	return n;
+}
+
+void stap_run_alone(const struct stap_probe *probe)
+{
+	struct stap_run *run = alone;
+
+	run->waits = 1;
+	stap_context_begin(&run->c, probe);
+	run->task = current;
+	run->c.stack_floor = stack_floor();
+	probe->handler(&run->c);
+	stap_context_end(&run->c);
+	if (run->c.failed)
+		account_failure(run);
+}
+
+void stap_show_all(void)
+{
+	const struct stap_probe *p;
+
+	if (!stap_script.probe_count)
+		return;
+	p = stap_script.probes;
+	alone->waits = 1;
+	stap_context_begin(&alone->c, p);
+	alone->task = current;
+	alone->c.stack_floor = stack_floor();
+	stap_show_globals(&alone->c);
+	stap_context_end(&alone->c);
+}
+
+/* Hooks of core. */
+
+void *stap_env_alloc(u64 bytes, u32 cpu)
+{
+	if (bytes > ULONG_MAX / 2 || (bytes >> PAGE_SHIFT) > totalram_pages() / 2)
+		return NULL;
+	return vzalloc_node(bytes, cpu < nr_cpu_ids && cpu_possible(cpu) ? cpu_to_node(cpu) : NUMA_NO_NODE);
+}
+
+void stap_env_free(void *memory)
+{
+	vfree(memory);
+}
+
+int stap_env_insert_lock(struct stap_array *array, unsigned long *state)
+{
+	local_irq_save(*state);
+	if (in_nmi()) {
+		if (cmpxchg_acquire(&array->insert_lock, 0, 1) == 0)
+			return 1;
+		local_irq_restore(*state);
+		return 0;
+	}
+	while (cmpxchg_acquire(&array->insert_lock, 0, 1) != 0)
+		cpu_relax();
+	return 1;
+}
+
+void stap_env_insert_unlock(struct stap_array *array, unsigned long state)
+{
+	smp_store_release(&array->insert_lock, 0);
+	local_irq_restore(state);
+}

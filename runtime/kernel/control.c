@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* /proc/systemtap/NAME/control. The folder /proc/systemtap is made once and stays, empty, when the last module has gone. */
+#include "kernel.h"
+#include <linux/proc_fs.h>
+#include <linux/poll.h>
+#include <linux/namei.h>
+#include <linux/cred.h>
+
+static struct proc_dir_entry *folder;
+static atomic_t opened = ATOMIC_INIT(0);
+u64 stap_records(void);
+
+struct proc_dir_entry *stap_proc_folder(void)
+{
+	return folder;
+}
+
+static int control_open(struct inode *inode, struct file *file)
+{
+	return atomic_cmpxchg(&opened, 0, 1) == 0 ? 0 : -EBUSY;
+}
+
+static int control_release(struct inode *inode, struct file *file)
+{
+	if (!stap_control.detached)
+		stap_stop(0);
+	atomic_set(&opened, 0);
+	return 0;
+}
+
+static __poll_t control_poll(struct file *file, poll_table *table)
+{
+	poll_wait(file, stap_reader_queue(), table);
+	return (stap_output_pending() ? EPOLLIN : 0) | (atomic_read(&stap_control.state) >= STAP_STOPPING ? EPOLLPRI : 0);
+}
+
+static long give_status(void __user *to)
+{
+	struct stap_status s = {
+		.state = atomic_read(&stap_control.state),
+		.errors = atomic_read(&stap_control.errors),
+		.failed = atomic_read(&stap_control.failed),
+		.aborted = atomic_read(&stap_control.aborted),
+		.lost = atomic64_read(&stap_control.lost),
+		.records = stap_records(),
+	};
+	int i;
+
+	for (i = 0; i < STAP_SKIP_KINDS; i++)
+		s.skipped[i] = atomic_read(&stap_control.skipped[i]);
+	return copy_to_user(to, &s, sizeof(s)) ? -EFAULT : 0;
+}
+
+static long control_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	void __user *user = (void __user *)argument;
+
+	switch (request) {
+	case STAP_IOC_INFO: {
+		struct stap_info info = {
+			.transport = STAP_TRANSPORT, .cpus = nr_cpu_ids, .ring_bytes = stap_ring_bytes(),
+			.probes = stap_script.probe_count, .state = atomic_read(&stap_control.state),
+		};
+
+		return copy_to_user(user, &info, sizeof(info)) ? -EFAULT : 0;
+	}
+	case STAP_IOC_START: {
+		struct stap_start start;
+
+		if (copy_from_user(&start, user, sizeof(start)))
+			return -EFAULT;
+		return stap_start(&start);
+	}
+	case STAP_IOC_STOP:
+		stap_stop(1);
+		return 0;
+	case STAP_IOC_STATUS:
+		return give_status(user);
+	case STAP_IOC_DETACH: {
+		u32 on;
+
+		if (copy_from_user(&on, user, sizeof(on)))
+			return -EFAULT;
+		stap_control.detached = on != 0;
+		return 0;
+	}
+	case STAP_IOC_EXIT:
+		stap_end_session(0);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static int control_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return stap_output_mmap(vma);
+}
+
+static const struct proc_ops control_ops = {
+	.proc_open = control_open,
+	.proc_release = control_release,
+	.proc_poll = control_poll,
+	.proc_ioctl = control_ioctl,
+	.proc_mmap = control_mmap,
+	.proc_lseek = noop_llseek,
+};
+
+static int exists(const char *path)
+{
+	struct path found;
+
+	if (kern_path(path, 0, &found))
+		return 0;
+	path_put(&found);
+	return 1;
+}
+
+int stap_control_start(void)
+{
+	char name[80];
+
+	if (!exists("/proc/systemtap") && !proc_mkdir("systemtap", NULL))
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "/proc/systemtap/%s", THIS_MODULE->name);
+	if (exists(name))
+		return -EEXIST;
+	folder = proc_mkdir(name + sizeof("/proc/") - 1, NULL);
+	if (!folder)
+		return -ENOMEM;
+	if (!proc_create("control", 0600, folder, &control_ops)) {
+		proc_remove(folder);
+		folder = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void stap_control_stop(void)
+{
+	if (folder)
+		proc_remove(folder);
+	folder = NULL;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The kernel side of the module run-time: what its files share.
+ *
+ *   main.c        module start and end, the session's states, begin/end/error handlers
+ *   context.c     contexts, locks on globals, skipped probes, errors: everything around one handler run
+ *   output.c      per-CPU rings mapped by staprun
+ *   control.c     /proc/systemtap/NAME/control: how staprun drives the session
+ *   memory.c clocks.c tasks.c registers.c     built-ins
+ *   attach_*.c    one file for each kind of event
+ *
+ * Life of a session: staprun loads the module (nothing happens yet), opens the control file, maps the rings and asks for START: begin handlers run in
+ * that call, then events are attached. exit(), errors or staprun ask for the end; STOP detaches all events and runs end or error handlers. Closing the
+ * control file (also by the death of staprun) detaches everything, unless the session was detached on purpose. Unloading frees.
+ */
+#ifndef STAP_KERNEL_H
+#define STAP_KERNEL_H
+
+#define STAP_KERNEL_HEADERS
+#include <linux/module.h>
+#include <linux/kernel.h>
+#include <linux/version.h>
+#include <linux/types.h>
+#include <linux/string.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/preempt.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
+#include <linux/ptrace.h>
+#include <linux/fs.h>
+#include <linux/wait.h>
+
+#include "../core/core.h"
+#include "transport.h"
+
+/* ------------------------------------------------------------------------------------------------------------------------------------ session */
+
+enum stap_state {
+	STAP_LOADED,	/* nothing has run */
+	STAP_STARTING,	/* begin handlers run, events are being attached */
+	STAP_RUNNING,
+	STAP_STOPPING,	/* exit() or too many errors: no event handler runs any more */
+	STAP_ENDING,	/* end handlers run */
+	STAP_ENDED,
+};
+
+struct stap_control {
+	atomic_t state;
+	atomic_t errors;
+	atomic_t failed;		/* error handlers run instead of end handlers */
+	atomic_t aborted;		/* neither runs */
+	atomic_t skipped[STAP_SKIP_KINDS];
+	atomic_t skipped_all;
+	atomic64_t lost;		/* prints */
+	int detached;			/* goes on without staprun */
+};
+
+extern struct stap_control stap_control;
+
+static inline int stap_is_running(void)
+{
+	return atomic_read(&stap_control.state) == STAP_RUNNING;
+}
+
+/* The session shall end; from any context. `failed`: with error handlers. */
+void stap_end_session(int failed);
+
+/* main.c, for the control file; process context. */
+int stap_start(const struct stap_start *start);
+void stap_stop(int run_handlers);
+
+/* ----------------------------------------------------------------------------------------------------------------------------------- contexts */
+
+/* A context and what this run-time keeps beside it. */
+struct stap_run {
+	struct stap_context c;
+	struct task_struct *task;	/* whom the event is about: current, or the child of a fork */
+	int busy;
+	int waits;			/* begin/end/error: prints may wait for room */
+	char line[1024];		/* of an error */
+};
+
+static inline struct stap_run *stap_run_of(const struct stap_context *c)
+{
+	return container_of(c, struct stap_run, c);
+}
+
+/* What stap_enter() must remember until stap_leave(). */
+struct stap_entry {
+	unsigned long flags;
+	u64 began;
+	int irqs_off;
+};
+
+int stap_contexts_start(void);
+void stap_contexts_stop(void);
+
+/* A context for an event handler with its locks taken, preemption off (with locks: interrupts too); NULL: the event is not handled (and counted). */
+struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry);
+
+/* Runs the handler and gives everything back. */
+void stap_leave(struct stap_context *c, struct stap_entry *entry);
+
+/* The same for a procfs read: copies the text that the handler gives. */
+void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most);
+
+/* Runs a begin, end or error handler; process context. */
+void stap_run_alone(const struct stap_probe *probe);
+void stap_show_all(void);
+
+void stap_skip(const struct stap_probe *probe, enum stap_skip why);
+
+/* A line of staprun's standard error: STAP_RECORD_WARNING or STAP_RECORD_ERROR. */
+void stap_message(enum stap_record_type type, const char *format, ...) __printf(2, 3);
+
+/* ------------------------------------------------------------------------------------------------------------------------------------- output */
+
+int stap_output_start(u64 bytes_per_cpu);
+void stap_output_stop(void);
+/* One record; 0: no room (counted as lost). */
+int stap_send(enum stap_record_type type, const void *bytes, u32 n, int more, int may_wait);
+int stap_output_mmap(struct vm_area_struct *vma);
+int stap_output_pending(void);
+u64 stap_ring_bytes(void);
+void stap_wake_reader(void);
+
+int stap_control_start(void);
+void stap_control_stop(void);
+struct proc_dir_entry;
+struct proc_dir_entry *stap_proc_folder(void);
+wait_queue_head_t *stap_reader_queue(void);
+
+/* ------------------------------------------------------------------------------------------------------------------------------------- events */
+
+/* Each kind: start attaches all probes of the kind (0, or an error after a message), stop detaches them; stop is also right after a failed start and
+ * when start was never called. After all stops, stap_wait_handlers() has seen every handler end. */
+#define STAP_KINDS(X) X(tracepoints) X(syscalls) X(processes) X(kprobes) X(watchpoints) X(netfilter) X(procfs) X(uprobes) X(perf) X(timers)
+#define STAP_DECLARE(kind) int stap_##kind##_start(void); void stap_##kind##_stop(void);
+STAP_KINDS(STAP_DECLARE)
+
+/* Tracepoints by name, for several files. */
+int stap_tracepoint_add(const char *name, void *callback, void *data);
+void stap_tracepoint_remove(const char *name, void *callback, void *data);
+
+/* Numbers of probes of a kind, and a walk over them. */
+u32 stap_count(enum stap_probe_kind kind);
+#define stap_for_each_probe(p) for ((p) = stap_script.probes; (p) < stap_script.probes + stap_script.probe_count; (p)++)
+
+/* Misses that the kernel counts, added when a kind stops. */
+static inline void stap_add_skips(enum stap_skip why, long n)
+{
+	if (n > 0) {
+		atomic_add(n, &stap_control.skipped[why]);
+		atomic_add(n, &stap_control.skipped_all);
+	}
+}
+
+/* Processes. */
+int stap_filters_start(void);
+void stap_filters_stop(void);
+int stap_passes(const struct stap_probe *probe, struct task_struct *task);
+int stap_is_compat(void);
+
+/* Stacks: addresses, newest first; yields how many. */
+u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most);
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most);
+
+#endif

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * The rings. One for each CPU, written by that CPU only, from any context: a record's room is reserved by compare-exchange, filled, and made visible
+ * when the outermost writer of the CPU is done (an interrupt's record lies behind the one it interrupted). staprun reads them through a mapping and
+ * moves `tail`; a tail that makes no sense counts as a full ring, nothing else.
+ */
+#include "kernel.h"
+#include <linux/mm.h>
+#include <linux/irq_work.h>
+#include <linux/wait.h>
+#include <linux/delay.h>
+#include <linux/log2.h>
+
+struct stap_ring {
+	struct stap_ring_page *page;
+	char *data;
+	unsigned long reserved;		/* head for writers */
+	int nest;
+};
+
+static struct stap_ring *rings;		/* by CPU */
+static u64 ring_bytes;
+static atomic64_t numbers;
+static DECLARE_WAIT_QUEUE_HEAD(reader);
+static struct irq_work waker;
+
+static void wake(struct irq_work *work)
+{
+	wake_up_interruptible_all(&reader);
+}
+
+void stap_wake_reader(void)
+{
+	irq_work_queue(&waker);
+}
+
+wait_queue_head_t *stap_reader_queue(void)
+{
+	return &reader;
+}
+
+u64 stap_ring_bytes(void)
+{
+	return ring_bytes;
+}
+
+int stap_output_start(u64 bytes)
+{
+	unsigned int cpu;
+
+	init_waitqueue_head(&reader);
+	init_irq_work(&waker, wake);
+	ring_bytes = roundup_pow_of_two(clamp_t(u64, bytes, PAGE_SIZE, 1ull << 32));
+	rings = kvcalloc(nr_cpu_ids, sizeof(*rings), GFP_KERNEL);
+	if (!rings)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		rings[cpu].page = vzalloc_node(PAGE_SIZE + ring_bytes, cpu_to_node(cpu));
+		if (!rings[cpu].page)
+			return -ENOMEM;
+		rings[cpu].data = (char *)rings[cpu].page + PAGE_SIZE;
+	}
+	return 0;
+}
+
+void stap_output_stop(void)
+{
+	unsigned int cpu;
+
+	irq_work_sync(&waker);
+	for (cpu = 0; rings && cpu < nr_cpu_ids; cpu++)
+		vfree(rings[cpu].page);
+	kvfree(rings);
+	rings = NULL;
+}
+
+int stap_output_mmap(struct vm_area_struct *vma)
+{
+	unsigned long each = (PAGE_SIZE + ring_bytes) >> PAGE_SHIFT;
+	unsigned long page = vma->vm_pgoff, at;
+	int error;
+
+	if (vma_pages(vma) > each * nr_cpu_ids || page > each * nr_cpu_ids - vma_pages(vma))
+		return -EINVAL;
+	for (at = vma->vm_start; at < vma->vm_end; at += PAGE_SIZE, page++) {
+		struct stap_ring *ring = &rings[page / each];
+
+		if (!ring->page)
+			continue;
+		error = vm_insert_page(vma, at, vmalloc_to_page((char *)ring->page + (page % each) * PAGE_SIZE));
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static inline u64 used(const struct stap_ring *ring)
+{
+	return ring->reserved - READ_ONCE(ring->page->tail);
+}
+
+int stap_output_pending(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (used(&rings[cpu]) > ring_bytes / 4)
+			return 1;
+	return 0;
+}
+
+static inline void put(struct stap_ring *ring, unsigned long at, const void *from, u32 n)
+{
+	unsigned long offset = at & (ring_bytes - 1);
+	u32 first = min_t(u64, n, ring_bytes - offset);
+
+	memcpy(ring->data + offset, from, first);
+	memcpy(ring->data, (const char *)from + first, n - first);
+}
+
+/* Preemption is off. */
+static int try_send(enum stap_record_type type, const void *bytes, u32 n, int more)
+{
+	struct stap_ring *ring = &rings[smp_processor_id()];
+	struct stap_record record = { .bytes = n, .type = type, .more = more };
+	unsigned long need = ALIGN(sizeof(record) + n, 8), at;
+
+	ring->nest++;
+	barrier();
+	do {
+		at = READ_ONCE(ring->reserved);
+		if (unlikely(at + need - READ_ONCE(ring->page->tail) > ring_bytes)) {
+			at = 0;
+			need = 0;
+			break;
+		}
+	} while (cmpxchg_local(&ring->reserved, at, at + need) != at);
+	if (likely(need)) {
+		record.number = atomic64_fetch_inc(&numbers);
+		put(ring, at, &record, sizeof(record));
+		put(ring, at + sizeof(record), bytes, n);
+	}
+	for (;;) {
+		unsigned long head = READ_ONCE(ring->reserved);
+
+		barrier();
+		if (ring->nest > 1) {
+			ring->nest--;
+			break;
+		}
+		smp_store_release(&ring->page->head, head);
+		barrier();
+		ring->nest = 0;
+		barrier();
+		if (likely(head == READ_ONCE(ring->reserved)))
+			break;
+		ring->nest = 1;
+		barrier();
+	}
+	if (unlikely(used(ring) > ring_bytes / 4))
+		stap_wake_reader();
+	return need != 0;
+}
+
+int stap_send(enum stap_record_type type, const void *bytes, u32 n, int more, int may_wait)
+{
+	unsigned int tries = may_wait ? 2000 : 0;
+
+	for (;;) {
+		int sent;
+
+		preempt_disable_notrace();
+		sent = try_send(type, bytes, n, more);
+		preempt_enable_notrace();
+		if (sent)
+			return 1;
+		/* staprun reads in another thread than the one that runs begin and end handlers. */
+		if (!tries--)
+			break;
+		usleep_range(500, 1500);
+	}
+	atomic64_inc(&stap_control.lost);
+	return 0;
+}
+
+void stap_env_print(struct stap_context *c, const char *bytes, u32 n, int more)
+{
+	stap_send(STAP_RECORD_OUTPUT, bytes, n, more, stap_run_of(c)->waits);
+}
+
+void stap_message(enum stap_record_type type, const char *format, ...)
+{
+	char text[256];
+	va_list list;
+	int n;
+
+	va_start(list, format);
+	n = vscnprintf(text, sizeof(text), format, list);
+	va_end(list);
+	stap_send(type, text, n, 0, 0);
+}
+
+void stap_warn(struct stap_context *c, struct stap_str text)
+{
+	stap_send(STAP_RECORD_WARNING, text.s, text.n, 0, stap_run_of(c)->waits);
+}
+
+void stap_system(struct stap_context *c, struct stap_str command)
+{
+	stap_send(STAP_RECORD_SYSTEM, command.s, command.n, 0, stap_run_of(c)->waits);
+	stap_wake_reader();
+}
+
+void stap_switch_file(void)
+{
+	stap_send(STAP_RECORD_SWITCH, "", 0, 0, 0);
+}
+
+void stap_printk(s64 level, struct stap_str text)
+{
+	printk("%c%c%.*s\n", KERN_SOH_ASCII, (char)('0' + clamp_t(s64, level, 0, 7)), (int)text.n, text.s);
+}
+
+void stap_ftrace(struct stap_str text)
+{
+#ifdef CONFIG_TRACING
+	__trace_puts(_THIS_IP_, text.s, text.n);
+#endif
+}
+
+u64 stap_records(void);
+u64 stap_records(void)
+{
+	return atomic64_read(&numbers);
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* Registers of the event, arguments by the calling convention, and stacks. x86-64. */
+#include "kernel.h"
+#include <asm/unwind.h>
+
+struct name {
+	const char *name;
+	u16 offset;
+	u8 size;
+};
+
+#define R(n, member, bytes) { n, offsetof(struct pt_regs, member), bytes }
+static const struct name names[] = {
+	R("rax", ax, 8), R("rbx", bx, 8), R("rcx", cx, 8), R("rdx", dx, 8), R("rsi", si, 8), R("rdi", di, 8), R("rbp", bp, 8), R("rsp", sp, 8),
+	R("r8", r8, 8), R("r9", r9, 8), R("r10", r10, 8), R("r11", r11, 8), R("r12", r12, 8), R("r13", r13, 8), R("r14", r14, 8), R("r15", r15, 8),
+	R("rip", ip, 8), R("rflags", flags, 8), R("eflags", flags, 8), R("orig_rax", orig_ax, 8), R("xcs", cs, 8), R("xss", ss, 8), R("cs", cs, 8), R("ss", ss, 8),
+	R("eax", ax, 4), R("ebx", bx, 4), R("ecx", cx, 4), R("edx", dx, 4), R("esi", si, 4), R("edi", di, 4), R("ebp", bp, 4), R("esp", sp, 4),
+	R("eip", ip, 4), R("orig_eax", orig_ax, 4),
+	R("ax", ax, 8), R("bx", bx, 8), R("cx", cx, 8), R("dx", dx, 8), R("si", si, 8), R("di", di, 8), R("bp", bp, 8), R("sp", sp, 8), R("ip", ip, 8), R("flags", flags, 8),
+};
+
+static s64 by_name(struct stap_context *c, const struct stap_place *at, const struct pt_regs *regs, struct stap_str name)
+{
+	unsigned int i;
+
+	for (i = 0; regs && i < ARRAY_SIZE(names); i++)
+		if (strlen(names[i].name) == name.n && memcmp(names[i].name, name.s, name.n) == 0) {
+			unsigned long v = *(const unsigned long *)((const char *)regs + names[i].offset);
+
+			return names[i].size == 4 ? (s64)(u32)v : (s64)v;
+		}
+	stap_fail_register(c, at, name);
+	return 0;
+}
+
+static struct pt_regs *user_regs(struct stap_context *c)
+{
+	struct task_struct *task = stap_run_of(c)->task;
+
+	if (c->user_regs)
+		return c->user_regs;
+	if (c->user_mode && c->regs)
+		return c->regs;
+	return task && task->mm && !(task->flags & PF_KTHREAD) ? task_pt_regs(task) : NULL;
+}
+
+s64 stap_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
+{
+	return by_name(c, at, c->regs, name);
+}
+
+s64 stap_user_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
+{
+	return by_name(c, at, user_regs(c), name);
+}
+
+s64 stap_ip(struct stap_context *c, const struct stap_place *at)
+{
+	return c->regs ? ((struct pt_regs *)c->regs)->ip : 0;
+}
+
+s64 stap_uip(struct stap_context *c)
+{
+	struct pt_regs *regs = user_regs(c);
+
+	return regs ? regs->ip : 0;
+}
+
+s64 stap_return_value(struct stap_context *c, const struct stap_place *at)
+{
+	return c->probe->is_return || !c->regs ? c->value : (s64)((struct pt_regs *)c->regs)->ax;
+}
+
+s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, s64 n)
+{
+	struct pt_regs *regs = c->regs;
+	u64 value = 0, address;
+
+	if (!regs || n < 0) {
+		stap_fail_register(c, at, STAP_TEXT("argument"));
+		return 0;
+	}
+	if (c->user_mode && user_mode(regs) && stap_is_compat()) {
+		address = (u32)regs->sp + 4 * (n + 1);
+		if (!stap_read_user(address, 4, &value))
+			stap_fail_read(c, at, address, NULL);
+		return (s64)value;
+	}
+	switch (n) {
+	case 0: return regs->di;
+	case 1: return regs->si;
+	case 2: return regs->dx;
+	case 3: return regs->cx;
+	case 4: return regs->r8;
+	case 5: return regs->r9;
+	}
+	address = regs->sp + 8 * (n - 6 + 1);
+	if (!(user_mode(regs) ? stap_read_user(address, 8, &value) : stap_read_kernel(address, 8, &value)))
+		stap_fail_read(c, at, address, NULL);
+	return (s64)value;
+}
+
+u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most)
+{
+	struct unwind_state state;
+	struct pt_regs *regs = c->regs;
+	u32 n = 0;
+
+	if (regs && user_mode(regs))
+		return 0;
+	if (regs && n < most)
+		into[n++] = regs->ip;
+	for (unwind_start(&state, current, regs, NULL); n < most && !unwind_done(&state); unwind_next_frame(&state)) {
+		unsigned long address = unwind_get_return_address(&state);
+
+		if (!address)
+			break;
+		if (n == 1 && regs && address == regs->ip)
+			continue;
+		into[n++] = address;
+	}
+	return n;
+}
+
+/* By frame pointers: code built without them ends the walk early. */
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
+{
+	struct pt_regs *regs = user_regs(c);
+	u32 n = 0, size = stap_is_compat() ? 4 : 8;
+	u64 frame, next, address;
+
+	if (!regs || !most)
+		return 0;
+	into[n++] = regs->ip;
+	for (frame = regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
+		into[n++] = address;
+		if (next <= frame)
+			break;
+	}
+	return n;
+}

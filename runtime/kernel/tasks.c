@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Who the event is about, and which processes a probe means.
+ *
+ * The target of -x or -c and its descendants are a set of process ids, kept by fork and exit once the session runs. Executables are compared by inode,
+ * resolved when the session starts.
+ */
+#include "kernel.h"
+#include <linux/pid.h>
+#include <linux/namei.h>
+#include <linux/cred.h>
+#include <linux/mm_types.h>
+#include <linux/compat.h>
+#include <linux/hashtable.h>
+#include <linux/spinlock.h>
+#include <linux/tracepoint.h>
+
+static inline struct task_struct *task_of(struct stap_context *c)
+{
+	return stap_run_of(c)->task;
+}
+
+s64 stap_current_task(struct stap_context *c)
+{
+	return (s64)(unsigned long)task_of(c);
+}
+
+s64 stap_pid(struct stap_context *c)
+{
+	return task_of(c)->tgid;
+}
+
+s64 stap_tid(struct stap_context *c)
+{
+	return task_of(c)->pid;
+}
+
+s64 stap_uid(struct stap_context *c)
+{
+	s64 id;
+
+	rcu_read_lock();
+	id = from_kuid_munged(&init_user_ns, __task_cred(task_of(c))->uid);
+	rcu_read_unlock();
+	return id;
+}
+
+s64 stap_gid(struct stap_context *c)
+{
+	s64 id;
+
+	rcu_read_lock();
+	id = from_kgid_munged(&init_user_ns, __task_cred(task_of(c))->gid);
+	rcu_read_unlock();
+	return id;
+}
+
+struct stap_str stap_execname(struct stap_context *c)
+{
+	char *text = stap_space(c, TASK_COMM_LEN);
+
+	if (!text)
+		return STAP_EMPTY;
+	memcpy(text, task_of(c)->comm, TASK_COMM_LEN);
+	return (struct stap_str){ text, strnlen(text, TASK_COMM_LEN) };
+}
+
+s64 stap_cpu(struct stap_context *c)
+{
+	return raw_smp_processor_id();
+}
+
+s64 stap_task_from_pid(s64 tid)
+{
+	struct task_struct *task;
+
+	if (tid <= 0 || tid > INT_MAX)
+		return 0;
+	rcu_read_lock();
+	task = pid_task(find_pid_ns((int)tid, &init_pid_ns), PIDTYPE_PID);
+	rcu_read_unlock();
+	return (s64)(unsigned long)task;
+}
+
+int stap_is_compat(void)
+{
+#ifdef CONFIG_COMPAT
+	return in_compat_syscall();
+#else
+	return 0;
+#endif
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------- the target's processes */
+
+struct member {
+	struct hlist_node node;
+	struct rcu_head rcu;
+	s32 pid;
+};
+
+static DEFINE_HASHTABLE(members, 8);
+static DEFINE_RAW_SPINLOCK(members_lock);
+static int follows;			/* fork and exit are watched */
+
+s64 stap_in_target_set(s64 pid)
+{
+	struct member *m;
+	s64 found = 0;
+
+	if (!stap_session.target)
+		return 0;
+	if (pid == stap_session.target)
+		return 1;
+	rcu_read_lock();
+	hash_for_each_possible_rcu(members, m, node, (u32)pid)
+		if (m->pid == pid) {
+			found = 1;
+			break;
+		}
+	rcu_read_unlock();
+	return found;
+}
+
+s64 stap_in_target(struct stap_context *c)
+{
+	return stap_in_target_set(task_of(c)->tgid);
+}
+
+static void add_member(s32 pid, gfp_t flags)
+{
+	struct member *m = kmalloc(sizeof(*m), flags);
+	unsigned long state;
+
+	if (!m) {
+		stap_add_skips(STAP_SKIP_MEMORY, 1);
+		return;
+	}
+	m->pid = pid;
+	raw_spin_lock_irqsave(&members_lock, state);
+	hash_add_rcu(members, &m->node, (u32)pid);
+	raw_spin_unlock_irqrestore(&members_lock, state);
+}
+
+static void on_fork(void *data, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->tgid != parent->tgid && stap_in_target_set(parent->tgid))
+		add_member(child->tgid, GFP_ATOMIC);
+}
+
+static void on_exit(void *data, struct task_struct *task)
+{
+	struct member *m;
+	unsigned long state;
+
+	if (atomic_read(&task->signal->live) != 0)
+		return;
+	raw_spin_lock_irqsave(&members_lock, state);
+	hash_for_each_possible(members, m, node, (u32)task->tgid)
+		if (m->pid == task->tgid) {
+			hash_del_rcu(&m->node);
+			kfree_rcu(m, rcu);
+			break;
+		}
+	raw_spin_unlock_irqrestore(&members_lock, state);
+}
+
+/* Descendants that are there when the session starts. */
+static void add_existing(void)
+{
+	struct task_struct *task, *up;
+
+	rcu_read_lock();
+	for_each_process(task) {
+		for (up = task; up->pid > 1; up = rcu_dereference(up->real_parent)->group_leader)
+			if (up->tgid == stap_session.target) {
+				if (task->tgid != stap_session.target)
+					add_member(task->tgid, GFP_ATOMIC);
+				break;
+			}
+	}
+	rcu_read_unlock();
+}
+
+/* --------------------------------------------------------------------------------------------------------------------------------------- filters */
+
+static struct inode **executables;	/* by probe; held */
+
+int stap_filters_start(void)
+{
+	const struct stap_probe *p;
+	int error;
+
+	executables = kvcalloc(stap_script.probe_count + 1, sizeof(*executables), GFP_KERNEL);
+	if (!executables)
+		return -ENOMEM;
+	stap_for_each_probe(p) {
+		struct path path;
+
+		if (p->processes.kind != STAP_FILTER_PATH)
+			continue;
+		error = kern_path(p->processes.path, LOOKUP_FOLLOW, &path);
+		if (error) {
+			stap_message(STAP_RECORD_ERROR, "probe %s: file \"%s\" cannot be found (error %d); check the path", p->point, p->processes.path, error);
+			return error;
+		}
+		executables[p - stap_script.probes] = igrab(d_inode(path.dentry));
+		path_put(&path);
+	}
+	if (!stap_session.target)
+		return 0;
+	follows = 1;
+	error = stap_tracepoint_add("sched_process_fork", on_fork, NULL);
+	if (!error)
+		error = stap_tracepoint_add("sched_process_exit", on_exit, NULL);
+	add_existing();
+	return error;
+}
+
+void stap_filters_stop(void)
+{
+	struct member *m;
+	struct hlist_node *next;
+	u32 i;
+	int bucket;
+
+	if (follows) {
+		stap_tracepoint_remove("sched_process_fork", on_fork, NULL);
+		stap_tracepoint_remove("sched_process_exit", on_exit, NULL);
+		tracepoint_synchronize_unregister();
+		hash_for_each_safe(members, bucket, next, m, node) {
+			hash_del(&m->node);
+			kfree(m);
+		}
+		rcu_barrier();
+		follows = 0;
+	}
+	for (i = 0; executables && i < stap_script.probe_count; i++)
+		iput(executables[i]);
+	kvfree(executables);
+	executables = NULL;
+}
+
+static struct inode *executable_of(struct task_struct *task)
+{
+	struct mm_struct *mm = task->mm;
+	struct file *file;
+	struct inode *inode = NULL;
+
+	if (!mm || (task->flags & PF_KTHREAD))
+		return NULL;
+	rcu_read_lock();
+	file = rcu_dereference(mm->exe_file);
+	if (file)
+		inode = file_inode(file);	/* compared only */
+	rcu_read_unlock();
+	return inode;
+}
+
+int stap_passes(const struct stap_probe *probe, struct task_struct *task)
+{
+	switch (probe->processes.kind) {
+	case STAP_FILTER_ALL:
+		return !stap_session.target || stap_in_target_set(task->tgid);
+	case STAP_FILTER_PID:
+		return task->tgid == probe->processes.pid;
+	case STAP_FILTER_PATH:
+		return executable_of(task) == executables[probe - stap_script.probes];
+	default:
+		return 1;
+	}
+}

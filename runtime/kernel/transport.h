@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Between the module and staprun (src/SystemTap.Runtime/Modules/ModuleTransport.cs mirrors it; STAP_TRANSPORT changes with every change).
+ *
+ * The control file /proc/systemtap/NAME/control is opened by one staprun at a time. mmap of it gives the rings: for each possible CPU one page of struct
+ * stap_ring_page and then ring_bytes (a power of two) of records. A record is struct stap_record and its bytes, padded to 8; it may wrap around the end
+ * of the ring. Records carry a number that counts through all rings: the reader puts them into one order by it. Pieces of one print follow each other in
+ * their ring with `more` set on all but the last.
+ */
+#ifndef STAP_TRANSPORT_H
+#define STAP_TRANSPORT_H
+
+#define STAP_TRANSPORT 1
+
+enum stap_record_type {
+	STAP_RECORD_OUTPUT,
+	STAP_RECORD_WARNING,	/* text without newline */
+	STAP_RECORD_ERROR,	/* text without newline */
+	STAP_RECORD_SYSTEM,	/* a command for the shell */
+	STAP_RECORD_SWITCH,	/* go on with the next output file */
+};
+
+struct stap_record {
+	u32 bytes;		/* after this header */
+	u16 type;
+	u16 more;
+	u64 number;		/* from 0 */
+};
+
+struct stap_ring_page {
+	u64 head;		/* bytes ever written; by the module */
+	u64 pad1[7];
+	u64 tail;		/* bytes ever read; by staprun */
+	u64 pad2[7];
+};
+
+enum stap_skip {
+	STAP_SKIP_LOCK,		/* a lock on a global was not had in time */
+	STAP_SKIP_REENTRY,	/* the event came while a handler ran in the same context of this CPU */
+	STAP_SKIP_STACK,	/* too little kernel stack */
+	STAP_SKIP_KPROBE,	/* the kernel did not run the kprobe (nested) */
+	STAP_SKIP_RETURN,	/* more calls in flight than maxactive */
+	STAP_SKIP_MEMORY,	/* no memory for an event */
+	STAP_SKIP_KINDS,
+};
+
+struct stap_info {
+	u32 transport, cpus;
+	u64 ring_bytes;
+	u32 probes, state;
+};
+
+struct stap_start {
+	u64 target;		/* pid, 0: none */
+	u64 stp_pid;
+	u64 uid;
+	u64 pid_namespace, user_namespace;
+	s64 tz_offset;
+	char tz_name[16];
+	u64 suppress_errors;
+};
+
+struct stap_status {
+	u32 state;		/* 0 loaded, 1 starting, 2 running, 3 stopping, 4 ending, 5 ended */
+	u32 errors;
+	u32 failed, aborted;
+	u32 skipped[8];		/* by enum stap_skip */
+	u64 lost;		/* prints that found no room */
+	u64 records;		/* numbers given out */
+};
+
+/* ioctl(2) requests: _IO* of 's'. */
+#define STAP_IOC_INFO	_IOR('s', 1, struct stap_info)
+#define STAP_IOC_START	_IOW('s', 2, struct stap_start)	/* returns after the begin handlers ran and events are attached */
+#define STAP_IOC_STOP	_IO('s', 3)			/* returns after the end handlers ran */
+#define STAP_IOC_STATUS	_IOR('s', 4, struct stap_status)
+#define STAP_IOC_DETACH	_IOW('s', 5, u32)		/* 1: closing the file leaves the session running */
+#define STAP_IOC_EXIT	_IO('s', 6)			/* the session shall end, as exit() does */
+
+#endif

@@ -1,0 +1,510 @@
+using SystemTap.Bpf.Analysis;
+using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Targets;
+
+namespace SystemTap.Bpf.Deferral;
+
+// Statements stap runs for a handler
+// ----------------------------------
+// `probe timer.profile { n[execname(), sprint_ubacktrace()]++ }`: the key is a text only stap can make – unwinding without frame pointers, names of symbols. A
+// print of it is deferred anyway (PrintDeferral); a key is not a print. But nothing says that this statement must run in the kernel: its inputs (a
+// snapshot of the stack, the process's name) are leaves, and if no other kernel code touches the array, stap can run the statement when the
+// record arrives, in order, alone, and exactly. So such statements become a HostStmt: the kernel sends its leaves, stap runs it.
+//
+// What goes: from the first statement of a block that needs stap to the block's end. Conditions in front stay in the kernel, so filtered events cost
+// nothing. The globals touched there move to stap's memory, and with them every other kernel statement that touches them; this is repeated until
+// nothing changes. If something cannot go (a read of memory under a condition: it might fault where the script would not have read), the
+// program stays as it was and the compiler says what it cannot do.
+
+/// <summary>A statement that stap runs when the record with its leaves arrives; its inner expressions are still those of the script.</summary>
+internal sealed class HostStmt(Stmt body, SystemTap.Language.Text.SourceSpan span) : Stmt(span)
+{
+    public Stmt Body { get; } = body;
+}
+
+/// <summary>Finds the statements of kernel handlers that stap must run.</summary>
+internal sealed class HostStatements
+{
+    private readonly LoweredProgram _program;
+    private readonly HashSet<Global> _moved = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<Function, FunctionFacts> _functions = new(ReferenceEqualityComparer.Instance);
+
+    private sealed class FunctionFacts
+    {
+        public bool NeedsStap { get; set; }
+
+        public bool NeedsKernel { get; set; }
+
+        public HashSet<Global> Globals { get; } = new(ReferenceEqualityComparer.Instance);
+    }
+
+    private sealed class NotPossible : Exception;
+
+    private HostStatements(LoweredProgram program) => _program = program;
+
+    /// <summary>Built-ins whose texts only stap can make.</summary>
+    public static bool IsStapsOnly(IntrinsicId id) => id is IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.SymbolName or IntrinsicId.SymbolData
+        or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
+        or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
+
+    /// <summary>The program with such statements marked, or the same when there are none or they cannot go.</summary>
+    public static LoweredProgram Apply(LoweredProgram program, Architecture architecture)
+    {
+        program = PrintInliner.Apply(RunningFunction.Apply(program, architecture));
+        var finder = new StapsOnlyFinder();
+        foreach (var probe in program.Probes)
+        {
+            if (probe.Spec.RunsInKernel)
+            {
+                finder.Visit(probe.Body);
+            }
+        }
+
+        if (!finder.Found)
+        {
+            return program;
+        }
+
+        try
+        {
+            return new HostStatements(program).Transform();
+        }
+        catch (NotPossible)
+        {
+            return program;
+        }
+    }
+
+    private LoweredProgram Transform()
+    {
+        Stmt[] bodies;
+        int before;
+        do
+        {
+            before = _moved.Count;
+            bodies = new Stmt[_program.Probes.Count];
+            for (var i = 0; i < bodies.Length; i++)
+            {
+                var probe = _program.Probes[i];
+                bodies[i] = probe.Spec.RunsInKernel ? new ProbeSplit(this).Split(probe.Body) : probe.Body;
+            }
+        }
+        while (_moved.Count > before);
+
+        var probes = new Probe[bodies.Length];
+        for (var i = 0; i < probes.Length; i++)
+        {
+            var p = _program.Probes[i];
+            probes[i] = ReferenceEquals(bodies[i], p.Body) ? p : new Probe
+            {
+                Index = p.Index, Spec = p.Spec, PointText = p.PointText, Name = p.Name, Locals = p.Locals, Body = bodies[i], Condition = p.Condition, Span = p.Span,
+            };
+        }
+
+        return _program.WithProbes(probes);
+    }
+
+    private FunctionFacts Facts(Function function)
+    {
+        if (!_functions.TryGetValue(function, out var facts))
+        {
+            _functions[function] = facts = new FunctionFacts();
+            new FunctionWalker(this, facts).Visit(function.Body);
+            if (function.EmbeddedCode is not null)
+            {
+                facts.NeedsKernel = true;
+            }
+        }
+
+        return facts;
+    }
+
+    /// <summary>Needs stap: makes a text only stap can make (other than to print it), or touches a global that has moved.</summary>
+    private bool Needs(Stmt? s)
+    {
+        var walker = new NeedWalker(this);
+        walker.Visit(s);
+        return walker.Needed;
+    }
+
+    private bool Needs(Expr? e)
+    {
+        var walker = new NeedWalker(this);
+        walker.Visit(e);
+        return walker.Needed;
+    }
+
+    private sealed class StapsOnlyFinder : Walker
+    {
+        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
+
+        public bool Found { get; private set; }
+
+        public override void Visit(Expr? expression)
+        {
+            Found |= expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id);
+            if (expression is CallExpr c && _seen.Add(c.Function))
+            {
+                Visit(c.Function.Body);
+            }
+
+            base.Visit(expression);
+        }
+    }
+
+    private sealed class NeedWalker(HostStatements owner) : Walker
+    {
+        public bool Needed { get; private set; }
+
+        public override void Visit(Stmt? statement)
+        {
+            switch (statement)
+            {
+                case PrintStmt p:
+                    // What is printed is deferred without our doing; only its reads of moved globals count.
+                    foreach (var argument in p.Arguments)
+                    {
+                        Needed |= new GlobalFinder(owner).Touches(argument);
+                    }
+
+                    return;
+                case ExprStmt { Expression: IntrinsicExpr { Intrinsic.Id: IntrinsicId.Log } log }:
+                    Needed |= new GlobalFinder(owner).Touches(log.Arguments[0]);
+                    return;
+                case DeleteStmt d:
+                    Needed |= owner._moved.Contains(d.Global);
+                    break;
+                case StatAddStmt a:
+                    Needed |= owner._moved.Contains(a.Aggregate);
+                    break;
+                case ForeachStmt f:
+                    Needed |= owner._moved.Contains(f.Array);
+                    break;
+            }
+
+            base.Visit(statement);
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            Needed |= expression switch
+            {
+                IntrinsicExpr i => IsStapsOnly(i.Intrinsic.Id),
+                CallExpr c => owner.Facts(c.Function) is var facts && (facts.NeedsStap || facts.Globals.Overlaps(owner._moved)),
+                _ => GlobalOf(expression) is { } g && owner._moved.Contains(g),
+            };
+            base.Visit(expression);
+        }
+    }
+
+    private sealed class GlobalFinder(HostStatements owner) : Walker
+    {
+        private bool _found;
+
+        public bool Touches(Expr e)
+        {
+            Visit(e);
+            return _found;
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            _found |= GlobalOf(expression) is { } g && owner._moved.Contains(g)
+                || expression is CallExpr c && owner.Facts(c.Function).Globals.Overlaps(owner._moved);
+            base.Visit(expression);
+        }
+    }
+
+    private sealed class FunctionWalker(HostStatements owner, FunctionFacts facts) : Walker
+    {
+        public override void Visit(Stmt? statement)
+        {
+            switch (statement)
+            {
+                case PrintStmt:
+                    // Its texts are deferred without our doing.
+                    var before = facts.NeedsStap;
+                    base.Visit(statement);
+                    facts.NeedsStap = before;
+                    return;
+                case DeleteStmt d:
+                    facts.Globals.Add(d.Global);
+                    break;
+                case StatAddStmt a:
+                    facts.Globals.Add(a.Aggregate);
+                    break;
+                case ForeachStmt f:
+                    facts.Globals.Add(f.Array);
+                    break;
+            }
+
+            base.Visit(statement);
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            if (GlobalOf(expression) is { IsReadOnly: false } g)
+            {
+                facts.Globals.Add(g);
+            }
+
+            switch (expression)
+            {
+                case IntrinsicExpr i:
+                    facts.NeedsStap |= IsStapsOnly(i.Intrinsic.Id);
+                    facts.NeedsKernel |= !StapCan(i.Intrinsic);
+                    break;
+                case DerefExpr or ContextExpr or EmbeddedCExpr:
+                    facts.NeedsKernel = true;
+                    break;
+                case CallExpr c:
+                    var other = owner.Facts(c.Function);
+                    facts.NeedsStap |= other.NeedsStap;
+                    facts.NeedsKernel |= other.NeedsKernel;
+                    facts.Globals.UnionWith(other.Globals);
+                    break;
+            }
+
+            base.Visit(expression);
+        }
+    }
+
+    private static Global? GlobalOf(Expr? e) => e switch
+    {
+        ReadExpr r => GlobalOf(r.Place),
+        AssignExpr a => GlobalOf(a.Place),
+        UpdateExpr u => GlobalOf(u.Place),
+        InExpr i => i.Array,
+        StatExpr s => s.Aggregate,
+        BucketExpr b => b.Aggregate,
+        HistogramTextExpr h => h.Aggregate,
+        _ => null,
+    };
+
+    private static Global? GlobalOf(Place p) => p switch
+    {
+        GlobalPlace g => g.Global,
+        ElementPlace e => e.Array,
+        _ => null,
+    };
+
+    /// <summary>Stap's own evaluation of the built-in means the same for a handler of the kernel.</summary>
+    internal static bool StapCan(Intrinsic i) => i.Has(IntrinsicTraits.Deferrable) || i.Id is IntrinsicId.Exit or IntrinsicId.Error or IntrinsicId.Warn or IntrinsicId.Log
+        or IntrinsicId.System or IntrinsicId.Printk or IntrinsicId.FtracePrint or IntrinsicId.SwitchFile or IntrinsicId.Tokenize or IntrinsicId.MatchedGroup or IntrinsicId.GroupCount
+        or IntrinsicId.Random32 or IntrinsicId.InTargetSet;
+
+    /// <summary>Splits one handler.</summary>
+    private sealed class ProbeSplit(HostStatements owner)
+    {
+        private readonly List<Stmt> _regions = [];
+
+        public Stmt Split(Stmt body)
+        {
+            if (!owner.Needs(body))
+            {
+                return body;
+            }
+
+            var result = Statement(body, isTail: true);
+            CheckLocals(result);
+            return result;
+        }
+
+        private Stmt Statement(Stmt s, bool isTail)
+        {
+            switch (s)
+            {
+                case BlockStmt b:
+                    var list = new List<Stmt>();
+                    for (var i = 0; i < b.Statements.Count; i++)
+                    {
+                        var child = b.Statements[i];
+                        var last = i == b.Statements.Count - 1;
+                        if (!owner.Needs(child))
+                        {
+                            list.Add(child);
+                        }
+                        else if (child is BlockStmt || (child is IfStmt { Condition: var c } && !owner.Needs(c)))
+                        {
+                            list.Add(Statement(child, isTail && last));
+                        }
+                        else
+                        {
+                            var rest = new List<Stmt>();
+                            for (; i < b.Statements.Count; i++)
+                            {
+                                rest.Add(b.Statements[i]);
+                            }
+
+                            list.Add(Region(rest.Count == 1 ? rest[0] : new BlockStmt(rest, child.Span), isTail));
+                        }
+                    }
+
+                    return new BlockStmt(list, b.Span);
+                case IfStmt i when !owner.Needs(i.Condition):
+                    return new IfStmt(i.Condition, owner.Needs(i.Then) ? Statement(i.Then, isTail) : i.Then,
+                        i.Else is { } otherwise && owner.Needs(otherwise) ? Statement(otherwise, isTail) : i.Else, i.Span);
+                default:
+                    return Region(s, isTail);
+            }
+        }
+
+        private HostStmt Region(Stmt s, bool isTail)
+        {
+            new RegionCheck(owner, isTail, AssignmentCounter.In(s)).Visit(s);
+            _regions.Add(s);
+            return new HostStmt(s, s.Span);
+        }
+
+        /// <summary>A local assigned in a region is stap's: nothing outside that region may use it.</summary>
+        private void CheckLocals(Stmt kernel)
+        {
+            var outside = new HashSet<Local>(Context.LocalFinder.In(kernel), ReferenceEqualityComparer.Instance);
+            foreach (var region in _regions)
+            {
+                foreach (var (local, _) in AssignmentCounter.In(region))
+                {
+                    if (outside.Contains(local) || _regions.Exists(r => !ReferenceEquals(r, region) && Context.LocalFinder.In(r).Contains(local)))
+                    {
+                        throw new NotPossible();
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Everything in a region can be run by stap; its globals move.</summary>
+    private sealed class RegionCheck(HostStatements owner, bool isTail, Dictionary<Local, int> owned) : Walker
+    {
+        private int _conditional;
+
+        /// <summary>Inside something the kernel computes: nothing of stap's can be used there.</summary>
+        private int _leaf;
+
+        private void VisitLeaf(Expr e)
+        {
+            _leaf++;
+            base.Visit(e);
+            _leaf--;
+        }
+
+        public override void Visit(Stmt? statement)
+        {
+            switch (statement)
+            {
+                case NextStmt when !isTail:
+                case ReturnStmt:
+                    throw new NotPossible();
+                case DeleteStmt d:
+                    Move(d.Global);
+                    break;
+                case StatAddStmt a:
+                    Move(a.Aggregate);
+                    break;
+                case ForeachStmt f:
+                    Move(f.Array);
+                    break;
+                case IfStmt i:
+                    Visit(i.Condition);
+                    _conditional++;
+                    Visit(i.Then);
+                    Visit(i.Else);
+                    _conditional--;
+                    return;
+                case LoopStmt or TryStmt:
+                    _conditional++;
+                    base.Visit(statement);
+                    _conditional--;
+                    return;
+            }
+
+            var isLoop = statement is ForeachStmt;
+            _conditional += isLoop ? 1 : 0;
+            base.Visit(statement);
+            _conditional -= isLoop ? 1 : 0;
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            if (GlobalOf(expression) is { IsReadOnly: false } g)
+            {
+                if (_leaf > 0)
+                {
+                    throw new NotPossible();
+                }
+
+                Move(g);
+            }
+
+            if (_leaf > 0 && (expression is IntrinsicExpr { Intrinsic.Id: var id } && IsStapsOnly(id) || expression is ReadExpr { Place: LocalPlace p } && owned.ContainsKey(p.Local)))
+            {
+                throw new NotPossible();
+            }
+
+            switch (expression)
+            {
+                case LogicalExpr l:
+                    Visit(l.Left);
+                    _conditional++;
+                    Visit(l.Right);
+                    _conditional--;
+                    return;
+                case ConditionalExpr c:
+                    Visit(c.Condition);
+                    _conditional++;
+                    Visit(c.WhenTrue);
+                    Visit(c.WhenFalse);
+                    _conditional--;
+                    return;
+                case CallExpr c:
+                    var facts = owner.Facts(c.Function);
+                    if (facts.NeedsKernel)
+                    {
+                        // The kernel can call it for a leaf when it touches nothing that moves and cannot fail at the wrong moment.
+                        if (_conditional > 0 || facts.NeedsStap || facts.Globals.Count > 0 || c.Type == ScriptType.Void)
+                        {
+                            throw new NotPossible();
+                        }
+
+                        VisitLeaf(c);
+                        return;
+                    }
+
+                    foreach (var global in facts.Globals)
+                    {
+                        Move(global);
+                    }
+
+                    break;
+                case IntrinsicExpr i when !StapCan(i.Intrinsic) && !IsStapsOnly(i.Intrinsic.Id):
+                    // A leaf: read before the statement runs, so it must not be able to fail where the script would not have read it.
+                    if (i.Type == ScriptType.Void || (_conditional > 0 && i.Intrinsic.Has(IntrinsicTraits.Fallible)))
+                    {
+                        throw new NotPossible();
+                    }
+
+                    VisitLeaf(i);
+                    return;
+                case DerefExpr d when _conditional == 0:
+                    VisitLeaf(d);
+                    return;
+                case DerefExpr:
+                case EmbeddedCExpr:
+                    throw new NotPossible();
+                case FormatExpr f when !Purity.IsPlainFormat(f.Segments):
+                    throw new NotPossible();
+            }
+
+            base.Visit(expression);
+        }
+
+        private void Move(Global g)
+        {
+            if (!g.IsReadOnly)
+            {
+                owner._moved.Add(g);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
+
+namespace SystemTap.Bpf.Emit;
+
+// Stacks
+// ------
+// Kernel stacks: the kernel unwinds (bpf_get_stack); a print sends the addresses as bytes and stap makes text and names of them. Where the text itself is needed
+// here (a key that cannot be left to stap), addresses are written as hexadecimal by arithmetic on eight digits at a time.
+//
+// User stacks: programs are built without frame pointers, so the kernel's own walk is wrong. Instead the registers and up to 20 KB of the stack are copied straight
+// into the ring, and stap unwinds them by call frame information as soon as it reads the record. Whole pages are copied, because a read that crosses into a
+// page that is absent fails as a whole; the first that fails ends the copy.
+
+internal sealed partial class ProgramEmitter
+{
+    private int StackDepth => Math.Min(Math.Min(_c.Limits.MaxBackTrace, 127), _c.MaxText / 8);
+
+    /// <summary>The kernel stack as words, with its exact length.</summary>
+    private StringValue KernelStackRaw()
+    {
+        var slot = TakeString((8 * StackDepth) + 8);
+        GetStack(slot.Memory.At(8), StackDepth);
+        Save(slot.Memory, Reg.R0);
+        return slot.AsString;
+    }
+
+    /// <summary>R0 = bytes of stack written, 0 when there is none.</summary>
+    private void GetStack(Mem buffer, int depth)
+    {
+        RequireEvent();
+        Move(Reg.R1, Ctx);
+        Address(Reg.R2, buffer);
+        _a.Emit(Instruction.Mov(Reg.R3, 8 * depth));
+        _a.Emit(Instruction.Mov(Reg.R4, 0));
+        _a.Call(Helper.GetStack);
+        var good = _a.NewLabel();
+        _a.JumpIf(JumpOp.SGe, Reg.R0, 0, good);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Bind(good);
+    }
+
+    private void RequireEvent()
+    {
+        if (_event is Context.RequestContext)
+        {
+            throw Cannot("a stack in a handler that no event of the kernel runs", default);
+        }
+    }
+
+    /// <summary>R0 = one address of the kernel stack, 0 when it has fewer.</summary>
+    private void KernelStackEntry(int index)
+    {
+        var mark = Marked();
+        var buffer = TakeFrame(8 * (index + 1));
+        Store(buffer.At(8 * index), 0);
+        GetStack(buffer, index + 1);
+        Load(Reg.R0, buffer.At(8 * index));
+        Release(mark);
+    }
+
+    /// <summary>"0x… 0x…": each address takes 19 bytes, since kernel addresses have 16 digits.</summary>
+    private StringValue KernelStackText()
+    {
+        const int width = 19;
+        var depth = Math.Min(StackDepth, _c.MaxText / width);
+        var slot = TakeString((width * depth + 15) & ~7);
+        var mark = Marked();
+        var words = TakeFrame(8 * depth);
+        var count = TakeFrame(8);
+        GetStack(words, depth);
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 3));
+        Save(count, Reg.R0);
+        Clear(slot.Memory.At(8), slot.Capacity);
+        Store(slot.Memory, 0);
+        var end = _a.NewLabel();
+        for (var i = 0; i < depth; i++)
+        {
+            var at = slot.Memory.At(8 + (width * i));
+            Load(Reg.R0, count);
+            _a.JumpIf(JumpOp.Le, Reg.R0, i, end);
+            if (i > 0)
+            {
+                _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset - 1, ' '));
+            }
+
+            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset, '0'));
+            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset + 1, 'x'));
+            Load(Reg.R0, words.At(8 * i));
+            _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+            HexDigits(at.At(2));
+            Load(Reg.R0, words.At(8 * i));
+            _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+            HexDigits(at.At(10));
+            Store(slot.Memory, (width * (i + 1)) - 1);
+        }
+
+        _a.Bind(end);
+        Release(mark);
+        return slot.AsString;
+    }
+
+    /// <summary>Writes the 32 bits in R0 as eight digits: nibbles are spread to bytes, then '0' or 'a'−10 is added to all at once.</summary>
+    private void HexDigits(Mem to)
+    {
+        Spread(16, 0x0000FFFF0000FFFF);
+        Spread(8, 0x00FF00FF00FF00FF);
+        Spread(4, 0x0F0F0F0F0F0F0F0F);
+        Move(Reg.R1, Reg.R0);
+        _a.LdImm64(Reg.R2, 0x0606060606060606);
+        _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R1, 4));
+        _a.LdImm64(Reg.R2, 0x0101010101010101);
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R1, Reg.R2));
+        _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R1, 'a' - 10 - '0'));
+        _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+        _a.LdImm64(Reg.R2, 0x3030303030303030);
+        _a.Emit(Instruction.Add64(Reg.R0, Reg.R2));
+        _a.Emit(Instruction.ToBigEndian(Reg.R0, 64));
+        Save(to, Reg.R0);
+
+        void Spread(int by, long mask)
+        {
+            Move(Reg.R1, Reg.R0);
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, by));
+            _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R0, Reg.R1));
+            _a.LdImm64(Reg.R2, mask);
+            _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, Reg.R2));
+        }
+    }
+
+    /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads and when the ring is full.</summary>
+    private void UserSnapshot(SourceSpan span)
+    {
+        RequireEvent();
+        if (!_c.Features.CurrentTaskBtf)
+        {
+            throw Cannot("user stacks in a handler that runs in the kernel: this kernel lacks bpf_get_current_task_btf (Linux 5.11)", span);
+        }
+
+        _c.SendsStacks = true;
+        var architecture = _c.Target.Architecture;
+        var pointers = _c.Structure("pt_regs", span);
+        var mark = Marked();
+        var id = TakeFrame(8);
+        var record = TakeTemp();
+        var registers = TakeTemp();
+        if (!record.IsRegister || !registers.IsRegister)
+        {
+            throw Cannot("a user stack inside a larger expression", span, "assign it to a variable first");
+        }
+
+        var end = _a.NewLabel();
+        Store(id, 0);
+        _a.Call(Helper.GetCurrentTaskBtf);
+        LoadField(Reg.R1, Reg.R0, _c.Offset(_c.Structure("task_struct", span), "mm", span), 8, true);
+        _a.JumpIf(JumpOp.Eq, Reg.R1, 0, end);
+        _a.Call(Helper.GetCurrentTaskBtf);
+        Move(Reg.R1, Reg.R0);
+        _a.Call(Helper.TaskPtRegs);
+        Move(registers.Register, Reg.R0);
+        LoadMap(Reg.R1, _c.RingMap);
+        _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Size));
+        _a.Emit(Instruction.Mov(Reg.R3, 0));
+        _a.Call(Helper.RingbufReserve);
+        var full = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, full);
+        var r = record.Register;
+        Move(r, Reg.R0);
+        _a.Emit(Instruction.Store(MemSize.W, r, 0, RecordKind.UserStack << 24));
+        _a.Emit(Instruction.Store(MemSize.W, r, 4, 0));
+        _a.Call(Helper.KtimeGetNs);
+        Save(new Mem(r, StackSnapshot.Time), Reg.R0);
+        _a.Call(Helper.GetSmpProcessorId);
+        Load(Reg.R1, new Mem(r, StackSnapshot.Time));
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 10));
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 1023));
+        _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R1, Reg.R0));
+        Save(id, Reg.R1);
+        Save(new Mem(r, StackSnapshot.Id), Reg.R1);
+        _a.Call(Helper.GetCurrentPidTgid);
+        Save(new Mem(r, StackSnapshot.Process), Reg.R0);
+        Store(new Mem(r, StackSnapshot.Length), 0);
+        Address(Reg.R1, new Mem(r, StackSnapshot.Registers));
+        _a.Emit(Instruction.Mov(Reg.R2, (int)Math.Min(pointers.Size, StackSnapshot.RegistersSize)));
+        Move(Reg.R3, registers.Register);
+        _a.Call(Helper.ProbeReadKernel);
+        var at = registers.Register;
+        Load(at, new Mem(r, StackSnapshot.Registers + architecture.StackPointer.Offset));
+        _a.Emit(Instruction.Alu64(AluOp.And, at, -StackSnapshot.Page));
+        var sent = _a.NewLabel();
+        for (var i = 0; i < StackSnapshot.Pages; i++)
+        {
+            Address(Reg.R1, new Mem(r, StackSnapshot.Stack + (i * StackSnapshot.Page)));
+            _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Page));
+            Move(Reg.R3, at);
+            _a.Call(Helper.ProbeReadUser);
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, sent);
+            Store(new Mem(r, StackSnapshot.Length), (i + 1) * StackSnapshot.Page);
+            _a.Emit(Instruction.Add64Imm(at, StackSnapshot.Page));
+        }
+
+        _a.Bind(sent);
+        Move(Reg.R1, r);
+        _a.Emit(Instruction.Mov(Reg.R2, 0));
+        _a.Call(Helper.RingbufSubmit);
+        _a.Jump(end);
+        _a.Bind(full);
+        Increment(ControlBlock.LostRecords);
+        _a.Bind(end);
+        Load(Reg.R0, id);
+        Free(registers);
+        Free(record);
+        Release(mark);
+    }
+}

@@ -1,0 +1,165 @@
+using System.Security.Cryptography;
+using System.Text;
+using SystemTap.Targets;
+
+namespace SystemTap.KernelModule.Building;
+
+// From C text to a loadable module.
+//
+// A kbuild run over a script takes seconds, most of them for kernel headers the script does not need. So the run-time is built by kbuild once for each
+// kernel build, compiler and run-time source (RuntimeImage), and a script, which includes one small header of ours, costs one gcc, one objtool and one ld.
+// Rules found by trial, without which the kernel warns or refuses:
+//   - gcc gets kbuild's own options, minus the tracing prologue (-pg …);
+//   - objtool runs over each object with kbuild's own options: return thunks and unwind tables come from it;
+//   - the final link uses the kernel's module.lds;
+//   - __versions, vermagic and this_module come from kbuild's .mod.o, so the stub that stands for a script there must use every symbol gcc may call.
+// The module's name is a fixed-width placeholder in the cached objects, written over in the result. That makes finished modules cacheable too: the same
+// C text yields the same module whatever its name.
+
+/// <summary>What to build.</summary>
+public sealed record ModuleRequest
+{
+    /// <summary>The kernel.</summary>
+    public required BuildTree Tree { get; init; }
+
+    /// <summary>C text of the script; uses <see cref="ModuleBuilder.NamePlaceholder"/> for the module's name.</summary>
+    public required string Script { get; init; }
+
+    /// <summary>C text that includes kernel headers (embedded C), or null.</summary>
+    public string? Embedded { get; init; }
+
+    /// <summary>Name of the module: <c>[a-z0-9_]</c>, at most 55 bytes.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The folder <c>runtime/</c>.</summary>
+    public required string RuntimeFolder { get; init; }
+
+    /// <summary>Where things that can be made again are kept.</summary>
+    public required string CacheFolder { get; init; }
+
+    /// <summary>Where the work is done and the module is put.</summary>
+    public required string WorkFolder { get; init; }
+
+    /// <summary><c>-B NAME=VALUE</c>.</summary>
+    public IReadOnlyList<string> Variables { get; init; } = [];
+
+    /// <summary>Finished modules are taken from and put into the cache.</summary>
+    public bool UseCache { get; init; } = true;
+
+    /// <summary>Key and certificate (PEM or DER as the kernel's sign-file takes them) that sign the module; null: none.</summary>
+    public (string Key, string Certificate)? Signing { get; init; }
+
+    /// <summary>Told each command; null: nobody.</summary>
+    public Action<string>? Echo { get; init; }
+}
+
+/// <summary>Builds modules.</summary>
+public static class ModuleBuilder
+{
+    /// <summary>Stands for the module's name in C text.</summary>
+    public static string NamePlaceholder => RuntimeImage.Placeholder;
+
+    /// <summary>Builds <c>NAME.ko</c> in the work folder and yields its path.</summary>
+    /// <exception cref="ModuleBuildException">It cannot be built.</exception>
+    public static string Build(ModuleRequest request)
+    {
+        if (request.Name.Length is 0 or > 55 || request.Name.AsSpan().ContainsAnyExcept("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"))
+        {
+            throw new ModuleBuildException($"module name '{request.Name}' cannot be used", "use letters, digits and _, at most 55");
+        }
+
+        var compiler = Compiler.Find(request.Tree, request.Variables.FirstOrDefault(v => v.StartsWith("CC=", StringComparison.Ordinal))?[3..]);
+        var image = RuntimeImage.Get(request.Tree, compiler, request.RuntimeFolder, request.CacheFolder, request.Variables, request.Echo);
+        var cached = image.Folder + "-scripts/" + Convert.ToHexStringLower(SHA256.HashData(Encoding.Latin1.GetBytes(request.Script + "\0" + request.Embedded)).AsSpan(0, 16)) + ".ko";
+        byte[] module;
+        if (request.UseCache && File.Exists(cached))
+        {
+            request.Echo?.Invoke("from the cache: " + cached);
+            module = File.ReadAllBytes(cached);
+        }
+        else
+        {
+            module = CompileAndLink(request, image);
+            if (request.UseCache)
+            {
+                CacheDirectory.WriteAtomically(cached, module);
+            }
+        }
+
+        WriteName(module, request.Name);
+        var path = Path.Combine(request.WorkFolder, request.Name + ".ko");
+        File.WriteAllBytes(path, module);
+        if (request.Signing is { } signing)
+        {
+            Sign(request, signing, path);
+        }
+
+        return path;
+    }
+
+    private static byte[] CompileAndLink(ModuleRequest request, RuntimeImage image)
+    {
+        var objects = new List<string> { image.Base, Compile(request, image, image.Compile, "script", request.Script) };
+        if (request.Embedded is not null)
+        {
+            objects.Add(Compile(request, image, image.CompileKernel, "embedded", request.Embedded));
+        }
+
+        var linked = Path.Combine(request.WorkFolder, "module.o");
+        var (status, text) = Tool.Run([.. image.Link, "-o", linked, .. objects], request.WorkFolder, request.Echo);
+        return status == 0 ? File.ReadAllBytes(linked)
+            : throw new ModuleBuildException($"the module cannot be linked: {RuntimeImage.FirstLine(text)}", "use -v to see the commands, -k to keep the files");
+    }
+
+    private static string Compile(ModuleRequest request, RuntimeImage image, IReadOnlyList<string> command, string name, string source)
+    {
+        var (c, o) = (Path.Combine(request.WorkFolder, name + ".c"), Path.Combine(request.WorkFolder, name + ".o"));
+        File.WriteAllText(c, source, Encoding.Latin1);
+        var (status, text) = Tool.Run([.. command, "-c", "-o", o, c], request.Tree.Path, request.Echo);
+        if (status != 0)
+        {
+            throw name == "embedded"
+                ? new ModuleBuildException($"the script's embedded C does not compile: {RuntimeImage.FirstLine(text)}", "use -v to see the commands, -k to keep the files")
+                : new ModuleBuildException($"the generated C does not compile, which is a defect of stap: {RuntimeImage.FirstLine(text)}", "report it with the script; -k keeps the files");
+        }
+
+        if (image.Objtool.Count > 0)
+        {
+            (status, text) = Tool.Run([.. image.Objtool, o], request.Tree.Path, request.Echo);
+            if (status != 0)
+            {
+                throw new ModuleBuildException($"objtool refuses the {name}'s object: {RuntimeImage.FirstLine(text)}", "use -v to see the commands, -k to keep the files");
+            }
+        }
+
+        return o;
+    }
+
+    private static void WriteName(byte[] module, string name)
+    {
+        var placeholder = Encoding.ASCII.GetBytes(RuntimeImage.Placeholder);
+        var value = new byte[placeholder.Length];
+        Encoding.ASCII.GetBytes(name, value);
+        var rest = module.AsSpan();
+        while (rest.IndexOf(placeholder) is >= 0 and var at)
+        {
+            value.CopyTo(rest[at..]);
+            rest = rest[(at + value.Length)..];
+        }
+    }
+
+    private static void Sign(ModuleRequest request, (string Key, string Certificate) signing, string path)
+    {
+        var tool = Path.Combine(request.Tree.Path, "scripts/sign-file");
+        if (!File.Exists(tool))
+        {
+            throw new ModuleBuildException($"the module cannot be signed: '{tool}' does not exist", $"install the package '{BuildTree.PackageOf(request.Tree.Release)}' whole");
+        }
+
+        var (status, text) = Tool.Run([tool, request.Tree.Value("CONFIG_MODULE_SIG_HASH") ?? "sha256", signing.Key, signing.Certificate, path], request.WorkFolder, request.Echo);
+        if (status != 0)
+        {
+            throw new ModuleBuildException($"the module cannot be signed with key '{signing.Key}': {RuntimeImage.FirstLine(text)}", "check key and certificate");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.KernelModule.Translation;
+
+// Embedded C (guru mode) goes into a translation unit of its own that includes kernel headers, so that other scripts do not pay for them.
+//
+// Each function with a body %{ … %}, and each expression %{ … %}, becomes an external function there, called from the script's unit with the same
+// types as any script function. What the text inside may say (STAP_ARG_x, STAP_RETVALUE, STAP_RETURN, STAP_ERROR, STAP_PRINTF, STAP_NEXT, kread, …) is
+// defined by runtime/include/stap_embedded.h; names that depend on the function are variables or macros around its body.
+//
+// Globals named by `/* pragma:read:VAR */` and `/* pragma:write:VAR */` lose their `static` in the script's unit and get STAP_GLOBAL_GET_VAR and
+// STAP_GLOBAL_SET_VAR here.
+
+/// <summary>Collects the embedded C of a program.</summary>
+internal sealed class EmbeddedUnit
+{
+    private readonly CWriter _bodies = new();
+    private readonly List<string> _prototypes = [];
+    private readonly Dictionary<Global, string> _shared = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<EmbeddedCExpr, string> _expressions = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>The global is reached from embedded C.</summary>
+    public bool Shares(Global global) => _shared.ContainsKey(global);
+
+    /// <summary>Adds a function whose body is C.</summary>
+    public void Function(EmitContext context, Function function)
+    {
+        var code = function.EmbeddedCode!;
+        foreach (var (wanted, _) in EmbeddedPragmas.Globals(code))
+        {
+            foreach (var global in context.Program.Globals)
+            {
+                if (global.Name == wanted)
+                {
+                    _shared[global] = context.Name(global);
+                }
+            }
+        }
+
+        var signature = context.Signature(function)["static ".Length..];
+        _prototypes.Add(signature);
+        _bodies.Line($"/* function {C.Comment(function.Name)} at {C.Comment(function.Span.ToString())} */");
+        Begin(signature, function.ReturnType);
+        for (var i = 0; i < function.ParameterCount; i++)
+        {
+            var local = function.Locals[i];
+            var name = "a" + C.Int(i) + "_" + C.Name(local.Name);
+            _bodies.Line(local.Type == ScriptType.String
+                ? $"char *STAP_ARG_{C.Name(local.Name)} = stap_c_text(c, {name});"
+                : $"s64 STAP_ARG_{C.Name(local.Name)} = {name};");
+        }
+
+        End(code, function.ReturnType);
+    }
+
+    /// <summary>Adds text used as a statement, for its effect; yields the call of the function it became.</summary>
+    public string Statement(EmbeddedCExpr e)
+    {
+        var name = "embedded_" + C.Int(_expressions.Count);
+        _expressions.Add(e, name);
+        var signature = $"void {name}(struct stap_context *c)";
+        _prototypes.Add(signature);
+        _bodies.Line($"/* statement at {C.Comment(e.Span.ToString())} */");
+        Begin(signature, ScriptType.Void);
+        End(e.Code + "\n;", ScriptType.Void);
+        return name + "(c);";
+    }
+
+    /// <summary>Adds an expression; yields the call of the function it became.</summary>
+    public string Expression(EmbeddedCExpr e)
+    {
+        if (!_expressions.TryGetValue(e, out var name))
+        {
+            _expressions.Add(e, name = "embedded_" + C.Int(_expressions.Count));
+            var signature = $"{EmitContext.ResultType(e.Type)}{name}(struct stap_context *c)";
+            _prototypes.Add(signature);
+            _bodies.Line($"/* expression at {C.Comment(e.Span.ToString())} */");
+            Begin(signature, e.Type);
+
+            // The text is an expression, or statements whose last is one.
+            End(e.Type == ScriptType.String ? $"stap_embedded_copy(STAP_RETVALUE, ({{ {e.Code}\n; }}));" : $"STAP_RETVALUE = (s64)({{ {e.Code}\n; }});", e.Type);
+        }
+
+        return name + "(c)";
+    }
+
+    public void WritePrototypes(CWriter w)
+    {
+        foreach (var prototype in _prototypes)
+        {
+            w.Line(prototype + ";");
+        }
+    }
+
+    /// <summary>The whole unit; null when the script has no embedded C.</summary>
+    public string? Unit(LoweredProgram program)
+    {
+        if (_prototypes.Count == 0 && program.EmbeddedC.Count == 0)
+        {
+            return null;
+        }
+
+        var w = new CWriter();
+        w.Raw("#define STAP_KERNEL_HEADERS");
+        w.Raw($"#define STAP_MAXSTRINGLEN {program.Limits.MaxStringLength}");
+        w.Raw("#include \"stap_embedded.h\"");
+        w.Line();
+        foreach (var (global, name) in _shared)
+        {
+            WriteAccess(w, global, name);
+        }
+
+        foreach (var code in program.EmbeddedC)
+        {
+            if (!code.Contains("/* pragma:suffix */", StringComparison.Ordinal))
+            {
+                w.Raw(code);
+            }
+        }
+
+        foreach (var prototype in _prototypes)
+        {
+            w.Line(prototype + ";");
+        }
+
+        w.Line();
+        w.Raw(_bodies.ToString());
+        foreach (var code in program.EmbeddedC)
+        {
+            if (code.Contains("/* pragma:suffix */", StringComparison.Ordinal))
+            {
+                w.Raw(code);
+            }
+        }
+
+        return w.ToString();
+    }
+
+    private void Begin(string signature, ScriptType type)
+    {
+        _bodies.Raw(type switch
+        {
+            ScriptType.String => "#define STAP_RETURN(v) do { stap_embedded_copy(STAP_RETVALUE, (v)); goto stap_out; } while (0)",
+            ScriptType.Void => "#define STAP_RETURN(...) goto stap_out",
+            _ => "#define STAP_RETURN(v) do { STAP_RETVALUE = (s64)(v); goto stap_out; } while (0)",
+        });
+        _bodies.Line(signature);
+        _bodies.Open();
+        _bodies.Line("const u32 stap_mark = c->text_used;");
+        if (type == ScriptType.String)
+        {
+            _bodies.Line("char *STAP_RETVALUE = stap_embedded_result(c);");
+        }
+        else if (type != ScriptType.Void)
+        {
+            _bodies.Line("s64 STAP_RETVALUE = 0;");
+        }
+    }
+
+    private void End(string code, ScriptType type)
+    {
+        _bodies.Line("if (c->failed)");
+        _bodies.Line("\tgoto stap_out;");
+        _bodies.Raw("#define return goto stap_out");
+        _bodies.Open();
+        _bodies.Raw(code);
+        _bodies.Close();
+        _bodies.Raw("#undef return");
+        _bodies.Line("goto stap_out;");
+        _bodies.Label("stap_out");
+        if (type != ScriptType.String)
+        {
+            _bodies.Line("c->text_used = stap_mark;");
+        }
+
+        _bodies.Line(type switch
+        {
+            ScriptType.String => "return stap_embedded_string_result(c, stap_mark, STAP_RETVALUE);",
+            ScriptType.Void => "return;",
+            _ => "return STAP_RETVALUE;",
+        });
+        _bodies.Close();
+        _bodies.Raw("#undef STAP_RETURN");
+        _bodies.Line();
+    }
+
+    private static void WriteAccess(CWriter w, Global global, string name)
+    {
+        if (global.Type == ScriptType.Statistics)
+        {
+            return;
+        }
+
+        var text = global.Type == ScriptType.String;
+        if (!global.IsArray)
+        {
+            w.Line(text ? $"extern STAP_BUF({name});" : $"extern s64 {name};");
+            w.Raw(text ? $"#define STAP_GLOBAL_GET_{global.Name}() stap_c_text(c, stap_view(&{name}.buf))" : $"#define STAP_GLOBAL_GET_{global.Name}() ({name})");
+            w.Raw(text ? $"#define STAP_GLOBAL_SET_{global.Name}(v) stap_set(&{name}.buf, stap_c_string(v))" : $"#define STAP_GLOBAL_SET_{global.Name}(v) ({name} = (s64)(v))");
+            return;
+        }
+
+        var keys = Enumerable.Range(1, global.KeyTypes.Count).Select(i => "k" + C.Int(i)).ToArray();
+        var parts = string.Join(", ", keys.Select((k, i) => global.KeyTypes[i] == ScriptType.String ? $"{{ .t = stap_c_string({k}) }}" : $"{{ .n = (s64)({k}) }}"));
+        var key = $"(const union stap_key[]){{ {parts} }}";
+        var list = string.Join(", ", keys);
+        w.Line($"extern struct stap_array {name};");
+        w.Raw($"#define STAP_GLOBAL_GET_{global.Name}({list}) " + (text ? $"stap_c_text(c, stap_get_text(&{name}, {key}))" : $"stap_get_long(&{name}, {key})"));
+        w.Raw($"#define STAP_GLOBAL_SET_{global.Name}({list}, v) " + (text ? $"stap_set_text(&{name}, {key}, stap_c_string(v))" : $"stap_set_long(&{name}, {key}, (s64)(v))"));
+    }
+}

@@ -1,0 +1,165 @@
+using System.Runtime.InteropServices;
+using SystemTap.Runtime.Native;
+
+namespace SystemTap.Runtime.Modules;
+
+/// <summary>Loads and removes script modules, and cleans up after sessions whose staprun was killed.</summary>
+public static unsafe class ModuleLoader
+{
+    private const string Folder = "/proc/systemtap";
+
+    /// <summary>The control file of a loaded module.</summary>
+    internal static string ControlPath(string name) => $"{Folder}/{name}/control";
+
+    /// <summary>Loads a module and opens its control file: nothing of the script has run yet.</summary>
+    /// <param name="ringKilobytes">Output buffer of each CPU; 0: the module's own choice.</param>
+    /// <exception cref="ModuleException">The kernel refuses it.</exception>
+    internal static int Load(ModuleFile module, long ringKilobytes)
+    {
+        // Modules that were just loaded and not yet opened look like left-over ones: one staprun at a time does both.
+        using var turn = new Turn();
+        RemoveLeftOvers();
+        var file = Libc.open(module.Path, Libc.OpenReadOnly | Libc.OpenCloseOnExec, 0);
+        if (file < 0)
+        {
+            throw new ModuleException($"module file '{module.Path}' cannot be opened: {Marshal.GetLastPInvokeErrorMessage()}");
+        }
+
+        var result = ModuleTransport.syscall(ModuleTransport.ModuleCalls.Load, file, ringKilobytes > 0 ? $"ring_kb={ringKilobytes}" : "", 0);
+        var error = Marshal.GetLastPInvokeError();
+        Libc.close(file);
+        if (result != 0)
+        {
+            throw Refusal(module, error);
+        }
+
+        try
+        {
+            return Open(module.Name);
+        }
+        catch (ModuleException)
+        {
+            _ = TryRemove(module.Name);
+            throw;
+        }
+    }
+
+    /// <summary>Opens the control file of a module that is loaded already.</summary>
+    internal static int Open(string name)
+    {
+        var control = Libc.open(ControlPath(name), Libc.OpenReadWrite | Libc.OpenCloseOnExec, 0);
+        return control >= 0 ? control : throw Marshal.GetLastPInvokeError() switch
+        {
+            2 => new ModuleException($"no script module '{name}' is loaded", "see the folders in /proc/systemtap"),
+            16 => new ModuleException($"module '{name}' belongs to another staprun, which is running", "end that one first, or detach it with SIGQUIT"),
+            13 or 1 => new ModuleException($"module '{name}' cannot be controlled: permission denied", "run as root"),
+            _ => new ModuleException($"module '{name}' cannot be controlled: {Marshal.GetLastPInvokeErrorMessage()}"),
+        };
+    }
+
+    /// <summary>Removes a module; waits a moment when it is busy.</summary>
+    /// <exception cref="ModuleException">It stays.</exception>
+    public static void Remove(string name)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            var error = TryRemove(name);
+            if (error == 0)
+            {
+                return;
+            }
+
+            if (error is not (11 or 16) || tries == 200)
+            {
+                throw error switch
+                {
+                    2 => new ModuleException($"no module '{name}' is loaded", "see the folders in /proc/systemtap"),
+                    1 => new ModuleException($"module '{name}' cannot be removed: permission denied", "run as root"),
+                    11 or 16 => new ModuleException($"module '{name}' is in use", $"try 'staprun -d {name}' later"),
+                    _ => new ModuleException($"module '{name}' cannot be removed: {Marshal.GetPInvokeErrorMessage(error)}"),
+                };
+            }
+
+            Thread.Sleep(10);
+        }
+    }
+
+    /// <summary>Removes modules that nobody drives and whose session is over.</summary>
+    internal static void RemoveLeftOvers()
+    {
+        if (!Directory.Exists(Folder))
+        {
+            return;
+        }
+
+        foreach (var folder in Directory.GetDirectories(Folder))
+        {
+            var control = Libc.open(Path.Combine(folder, "control"), Libc.OpenReadWrite | Libc.OpenCloseOnExec, 0);
+            if (control < 0)
+            {
+                continue;
+            }
+
+            ModuleTransport.Info info;
+            var known = ModuleTransport.ioctl(control, ModuleTransport.GetInfo, &info) == 0;
+            Libc.close(control);
+            if (known && info.State is ModuleTransport.Loaded or ModuleTransport.Ended)
+            {
+                _ = TryRemove(Path.GetFileName(folder));
+            }
+        }
+    }
+
+    private static int TryRemove(string name) =>
+        ModuleTransport.syscall_name(ModuleTransport.ModuleCalls.Remove, name, Libc.OpenNonBlock) == 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    private static ModuleException Refusal(ModuleFile module, int error)
+    {
+        var running = File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+        var lockdown = File.Exists("/sys/kernel/security/lockdown") ? File.ReadAllText("/sys/kernel/security/lockdown") : "";
+        var what = $"module '{module.Name}' cannot be loaded: ";
+        if (module.Release != running && running.Length > 0 && error is 8 or 22 or 2)
+        {
+            return new ModuleException($"{what}it is for kernel '{module.Release}', and this is '{running}'", $"build it with 'stap -r {running} -p4'");
+        }
+
+        return error switch
+        {
+            1 when lockdown.Contains("[integrity]", StringComparison.Ordinal) || lockdown.Contains("[confidentiality]", StringComparison.Ordinal)
+                => new ModuleException(what + "the kernel is locked down", "sign modules with a key the kernel knows, or switch secure boot off"),
+            1 when File.Exists("/proc/sys/kernel/modules_disabled") && File.ReadAllText("/proc/sys/kernel/modules_disabled").Trim() == "1"
+                => new ModuleException(what + "loading of modules is switched off (kernel.modules_disabled)", "restart the machine without that setting"),
+            1 => new ModuleException(what + "permission denied", "run as root, or as a member of the groups stapusr and stapdev through stap-launch"),
+            17 => new ModuleException(what + "one of this name is loaded", $"end that session, remove it with 'staprun -d {module.Name}', or give another name with -m"),
+            126 or 127 or 129 => new ModuleException(what + "the kernel wants a signature it knows", "configure a signing key, or switch secure boot off"),
+            2 => new ModuleException(what + "the kernel lacks a symbol it needs", "see the kernel log (dmesg) for its name"),
+            8 => new ModuleException(what + "its format does not suit this kernel", "see the kernel log (dmesg), and build it against this kernel's headers"),
+            12 => new ModuleException(what + "there is not enough memory", "make arrays (MAXMAPENTRIES) or buffers (-s) smaller"),
+            38 => new ModuleException(what + "this kernel was built without loadable modules", "use --runtime=bpf"),
+            _ => new ModuleException(what + Marshal.GetPInvokeErrorMessage(error), "see the kernel log (dmesg)"),
+        };
+    }
+
+    /// <summary>An exclusive lock between staprun processes; without a folder for it, none.</summary>
+    private readonly struct Turn : IDisposable
+    {
+        private readonly int _file;
+
+        public Turn()
+        {
+            _file = Libc.open("/run/stap.lock", Libc.OpenReadWrite | Libc.OpenCreate | Libc.OpenCloseOnExec, 0x180);
+            if (_file >= 0)
+            {
+                _ = ModuleTransport.flock(_file, 2);
+            }
+        }
+
+        public void Dispose()
+        {
+            if (_file >= 0)
+            {
+                Libc.close(_file);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+using System.Runtime.InteropServices;
+
+namespace SystemTap.Runtime.Modules;
+
+// The C side is runtime/kernel/transport.h; Version changes with every change of either.
+
+/// <summary>Structures and requests shared with script modules.</summary>
+internal static unsafe partial class ModuleTransport
+{
+    public const int Version = 1;
+
+    /// <summary>Kinds of records in the rings.</summary>
+    public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4;
+
+    /// <summary>States of a session.</summary>
+    public const uint Loaded = 0, Starting = 1, Running = 2, Stopping = 3, Ending = 4, Ended = 5;
+
+    /// <summary>ioctl requests.</summary>
+    public const uint GetInfo = 0x80000000 | 24 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
+        GetStatus = 0x80000000 | 64 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6;
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Info
+    {
+        public uint Transport, Cpus;
+        public ulong RingBytes;
+        public uint Probes, State;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct StartRequest
+    {
+        public ulong Target, StapPid, Uid, PidNamespace, UserNamespace;
+        public long ZoneOffset;
+        public fixed byte ZoneName[16];
+        public ulong SuppressErrors;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Status
+    {
+        public uint State, Errors, Failed, Aborted;
+        public fixed uint Skipped[8];
+        public ulong Lost, Records;
+    }
+
+    /// <summary>Why probes were skipped, by index in <see cref="Status.Skipped"/>; the words of the report.</summary>
+    public static readonly string[] SkipReasons =
+    [
+        "Skipped due to global lock contention: ", "Skipped due to reentrancy: ", "Skipped due to low stack: ", "Skipped by the kernel because a kprobe was running on that CPU: ",
+        "Skipped due to missed kretprobe (raise KRETACTIVE or use .maxactive): ", "Skipped due to memory shortage: ",
+    ];
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int ioctl(int fd, nuint request, void* argument);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial void* mmap(void* address, nuint bytes, int protection, int flags, int fd, long offset);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int munmap(void* address, nuint bytes);
+
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial long syscall(long number, long fd, string parameters, long flags);
+
+    [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial long syscall_name(long number, string name, long flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int flock(int fd, int operation);
+
+    /// <summary>finit_module(2) and delete_module(2) of this architecture.</summary>
+    public static (long Load, long Remove) ModuleCalls => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? (273, 106) : (313, 176);
+}

@@ -1,0 +1,148 @@
+using System.Diagnostics;
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+
+namespace SystemTap.Runtime.Sessions;
+
+// Kernel functions: one kprobe_multi link for many, else one perf event for each. Where there is no kprobe_multi, many functions take long, both to attach and
+// to detach: each costs the kernel a round of patching and a grace period. The first few are timed and the rest is announced.
+
+public sealed partial class KernelSide
+{
+    /// <summary>Functions from which a slow attachment is announced.</summary>
+    private const int ManyFunctions = 50;
+
+    /// <summary>Attached one by one before the time of the rest is told.</summary>
+    private const int Sample = 8;
+
+    private void AttachFunctions(AttachPlan.KernelFunctions plan, BpfProgram program)
+    {
+        if (plan.IsMulti)
+        {
+            AttachMulti(plan, program);
+            return;
+        }
+
+        var start = Stopwatch.GetTimestamp();
+        for (var i = 0; i < plan.Places.Count; i++)
+        {
+            var place = plan.Places[i];
+            try
+            {
+                _links.Add(place.Address != 0
+                    ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
+                    : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
+            }
+            catch (BpfException e)
+            {
+                Refused(e, place, plan.Places.Count);
+            }
+
+            if (i == Sample && plan.Places.Count > ManyFunctions)
+            {
+                var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / (Sample + 1) * (plan.Places.Count - Sample - 1);
+                _complain($"attaching {plan.Places.Count} kernel functions one by one takes about {Math.Ceiling(seconds)} s more: this kernel has no kprobe_multi (CONFIG_FPROBE)");
+            }
+        }
+    }
+
+    private void AttachMulti(AttachPlan.KernelFunctions plan, BpfProgram program)
+    {
+        // Compared by address first: places known by name only (no kallsyms) make a link of their own.
+        var places = plan.Places.ToArray();
+        Array.Sort(places, static (a, b) => a.Address != 0 || b.Address != 0 ? a.Address.CompareTo(b.Address) : string.CompareOrdinal(a.Symbol, b.Symbol));
+        var named = Array.FindIndex(places, p => p.Address != 0);
+        named = named < 0 ? places.Length : named;
+        AttachRange(plan, program, places.AsSpan(0, named), places.Length);
+        AttachRange(plan, program, places.AsSpan(named), places.Length);
+    }
+
+    /// <summary>One link for all; when the kernel refuses, halves are tried, until the places it means are found.</summary>
+    private void AttachRange(AttachPlan.KernelFunctions plan, BpfProgram program, ReadOnlySpan<KernelPlace> places, int all)
+    {
+        if (places.IsEmpty)
+        {
+            return;
+        }
+
+        var cookies = new ulong[places.Length];
+        var addresses = new ulong[places.Length];
+        var names = new string[places.Length];
+        for (var i = 0; i < places.Length; i++)
+        {
+            (cookies[i], addresses[i], names[i]) = (places[i].Cookie, places[i].Address, places[i].Symbol);
+        }
+
+        try
+        {
+            _links.Add(addresses[0] != 0 ? KprobeMulti.AttachAddresses(program, addresses, cookies, plan.AtReturn) : KprobeMulti.AttachNames(program, names, cookies, plan.AtReturn));
+        }
+        catch (BpfException e) when (places.Length == 1)
+        {
+            Refused(e, places[0], all);
+        }
+        catch (BpfException)
+        {
+            AttachRange(plan, program, places[..(places.Length / 2)], all);
+            AttachRange(plan, program, places[(places.Length / 2)..], all);
+        }
+    }
+
+    /// <summary>A place the kernel does not let anyone probe: the session goes on without it when it has others, as SystemTap's does.</summary>
+    private void Refused(BpfException e, KernelPlace place, int all)
+    {
+        const string reason = "the kernel does not allow probes there (see available_filter_functions and kprobes/blacklist)";
+        if (all == 1)
+        {
+            throw new BpfException($"kernel function \"{place.Symbol}\"", "probe", e.ErrorNumber, reason);
+        }
+
+        _complain($"kernel function \"{place.Symbol}\" is left out: {reason}");
+    }
+
+    /// <summary>Runs that kprobes dropped (Linux 6.7 and newer tell); taken before detaching.</summary>
+    private long _missed;
+
+    /// <summary>Closes links; many at once, because each close waits a grace period and the waits may overlap.</summary>
+    private void CloseLinks()
+    {
+        foreach (var link in _links)
+        {
+            _missed += (long)(link.Missed() ?? 0);
+        }
+
+        if (_links.Count <= MostClosedInTurn)
+        {
+            for (var i = _links.Count - 1; i >= 0; i--)
+            {
+                _links[i].Dispose();
+            }
+
+            _links.Clear();
+            return;
+        }
+
+        var next = _links.Count;
+        var threads = new Thread[Math.Min(64, _links.Count / 4)];
+        for (var t = 0; t < threads.Length; t++)
+        {
+            threads[t] = new Thread(() =>
+            {
+                for (int i; (i = Interlocked.Decrement(ref next)) >= 0;)
+                {
+                    _links[i].Dispose();
+                }
+            }, 128 * 1024);
+            threads[t].Start();
+        }
+
+        foreach (var thread in threads)
+        {
+            thread.Join();
+        }
+
+        _links.Clear();
+    }
+
+    private const int MostClosedInTurn = 12;
+}

@@ -1,0 +1,263 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
+using Linux.Bpf;
+using SystemTap.Bpf.Plan;
+using SystemTap.Runtime.Host;
+using SystemTap.Targets;
+
+namespace SystemTap.Runtime.Sessions;
+
+// Names of addresses, made when a line is printed. Kernel: /proc/kallsyms, read at the first question. Processes: what is mapped where (UserSpace), fed by the kernel's
+// announcements while user stacks are collected, so that a process that is gone when its record is read is still known. Announcements and records come
+// through different rings; both carry the monotonic clock, and before a stack is unwound all announcements older than it are applied.
+
+/// <summary>The session's symbols and stacks.</summary>
+internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
+{
+    /// <summary>Stacks kept until they are asked for; what is older was sent by a handler that then printed nothing.</summary>
+    private const int MostStacks = 4096;
+
+    private readonly Target _target;
+    private readonly Lazy<KernelSymbols> _kernel;
+    private readonly UserSpace _space;
+    private readonly List<PerfRing> _rings = [];
+    private readonly List<Announcement> _announced = [];
+    private readonly Dictionary<long, List<ulong>> _stacks = [];
+    private readonly Queue<long> _order = [];
+
+    private readonly record struct Announcement(ulong Time, uint Kind, int Pid, int Other, ulong Start, ulong Length, ulong Offset, string Path);
+
+    public SymbolService(Target? target)
+    {
+        _target = target ?? Target.Live();
+        _space = new UserSpace(_target.Architecture);
+
+        // Read anew and late: the session's own programs are symbols too, and stacks must tell them from others' code.
+        _kernel = new(() => _target.IsLive ? Target.Live().KernelSymbols : _target.KernelSymbols);
+    }
+
+    /// <summary>Starts to follow what processes map.</summary>
+    public void WatchMappings()
+    {
+        try
+        {
+            foreach (var cpu in Linux.Bpf.CpuList.Online())
+            {
+                _rings.Add(PerfRing.OpenMappings(cpu));
+            }
+        }
+        catch (BpfException)
+        {
+            // Without announcements processes are looked up in /proc when their first stack is read; only very short-lived ones stay nameless.
+        }
+    }
+
+    /// <summary>Unwinds a stack that has arrived.</summary>
+    public void Snapshot(ReadOnlySpan<byte> record, int most)
+    {
+        var id = BinaryPrimitives.ReadInt64LittleEndian(record[StackSnapshot.Id..]);
+        var time = BinaryPrimitives.ReadUInt64LittleEndian(record[StackSnapshot.Time..]);
+        var pid = (int)(BinaryPrimitives.ReadUInt64LittleEndian(record[StackSnapshot.Process..]) >> 32);
+        var length = (int)BinaryPrimitives.ReadInt64LittleEndian(record[StackSnapshot.Length..]);
+        Apply(time);
+        var architecture = _target.Architecture;
+        Span<ulong> registers = stackalloc ulong[FrameRow.RegisterCount];
+        var saved = record.Slice(StackSnapshot.Registers, StackSnapshot.RegistersSize);
+        foreach (var register in architecture.Registers)
+        {
+            if (register.DwarfNumber is >= 0 and < FrameRow.RegisterCount && register.Size == 8)
+            {
+                registers[register.DwarfNumber] = BinaryPrimitives.ReadUInt64LittleEndian(saved[register.Offset..]);
+            }
+        }
+
+        var pc = BinaryPrimitives.ReadUInt64LittleEndian(saved[architecture.InstructionPointer.Offset..]);
+        var start = registers[architecture.StackPointer.DwarfNumber] & ~(ulong)(StackSnapshot.Page - 1);
+        var stack = record.Slice(StackSnapshot.Stack, Math.Clamp(length, 0, StackSnapshot.Page * StackSnapshot.Pages)).ToArray();
+        bool Read(ulong address, out ulong value)
+        {
+            var at = address - start;
+            if (address < start || at + 8 > (ulong)stack.Length)
+            {
+                value = 0;
+                return false;
+            }
+
+            value = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan((int)at));
+            return true;
+        }
+
+        _stacks[id] = _space.Unwind(pid, pc, registers, Read, most);
+        _order.Enqueue(id);
+        while (_order.Count > MostStacks)
+        {
+            _stacks.Remove(_order.Dequeue());
+        }
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ulong> TakeStack(long snapshot) => _stacks.TryGetValue(snapshot, out var stack) ? stack : [];
+
+    /// <inheritdoc/>
+    public string KernelName(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Name : Hex(address);
+
+    /// <inheritdoc/>
+    public string KernelData(ulong address)
+    {
+        if (_kernel.Value.Find(address) is not { } found)
+        {
+            return Hex(address);
+        }
+
+        var size = _kernel.Value.SizeAtMost(found.Symbol.Address);
+        var text = new StringBuilder(found.Symbol.Name).Append(CultureInfo.InvariantCulture, $"+0x{found.Offset:x}");
+        if (size > 0)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"/0x{size:x}");
+        }
+
+        return text.Append(" [").Append(found.Symbol.Module ?? "kernel").Append(']').ToString();
+    }
+
+    /// <inheritdoc/>
+    public string? KernelModule(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Module ?? "kernel" : null;
+
+    /// <inheritdoc/>
+    public bool IsProbeMachinery(ulong address)
+    {
+        if (_kernel.Value.Find(address) is not { } found)
+        {
+            return true; // generated code newer than the symbols that were read: the program itself or its trampoline
+        }
+
+        var name = found.Symbol.Name;
+        return found.Symbol.Module == "bpf" || name.StartsWith("bpf_", StringComparison.Ordinal) || name.StartsWith("__bpf_", StringComparison.Ordinal)
+            || name.StartsWith("__traceiter_", StringComparison.Ordinal) || name.StartsWith("__probestub_", StringComparison.Ordinal)
+            || name is "trace_call_bpf" or "kprobe_multi_link_handler" or "fprobe_handler" or "ftrace_trampoline" || name.StartsWith("kprobe_perf_func", StringComparison.Ordinal);
+    }
+
+    /// <inheritdoc/>
+    public string UserName(long process, ulong address)
+    {
+        Apply(ulong.MaxValue);
+        return _space.Symbol((int)process, address) is { Symbol: { } symbol } ? symbol.Name : Hex(address);
+    }
+
+    /// <inheritdoc/>
+    public string UserData(long process, ulong address)
+    {
+        Apply(ulong.MaxValue);
+        if (_space.Symbol((int)process, address) is not { } found)
+        {
+            return Hex(address);
+        }
+
+        if (found.Symbol is not { } symbol)
+        {
+            return string.Create(CultureInfo.InvariantCulture, $"0x{address:x} [{found.File}+0x{found.Offset:x}]");
+        }
+
+        return symbol.Size > 0
+            ? string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{found.Offset:x}/0x{symbol.Size:x} [{found.File}]")
+            : string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{found.Offset:x} [{found.File}]");
+    }
+
+    /// <inheritdoc/>
+    public string? UserModule(long process, ulong address)
+    {
+        Apply(ulong.MaxValue);
+        return _space.Module((int)process, address);
+    }
+
+    /// <inheritdoc/>
+    public string? UserPlace(long process, ulong address) => null;
+
+    /// <inheritdoc/>
+    public void OnRecord(uint type, ushort misc, ReadOnlySpan<byte> body)
+    {
+        if (body.Length < PerfRing.SampleIdSize)
+        {
+            return;
+        }
+
+        var time = BinaryPrimitives.ReadUInt64LittleEndian(body[^8..]);
+        switch (type)
+        {
+            case PerfRing.Mmap2 when body.Length >= 64 + PerfRing.SampleIdSize:
+                // pid, tid, addr, len, pgoff, maj, min, ino, ino_generation, prot, flags, filename
+                var name = body[64..^PerfRing.SampleIdSize];
+                var end = name.IndexOf((byte)0);
+                _announced.Add(new Announcement(time, type, Int(body), 0, Long(body[8..]), Long(body[16..]), Long(body[24..]), Encoding.Latin1.GetString(end < 0 ? name : name[..end])));
+                break;
+            case PerfRing.Comm when (misc & PerfRing.MiscCommExec) != 0:
+                _announced.Add(new Announcement(time, type, Int(body), 0, 0, 0, 0, ""));
+                break;
+            case PerfRing.Fork or PerfRing.Exit when body.Length >= 24:
+                // pid, ppid, tid, ptid, time
+                var (pid, parent, tid) = (Int(body), Int(body[4..]), Int(body[8..]));
+                if (type == PerfRing.Fork ? pid != parent : pid == tid)
+                {
+                    _announced.Add(new Announcement(time, type, pid, parent, 0, 0, 0, ""));
+                }
+
+                break;
+        }
+
+        static int Int(ReadOnlySpan<byte> b) => BinaryPrimitives.ReadInt32LittleEndian(b);
+        static ulong Long(ReadOnlySpan<byte> b) => BinaryPrimitives.ReadUInt64LittleEndian(b);
+    }
+
+    public void Dispose()
+    {
+        foreach (var ring in _rings)
+        {
+            ring.Dispose();
+        }
+
+        _rings.Clear();
+    }
+
+    /// <summary>Applies the announcements up to a time, in their order.</summary>
+    private void Apply(ulong time)
+    {
+        if (_rings.Count == 0)
+        {
+            return;
+        }
+
+        foreach (var ring in _rings)
+        {
+            ring.Drain(this);
+        }
+
+        if (_announced.Count == 0)
+        {
+            return;
+        }
+
+        // A stable order: what one CPU says at one moment keeps its order.
+        var due = _announced.Where(a => a.Time <= time).OrderBy(a => a.Time).ToList();
+        _announced.RemoveAll(a => a.Time <= time);
+        foreach (var a in due)
+        {
+            switch (a.Kind)
+            {
+                case PerfRing.Mmap2:
+                    _space.Map(a.Pid, a.Start, a.Length, a.Offset, a.Path);
+                    break;
+                case PerfRing.Comm:
+                    _space.Exec(a.Pid);
+                    break;
+                case PerfRing.Fork:
+                    _space.Fork(a.Other, a.Pid);
+                    break;
+                case PerfRing.Exit:
+                    _space.End(a.Pid);
+                    break;
+            }
+        }
+    }
+
+    private static string Hex(ulong address) => "0x" + address.ToString("x", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,116 @@
+using System.Text;
+
+namespace SystemTap.Targets;
+
+/// <summary>A function or object of a file.</summary>
+/// <param name="Name">As the symbol table has it.</param>
+/// <param name="Address">In the file.</param>
+/// <param name="Size">Bytes; 0 when not told.</param>
+public readonly record struct ImageSymbol(string Name, ulong Address, ulong Size);
+
+/// <summary>What stacks need of a mapped file: frames and symbols by address, each read when first asked for. The file stays mapped, so a process may end before.</summary>
+public sealed class UserImage
+{
+    private readonly ElfFile? _elf;
+    private readonly Lazy<FrameTable> _frames;
+    private readonly Lazy<(ulong[] Starts, ElfSymbol[] Symbols)> _symbols;
+
+    private UserImage(string path, ElfFile? elf)
+    {
+        Path = path;
+        _elf = elf;
+        _frames = new(() => elf is null ? FrameTable.Parse([], 0, false) : ReadFrames(elf));
+        _symbols = new(ReadSymbols);
+    }
+
+    /// <summary>As the process knows it.</summary>
+    public string Path { get; }
+
+    public FrameTable Frames => _frames.Value;
+
+    /// <summary>Opens a file for a process's mapping.</summary>
+    /// <param name="shown">The path as /proc/PID/maps shows it.</param>
+    /// <param name="openPath">Where this process can open it.</param>
+    public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath));
+
+    /// <summary>An image from bytes (the vDSO).</summary>
+    public static UserImage Parse(string shown, byte[] bytes)
+    {
+        try
+        {
+            return new UserImage(shown, ElfFile.Parse(bytes, shown));
+        }
+        catch (TargetException)
+        {
+            return new UserImage(shown, null);
+        }
+    }
+
+    /// <summary>It could be opened.</summary>
+    public bool IsKnown => _elf is not null;
+
+    /// <summary>Address in the file of what lies at an offset of it; null when nothing is loaded from there.</summary>
+    public ulong? AddressOf(ulong fileOffset) => _elf?.Address(fileOffset);
+
+    /// <summary>The symbol that spans an address of the file, or the nearest before it within the same executable segment when it has no size.</summary>
+    public ImageSymbol? Find(ulong address)
+    {
+        var (starts, symbols) = _symbols.Value;
+        var at = Array.BinarySearch(starts, address);
+        at = at < 0 ? ~at - 1 : at;
+        while (at + 1 < starts.Length && starts[at + 1] <= address)
+            at++;
+        for (var i = at; i >= 0 && i > at - 64; i--)
+        {
+            var symbol = symbols[i];
+            if (address - symbol.Value < symbol.Size || symbol.Size == 0 && i == at && address - symbol.Value < 0x10000)
+                return Best(i);
+        }
+        return null;
+    }
+
+    // Of several names for one place the one people know: global before local, without underscores before with.
+    private ImageSymbol Best(int at)
+    {
+        var symbols = _symbols.Value.Symbols;
+        var best = symbols[at];
+        for (var i = at - 1; i >= 0 && symbols[i].Value == best.Value; i--)
+            if (symbols[i].Size == best.Size && Rank(symbols[i]) < Rank(best))
+                best = symbols[i];
+        // "name@@VERSION" in symbol tables of libraries: the version is no part of the name.
+        var name = best.Name;
+        var version = name.IndexOf('@', StringComparison.Ordinal);
+        return new ImageSymbol(version > 0 ? name[..version] : name, best.Value, best.Size);
+    }
+
+    private static int Rank(ElfSymbol symbol)
+    {
+        var name = symbol.NameUtf8;
+        return (symbol.IsGlobal ? 0 : 4) + (name.StartsWith("_"u8) ? name.StartsWith("__"u8) ? 2 : 1 : 0);
+    }
+
+    private static FrameTable ReadFrames(ElfFile elf)
+    {
+        var own = FrameTable.Of(elf);
+        return own.Count == 0 && DebugFiles.Find(elf) is { } debug && FrameTable.Of(debug) is { Count: > 0 } other ? other : own;
+    }
+
+    private (ulong[], ElfSymbol[]) ReadSymbols()
+    {
+        if (_elf is null)
+            return ([], []);
+        var table = _elf.HasSymbolTable ? _elf.Symbols : DebugFiles.Find(_elf) is { HasSymbolTable: true } debug ? debug.Symbols : _elf.Symbols;
+        var found = new List<ElfSymbol>(table.Count);
+        for (var i = 0; i < table.Count; i++)
+        {
+            var symbol = table[i];
+            if (symbol.IsDefined && symbol.Value != 0 && symbol.Type is ElfSymbolType.Function or ElfSymbolType.IndirectFunction or ElfSymbolType.Object or ElfSymbolType.None
+                && symbol.IsDefined && symbol.Value != 0 && !symbol.NameUtf8.IsEmpty)
+                found.Add(symbol);
+        }
+        var symbols = found.ToArray();
+        Array.Sort(symbols, static (a, b) => a.Value != b.Value ? a.Value.CompareTo(b.Value) : Rank(b).CompareTo(Rank(a)));
+        var starts = Array.ConvertAll(symbols, s => s.Value);
+        return (starts, symbols);
+    }
+}

@@ -1,0 +1,255 @@
+using System.Globalization;
+
+namespace SystemTap.Targets;
+
+/// <summary>A symbol of a process.</summary>
+/// <param name="Symbol">Null when the file has none there.</param>
+/// <param name="Offset">From the symbol, or from the beginning of the file's address range without one.</param>
+/// <param name="File">Path of the mapped file.</param>
+public readonly record struct UserSymbol(ImageSymbol? Symbol, ulong Offset, string File);
+
+// Which file is mapped where in which process, now or when it still ran. Two sources: /proc/PID/maps, read when a process is first asked for, and the
+// kernel's own announcements of mappings, forks and execs (perf's MMAP2 and others), which a session feeds in, so that processes that live for
+// milliseconds are known too. Only executable mappings count.
+
+/// <summary>Code mappings of processes, and what lies in them. Used from one thread.</summary>
+public sealed class UserSpace
+{
+    /// <summary>Processes remembered after their end.</summary>
+    private const int MostEnded = 512;
+
+    private sealed record Mapping(ulong Start, ulong End, ulong Offset, string Path)
+    {
+        public LoadedFile? Loaded { get; set; }
+        public bool Tried { get; set; }
+    }
+
+    private sealed class Space
+    {
+        public List<Mapping> Mappings { get; } = []; // by start
+        public bool Ended { get; set; }
+    }
+
+    private readonly string _proc;
+    private readonly Dictionary<int, Space> _spaces = [];
+    private readonly Queue<int> _ended = [];
+    private readonly Dictionary<string, UserImage> _images = new(StringComparer.Ordinal);
+    private readonly Unwinder _unwinder;
+    private UserImage? _vdso;
+
+    /// <param name="architecture">Of the machine.</param>
+    /// <param name="proc">Where /proc is.</param>
+    public UserSpace(Architecture architecture, string proc = "/proc")
+    {
+        _proc = proc;
+        _unwinder = new Unwinder(architecture);
+    }
+
+    /// <summary>A process mapped a file executable.</summary>
+    public void Map(int pid, ulong start, ulong length, ulong offset, string path)
+    {
+        if (!_spaces.TryGetValue(pid, out var space))
+        {
+            // What came before this mapping is in maps, if the process still lives; a fresh exec begins here otherwise.
+            space = Of(pid);
+        }
+
+        space.Ended = false;
+        Add(space, new Mapping(start, start + length, offset, path));
+    }
+
+    /// <summary>A process became another program: its mappings are gone, those of the program are announced next.</summary>
+    public void Exec(int pid)
+    {
+        if (_spaces.TryGetValue(pid, out var space))
+        {
+            space.Mappings.Clear();
+            space.Ended = false;
+        }
+        else
+        {
+            _spaces[pid] = new Space();
+        }
+    }
+
+    /// <summary>A process has a child with the same mappings.</summary>
+    public void Fork(int parent, int child)
+    {
+        if (parent == child)
+            return;
+        var copy = new Space();
+        copy.Mappings.AddRange(Of(parent).Mappings);
+        _spaces[child] = copy;
+    }
+
+    /// <summary>A process ended; it is remembered for a while.</summary>
+    public void End(int pid)
+    {
+        if (!_spaces.TryGetValue(pid, out var space) || space.Ended)
+            return;
+        space.Ended = true;
+        _ended.Enqueue(pid);
+        while (_ended.Count > MostEnded)
+            if (_ended.Dequeue() is var old && _spaces.TryGetValue(old, out var gone) && gone.Ended)
+                _spaces.Remove(old);
+    }
+
+    /// <summary>The file mapped at an address; null when nothing known is.</summary>
+    public LoadedFile? Find(int pid, ulong address) => MappingAt(pid, address) is { } mapping ? Load(pid, mapping) : null;
+
+    /// <summary>Path of what is mapped executable at an address; null when nothing is.</summary>
+    public string? Module(int pid, ulong address) => MappingAt(pid, address) is { Path.Length: > 0 } mapping ? mapping.Path : null;
+
+    /// <summary>The symbol at an address, or only its file; null when nothing known is mapped there.</summary>
+    public UserSymbol? Symbol(int pid, ulong address)
+    {
+        if (MappingAt(pid, address) is not { Path.Length: > 0 } mapping)
+            return null;
+        if (Load(pid, mapping) is not { } loaded)
+            return new UserSymbol(null, address - mapping.Start + mapping.Offset, mapping.Path);
+        var inFile = address - loaded.Bias;
+        return loaded.File.Find(inFile) is { } symbol ? new UserSymbol(symbol, inFile - symbol.Address, mapping.Path) : new UserSymbol(null, inFile, mapping.Path);
+    }
+
+    /// <summary>The stack of a process from its registers and a copy of its memory.</summary>
+    public List<ulong> Unwind(int pid, ulong pc, Span<ulong> registers, ReadWord read, int most) =>
+        _unwinder.Walk(pc, registers, address => Find(pid, address), read, most);
+
+    private Mapping? MappingAt(int pid, ulong address)
+    {
+        var list = Of(pid).Mappings;
+        var low = 0;
+        var high = list.Count;
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (list[middle].Start <= address)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return low > 0 && address < list[low - 1].End ? list[low - 1] : null;
+    }
+
+    private Space Of(int pid)
+    {
+        if (!_spaces.TryGetValue(pid, out var space))
+        {
+            _spaces[pid] = space = new Space();
+            Read(pid, space);
+        }
+
+        return space;
+    }
+
+    private static void Add(Space space, Mapping mapping)
+    {
+        var list = space.Mappings;
+        list.RemoveAll(m => m.Start < mapping.End && mapping.Start < m.End);
+        var at = list.FindIndex(m => m.Start > mapping.Start);
+        list.Insert(at < 0 ? list.Count : at, mapping);
+    }
+
+    private void Read(int pid, Space space)
+    {
+        try
+        {
+            foreach (var line in File.ReadLines($"{_proc}/{pid}/maps"))
+                if (Parse(line) is { } mapping)
+                    space.Mappings.Add(mapping);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // It ended before it was seen: its addresses stay numbers.
+        }
+    }
+
+    /// <summary>"START-END rwxp OFFSET MAJ:MIN INODE PATH": executable ones only.</summary>
+    private static Mapping? Parse(string line)
+    {
+        var text = line.AsSpan();
+        var space = text.IndexOf(' ');
+        var dash = text.IndexOf('-');
+        if (dash < 0 || space < dash || text.Length < space + 6 || text[space + 3] != 'x')
+            return null;
+        var rest = text[(space + 6)..];
+        var after = rest.IndexOf(' ');
+        if (after < 0 || !ulong.TryParse(text[..dash], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var start)
+            || !ulong.TryParse(text[(dash + 1)..space], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var end)
+            || !ulong.TryParse(rest[..after], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var offset))
+            return null;
+        rest = rest[(after + 1)..].TrimStart();
+        for (var skip = 0; skip < 2; skip++) // device, inode
+        {
+            var next = rest.IndexOf(' ');
+            rest = next < 0 ? default : rest[(next + 1)..].TrimStart();
+        }
+        return new Mapping(start, end, offset, rest.ToString());
+    }
+
+    private LoadedFile? Load(int pid, Mapping mapping)
+    {
+        if (mapping.Tried)
+            return mapping.Loaded;
+        mapping.Tried = true;
+        if (mapping.Path == "[vdso]")
+        {
+            if ((_vdso ??= ReadVdso()) is { IsKnown: true } vdso)
+                mapping.Loaded = new LoadedFile(vdso, mapping.Start - mapping.Offset);
+            return mapping.Loaded;
+        }
+        if (!mapping.Path.StartsWith('/') || mapping.Path.StartsWith("//", StringComparison.Ordinal))
+            return null;
+        var image = Image(pid, mapping);
+        if (image.AddressOf(mapping.Offset) is { } address)
+            mapping.Loaded = new LoadedFile(image, mapping.Start - address);
+        return mapping.Loaded;
+    }
+
+    private UserImage Image(int pid, Mapping mapping)
+    {
+        var shown = mapping.Path.EndsWith(" (deleted)", StringComparison.Ordinal) ? mapping.Path[..^10] : mapping.Path;
+        // A process in another mount namespace may mean another file by that path: its own root tells. The kernel's link works for deleted files too.
+        var exact = string.Create(CultureInfo.InvariantCulture, $"{_proc}/{pid}/map_files/{mapping.Start:x}-{mapping.End:x}");
+        var inRoot = $"{_proc}/{pid}/root{shown}";
+        var open = File.Exists(inRoot) ? inRoot : File.Exists(exact) ? exact : shown;
+        var key = open == shown ? shown : Identity(open) + shown;
+        if (!_images.TryGetValue(key, out var image))
+            _images[key] = image = UserImage.Open(shown, open);
+        return image;
+    }
+
+    private static string Identity(string path)
+    {
+        try
+        {
+            var info = new FileInfo(path);
+            return string.Create(CultureInfo.InvariantCulture, $"{info.Length}:{info.LastWriteTimeUtc.Ticks}:");
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+
+    /// <summary>The vDSO is the same in every process: this one's is read.</summary>
+    private static UserImage? ReadVdso()
+    {
+        try
+        {
+            foreach (var line in File.ReadLines("/proc/self/maps"))
+            {
+                if (!line.EndsWith("[vdso]", StringComparison.Ordinal) || Parse(line) is not { } mapping)
+                    continue;
+                var bytes = new byte[mapping.End - mapping.Start];
+                using var memory = File.OpenHandle("/proc/self/mem");
+                return RandomAccess.Read(memory, bytes, (long)mapping.Start) == bytes.Length ? UserImage.Parse("[vdso]", bytes) : null;
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            // Its addresses stay numbers.
+        }
+        return null;
+    }
+}

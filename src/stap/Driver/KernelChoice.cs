@@ -1,0 +1,53 @@
+using SystemTap.Cli.CommandLine;
+using SystemTap.KernelModule.Building;
+using SystemTap.Targets;
+
+namespace SystemTap.Cli.Driver;
+
+/// <summary>The kernel a session is for: the running one, or another that <c>-r</c> (or SYSTEMTAP_RELEASE) names.</summary>
+internal static class KernelChoice
+{
+    /// <summary>Where stap keeps what it can make again.</summary>
+    public static string CacheFolder => CacheDirectory.Default ?? Path.Combine(Path.GetTempPath(), $"stap-cache-{Environment.UserName}");
+
+    /// <summary>The machine as the passes see it; for another kernel, its types come from its image.</summary>
+    public static Target Find(Options options)
+    {
+        var wanted = options.KernelRelease ?? (Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE") is { Length: > 0 } release ? release : null);
+        var live = Target.Live();
+        if (wanted is null || wanted == live.Release)
+        {
+            return live;
+        }
+
+        BuildTree tree;
+        try
+        {
+            tree = BuildTree.Find(wanted, live.Release);
+        }
+        catch (ModuleBuildException e)
+        {
+            throw new UsageException(e.Message, e.Hint);
+        }
+
+        if (tree.Release == live.Release)
+        {
+            return live;
+        }
+
+        if (options.Runtime == "bpf")
+        {
+            throw new UsageException($"option '-r': kernel '{tree.Release}' is not the running one", "BPF sessions run on this kernel; leave out -r, or use --runtime=kernel");
+        }
+
+        var btf = KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null);
+        return Target.FromFiles(new TargetFiles
+        {
+            Release = tree.Release,
+            Architecture = live.Architecture,
+            BtfBytes = btf,
+            ConfigText = tree.Config,
+            BuildId = null,
+        });
+    }
+}

@@ -1,0 +1,193 @@
+using SystemTap.Cli.CommandLine;
+using SystemTap.KernelModule.Building;
+using SystemTap.KernelModule.Translation;
+using SystemTap.Language.Diagnostics;
+using SystemTap.Runtime.Modules;
+using SystemTap.Targets;
+
+namespace SystemTap.Cli.Driver;
+
+// Which runtime a session gets, and passes 4 and 5 of the kernel-module runtime.
+//
+// auto: BPF, unless the command line speaks of a module (-m, -k, -B, or -r with another kernel). A script that BPF cannot run – a located "cannot" of pass 2
+// or 3 – starts again as a module when the kernel's headers and a compiler are there; -v says so. When they are not, the refusal's hint says what is missing.
+internal sealed partial class SessionDriver
+{
+    private string? _cannot;
+
+    private static bool WantsModule(Options options) => options.Runtime == "kernel"
+        || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
+            && (options.KeepTemporary || options.BuildVariables.Count > 0 || options.ModuleName is not null && options.LastPass == 4
+                || options.KernelRelease is { } release && release != Target.Live().Release));
+
+    /// <summary>Why the module runtime cannot build on this machine; null when it can.</summary>
+    private string? ModuleObstacle()
+    {
+        try
+        {
+            _ = BuildTree.Find(_options.KernelRelease, _target.Release);
+            return null;
+        }
+        catch (ModuleBuildException e)
+        {
+            return $"{e.Message}; {e.Hint}";
+        }
+    }
+
+    private string ModuleHint() => _options.Runtime == "bpf" ? "the kernel-module runtime could: leave out --runtime=bpf"
+        : $"the kernel-module runtime could, but {ModuleObstacle() ?? "it was not chosen"}";
+
+    /// <summary>True when all errors so far are things that only BPF cannot do and the session can go on as a module.</summary>
+    private bool NeedsModule()
+    {
+        if (UsesModule || _options.Runtime != "auto" || _options.Mode != Mode.Run)
+        {
+            return false;
+        }
+
+        var errors = _diagnostics.All.Skip(_printed).Where(d => d.Severity != Severity.Warning).ToList();
+        if (errors.Count == 0 || errors.Exists(d => !d.Code.Contains("cannot", StringComparison.Ordinal)) || ModuleObstacle() is not null)
+        {
+            return false;
+        }
+
+        _cannot = errors[0].Message;
+        return true;
+    }
+
+    private int RunAsModule()
+    {
+        Report(3, $"the BPF runtime cannot run this script ({_cannot}); it becomes a kernel module");
+        _options.Runtime = "kernel";
+        return new SessionDriver(_options).Run();
+    }
+
+    /// <summary>Pass 4 and, unless it is the last, 5.</summary>
+    private int BuildAndRun(CTranslation translation)
+    {
+        var clock = new PassClock(_options.Verbose(4));
+        var work = Directory.CreateTempSubdirectory("stap").FullName;
+        try
+        {
+            string module;
+            try
+            {
+                module = ModuleBuilder.Build(new ModuleRequest
+                {
+                    Tree = BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release),
+                    Script = translation.Script,
+                    Embedded = translation.Embedded,
+                    Name = OwnModuleName(translation),
+                    RuntimeFolder = RuntimeFolder(),
+                    CacheFolder = KernelChoice.CacheFolder,
+                    WorkFolder = work,
+                    Variables = _options.BuildVariables,
+                    UseCache = !_options.KeepTemporary,
+                    Signing = SigningKey(),
+                    Echo = _options.Verbose(4, 2) ? Console.Error.WriteLine : null,
+                });
+            }
+            catch (ModuleBuildException e)
+            {
+                Console.Error.WriteLine($"ERROR: {e.Message}\nhint: {e.Hint}");
+                return Failed(4, "compilation");
+            }
+
+            if (_options.ModuleName is not null || _options.LastPass == 4)
+            {
+                module = Publish(module);
+            }
+
+            Report(4, $"compiled C into \"{Path.GetFileName(module)}\" {clock}");
+            if (_options.LastPass == 4)
+            {
+                Console.Out.WriteLine(module);
+                return 0;
+            }
+
+            return RunModuleFile(module);
+        }
+        finally
+        {
+            if (_options.KeepTemporary)
+            {
+                Console.Error.WriteLine($"Keeping temporary directory \"{work}\"");
+            }
+            else
+            {
+                Directory.Delete(work, recursive: true);
+            }
+        }
+    }
+
+    private int RunModuleFile(string module)
+    {
+        var clock = new PassClock(_options.Verbose(5));
+        Report(5, "starting run.");
+        try
+        {
+            int status;
+            using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = TimeZoneAbbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
+            {
+                status = session.Run(detach: _options.FlightRecorder);
+            }
+
+            Report(5, $"run completed {clock}");
+            return status == 0 ? 0 : Failed(5, "run");
+        }
+        catch (ModuleException e)
+        {
+            Console.Error.WriteLine(e.Hint is null ? $"ERROR: {e.Message}" : $"ERROR: {e.Message}\nhint: {e.Hint}");
+            return Failed(5, "run");
+        }
+        catch (IOException e)
+        {
+            Console.Error.WriteLine($"ERROR: {e.Message}");
+            return Failed(5, "run");
+        }
+    }
+
+    /// <summary>With <c>-m</c> the module goes into the current folder, else, for <c>-p4</c>, into the cache.</summary>
+    private string Publish(string module)
+    {
+        var folder = _options.ModuleName is not null ? Directory.GetCurrentDirectory() : Directory.CreateDirectory(Path.Combine(KernelChoice.CacheFolder, "modules")).FullName;
+        var path = Path.Combine(folder, Path.GetFileName(module));
+        File.Copy(module, path, overwrite: true);
+        return path;
+    }
+
+    /// <summary>The name of <c>-m</c>; for <c>-p4</c> one that depends on the script alone; else one for this process.</summary>
+    private string OwnModuleName(CTranslation translation) => _options.ModuleName
+        ?? (_options.LastPass == 4
+            ? "stap_" + Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.Latin1.GetBytes(translation.Script + translation.Embedded)).AsSpan(0, 16))
+            : $"stap_{Environment.ProcessId}");
+
+    /// <summary>The C run-time: <c>-R</c>, SYSTEMTAP_RUNTIME, or beside the tapset library.</summary>
+    private string RuntimeFolder()
+    {
+        if (_options.RuntimeDirectory is { } given)
+        {
+            return given;
+        }
+
+        return Environment.GetEnvironmentVariable("SYSTEMTAP_RUNTIME") is { Length: > 0 } own ? own : Path.GetFullPath(Path.Combine(BuiltInTapset(), "..", "runtime"));
+    }
+
+    /// <summary><c>SYSTEMTAP_SIGN_KEY</c> and <c>SYSTEMTAP_SIGN_CERT</c>, or <c>signing_key.pem</c> and <c>signing_key.x509</c> in SYSTEMTAP_DIR.</summary>
+    private static (string, string)? SigningKey()
+    {
+        if (Environment.GetEnvironmentVariable("SYSTEMTAP_NOSIGN") is { Length: > 0 })
+        {
+            return null;
+        }
+
+        if (Environment.GetEnvironmentVariable("SYSTEMTAP_SIGN_KEY") is { Length: > 0 } key && Environment.GetEnvironmentVariable("SYSTEMTAP_SIGN_CERT") is { Length: > 0 } certificate)
+        {
+            return (key, certificate);
+        }
+
+        var folder = Environment.GetEnvironmentVariable("SYSTEMTAP_DIR") is { Length: > 0 } own ? own : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/", ".systemtap");
+        var (pem, x509) = (Path.Combine(folder, "signing_key.pem"), Path.Combine(folder, "signing_key.x509"));
+        return File.Exists(pem) && File.Exists(x509) ? (pem, x509) : null;
+    }
+}

@@ -94,7 +94,7 @@ internal sealed class Locks
                 if (!_words.TryGetValue(root, out var word))
                 {
                     // The first lock is the control block's own word; more stand in its free words, the last of them is shared by all that remain.
-                    word = _words.Count == 0 ? ControlBlock.Lock : Math.Min(96 + 8 * (_words.Count - 1), ControlBlock.Size - 8);
+                    word = _words.Count == 0 ? ControlBlock.Lock : Math.Min(96 + 8 * (_words.Count - 1), ControlBlock.LockWordsEnd - 8);
                     _words[root] = word;
                 }
 

@@ -126,6 +126,7 @@ internal sealed partial class ProgramEmitter
             Store(new Mem(Frame, FrameActions), _c.Limits.MaxAction);
         }
 
+        ResetTextState(body);
         foreach (var local in locals)
         {
             LocalSlot slot;
@@ -184,6 +185,7 @@ internal sealed partial class ProgramEmitter
             EmitFunction(frame);
         }
 
+        EmitRoutines();
         EmitMessageWriter();
         EmitLockWaiter();
         EmitCallbacks();

@@ -217,6 +217,12 @@ internal sealed partial class ProgramEmitter
                 return ChangeCase(i);
             case IntrinsicId.EscapeText:
                 return Escape(i);
+            case IntrinsicId.Replace:
+                return Replace(i);
+            case IntrinsicId.Tokenize:
+                return Tokenize(i);
+            case IntrinsicId.TableFlags:
+                return TableFlags(i);
             case IntrinsicId.CharString:
                 return CharText(i.Arguments[0]);
             case IntrinsicId.TableName or IntrinsicId.SyscallName:

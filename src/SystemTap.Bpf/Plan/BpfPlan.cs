@@ -85,8 +85,14 @@ public static class ControlBlock
     /// <summary>Reads of user strings that failed because the page was not resident.</summary>
     public const int NonResidentReads = 88;
 
-    /// <summary>First byte after the block: 256. Words 96…255 are free for later work.</summary>
-    public const int Size = 256;
+    /// <summary>Words 96…255 are lock words.</summary>
+    public const int LockWordsEnd = 256;
+
+    /// <summary>Error site + 1 of the first string that was cut, 0 when none was.</summary>
+    public const int FirstTruncation = 256;
+
+    /// <summary>First byte after the block.</summary>
+    public const int Size = 264;
 }
 
 /// <summary>A map to create.</summary>

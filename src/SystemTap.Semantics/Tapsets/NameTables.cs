@@ -6,7 +6,9 @@ namespace SystemTap.Semantics.Tapsets;
 /// <summary>A table of named values: one file <c>tapset/tables/NAME.tbl</c>, format in the README there.</summary>
 public sealed class NameTable
 {
-    private readonly record struct Row(bool IsField, ulong Mask, long Value, string Name);
+    /// <summary>An entry in the order of the file.</summary>
+    /// <param name="IsField">Compared with the bits of <paramref name="Mask"/>; else bits of its own.</param>
+    public readonly record struct Row(bool IsField, ulong Mask, long Value, string Name);
 
     private readonly List<Row> _rows = [];
     private readonly Dictionary<long, string> _names = [];
@@ -17,6 +19,38 @@ public sealed class NameTable
 
     /// <summary>Bytes of the longest name.</summary>
     public int LongestName { get; private set; }
+
+    /// <summary>The entries in order, which is the order of <see cref="Flags"/>.</summary>
+    public IReadOnlyList<Row> Rows => _rows;
+
+    /// <summary>What no name covers is shown in octal.</summary>
+    public bool OctalRest => _octalRest;
+
+    /// <summary>Most bytes of <see cref="Flags"/>: each flag and the longest entry of each field, and the rest as a number.</summary>
+    public int LongestFlags
+    {
+        get
+        {
+            var sum = 23;
+            var inField = 0;
+            for (var i = 0; i < _rows.Count; i++)
+            {
+                if (!_rows[i].IsField)
+                {
+                    sum += _rows[i].Name.Length + 1;
+                    continue;
+                }
+
+                inField = Math.Max(inField, _rows[i].Name.Length + 1);
+                if (i + 1 == _rows.Count || !_rows[i + 1].IsField || _rows[i + 1].Mask != _rows[i].Mask)
+                {
+                    (sum, inField) = (sum + inField, 0);
+                }
+            }
+
+            return sum;
+        }
+    }
 
     /// <summary>Parses a table's text for an architecture (kernel name). Lines that are neither entry nor directive are skipped: a test checks the files.</summary>
     public static NameTable Parse(string text, string architecture)

@@ -345,12 +345,14 @@ internal sealed partial class ProgramEmitter
         {
             var fits = _a.NewLabel();
             _a.JumpIf(JumpOp.Le, Reg.R2, LargestMemory, fits);
-            Raise($"%{(s.Conversion == FormatConversion.Memory ? 'm' : 'M')} of {{1}} bytes is more than a page ({LargestMemory})", span, Reg.R2);
+            Raise(PageMessage(s.Conversion == FormatConversion.Memory ? 'm' : 'M'), span, Reg.R2);
             _a.Bind(fits);
         }
 
         Bound(Reg.R2, most);
     }
+
+    private static string PageMessage(char conversion) => $"%{conversion} of {{1}} bytes is more than a page ({LargestMemory})";
 
     /// <summary>Reads R2 bytes from R3 (also in Word(10)) to R1.</summary>
     private void ReadOrRaise(bool user, SourceSpan span)

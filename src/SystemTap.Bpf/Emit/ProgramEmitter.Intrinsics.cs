@@ -81,7 +81,11 @@ internal sealed partial class ProgramEmitter
                 Long(i.Arguments[0], Reg.R0);
                 InTargetSet(Reg.R0);
                 break;
+            case IntrinsicId.TaskFromPid:
+                TaskFromPid(i);
+                break;
             case IntrinsicId.MonotonicNs:
+            case IntrinsicId.Cycles:
             case IntrinsicId.CpuClockNs:
                 // The clocks of all CPUs tick together on the machines BPF runs on; SystemTap's per-CPU clock is one of them.
                 if (i.Arguments.Count > 0)
@@ -121,6 +125,10 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.ParseLong:
                 ParseLong(i);
+                break;
+            case IntrinsicId.GroupCount:
+                _ = MatchSubject;
+                Load(Reg.R0, _matchCount);
                 break;
             case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
                 or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
@@ -221,6 +229,8 @@ internal sealed partial class ProgramEmitter
                 return Replace(i);
             case IntrinsicId.Tokenize:
                 return Tokenize(i);
+            case IntrinsicId.MatchedGroup:
+                return MatchedGroup(i);
             case IntrinsicId.TableFlags:
                 return TableFlags(i);
             case IntrinsicId.CharString:

@@ -25,6 +25,12 @@ internal sealed partial class ProgramEmitter
             Store(TokenText.Memory, 0);
             Store(_tokenAt, 0);
         }
+
+        if (state.AsksForGroups)
+        {
+            _ = MatchSubject;
+            Store(_matchCount, 0);
+        }
     }
 }
 

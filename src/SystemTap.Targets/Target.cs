@@ -46,6 +46,7 @@ public sealed class Target
     private readonly Lazy<KernelConfig> _config;
     private readonly Lazy<Tracepoints> _tracepoints;
     private readonly Lazy<KernelSymbols> _symbols;
+    private readonly Lazy<KernelFunctions> _functions;
     private readonly Lazy<int[]> _online;
     private readonly Lazy<int> _possible;
     private readonly Lazy<string?> _buildId;
@@ -63,6 +64,7 @@ public sealed class Target
         _config = new(() => _files is null ? KernelConfig.Read(Release) : KernelConfig.Parse(_files.ConfigText ?? ""));
         _tracepoints = new(() => new Tracepoints(this, _cacheDirectory));
         _symbols = new(() => _files is null ? KernelSymbols.Read("/proc/kallsyms") : KernelSymbols.Parse(_files.KernelSymbols ?? []));
+        _functions = new(() => new KernelFunctions(this, _cacheDirectory));
         _online = new(() => _files is null ? CpuList.Read("/sys/devices/system/cpu/online") : [.. _files.OnlineCpus]);
         _possible = new(() => CpuList.Read(_files is null ? "/sys/devices/system/cpu/possible" : null, _online.Value)[^1] + 1);
         _ticks = new(ReadTicks);
@@ -110,6 +112,7 @@ public sealed class Target
 
     public Tracepoints Tracepoints => _tracepoints.Value;
     public KernelSymbols KernelSymbols => _symbols.Value;
+    public KernelFunctions KernelFunctions => _functions.Value;
     public KernelConfig KernelConfig => _config.Value;
     public ProcessTable Processes { get; }
 

@@ -50,3 +50,11 @@ internal sealed class RawBytesExpr(Expr address, Expr count, bool isUser, Source
     /// <summary>What <c>%m</c> ('m') or <c>%M</c> ('M') shows: a negative number means one byte, more than a page is an error. NUL for other uses.</summary>
     public char Conversion { get; init; }
 }
+
+/// <summary>All buckets of a histogram, 8 bytes each: what is sent of a printed histogram. Raises "empty aggregate".</summary>
+internal sealed class BucketsExpr(Global aggregate, IReadOnlyList<Expr> keys, SourceSpan span) : Expr(ScriptType.String, span)
+{
+    public Global Aggregate { get; } = aggregate;
+
+    public IReadOnlyList<Expr> Keys { get; } = keys;
+}

@@ -141,7 +141,9 @@ internal sealed partial class ProgramEmitter
                 Move(to, Reg.R0);
                 break;
             case BucketExpr b:
-                throw Cannot("a histogram bucket in a handler that runs in the kernel: the BPF engine reads histograms only in its own handlers", b.Span);
+                Bucket(b);
+                Move(to, Reg.R0);
+                break;
             default:
                 throw new InvalidOperationException($"expression {e.GetType().Name} has no long form");
         }

@@ -244,11 +244,6 @@ internal sealed partial class ProgramEmitter
     private void EmitGroup(RecursionGroup group)
     {
         _a.Begin(group.Driver);
-        foreach (var _ in group.Members)
-        {
-            group.Places.Add(_a.NewLabel());
-        }
-
         _f = new FunctionState(null, group.Driver);
         _frameTop = _frameMost;
         Move(Frame, Reg.R1);
@@ -297,6 +292,11 @@ internal sealed partial class ProgramEmitter
         var dispatch = _a.NewLabel();
         var leave = _a.NewLabel();
         group.EndOfStep = next;
+        foreach (var _ in group.Members)
+        {
+            group.Places.Add(_a.NewLabel());
+        }
+
         _a.Jump(dispatch);
         foreach (var f in group.Members)
         {

@@ -58,6 +58,10 @@ internal sealed partial class ProgramEmitter
                 return MemoryString(i, padded);
             case RawBytesExpr r:
                 return RawBytes(r);
+            case BucketsExpr b:
+                return Buckets(b);
+            case HistogramTextExpr h:
+                throw Cannot($"the text of the histogram of \"{h.Aggregate.Name}\" as a value in a handler that runs in the kernel", h.Span, "print it instead, or make the text in a timer or end probe");
             case IntrinsicExpr i:
                 return TextIntrinsic(i);
             case ReadExpr { Place: GlobalPlace p }:

@@ -11,11 +11,17 @@ public static class ProbeFamilies
         new SessionFamily(),
         new TimerFamily(),
         new ProfileFamily(),
+        new KernelFunctionFamily(),
+        new KernelStatementFamily(),
+        new KprobeFamily(),
+        new KernelDataFamily(),
+        new LsmFamily(),
         new KernelTraceFamily(),
         new SyscallFamily(),
         new ProcessFamily(),
         new PerfFamily(),
         new ProcfsFamily(),
+        new NetfilterFamily(),
         .. UnavailableFamily.All,
     ];
 }

@@ -22,14 +22,7 @@ public sealed class UnavailableFamily : ProbeFamily
     /// <summary>The families that are still to come.</summary>
     public static readonly ProbeFamily[] All =
     [
-        new UnavailableFamily("kernel.function", KernelInstead, "kernel.function(S)", "kernel.function(N)"),
-        new UnavailableFamily("kernel.statement", KernelInstead, "kernel.statement(S)", "kernel.statement(N)"),
-        new UnavailableFamily("module.function", KernelInstead, "module(S).function(S)", "module(S).function(N)"),
-        new UnavailableFamily("module.statement", KernelInstead, "module(S).statement(S)", "module(S).statement(N)"),
         new UnavailableFamily("module.tracepoint", "use kernel.trace(\"NAME\"), which finds the tracepoints of loaded modules too", "module(S).tracepoint(S)", "module(S).trace(S)"),
-        new UnavailableFamily("kprobe", KernelInstead, "kprobe.function(S)", "kprobe.module(S).function(S)", "kprobe.statement(N)"),
-        new UnavailableFamily("kernel.lsm", KernelInstead, "kernel.lsm(S)"),
-        new UnavailableFamily("kernel.data", KernelInstead, "kernel.data(S)", "kernel.data(N)"),
         new UnavailableFamily("kernel.mark", KernelInstead, "kernel.mark(S)"),
         new UnavailableFamily("process.function", ProcessInstead, ProcessForms("function(S)", "function(N)")),
         new UnavailableFamily("process.statement", ProcessInstead, ProcessForms("statement(S)", "statement(N)")),
@@ -37,7 +30,6 @@ public sealed class UnavailableFamily : ProbeFamily
         new UnavailableFamily("process.plt", ProcessInstead, ProcessForms("plt", "plt(S)")),
         new UnavailableFamily("process.library", ProcessInstead, ProcessForms("library(S)")),
         new UnavailableFamily("process.data", ProcessInstead, ProcessForms("data(S)", "data(N)")),
-        new UnavailableFamily("netfilter", KernelInstead, "netfilter.hook(S)", "netfilter.pf(S)"),
         new UnavailableFamily("java", ProcessInstead, "java(S)", "java(N)"),
         new UnavailableFamily("python3", ProcessInstead, "python3.module(S)", "python2.module(S)"),
         new UnavailableFamily("debuginfod", ProcessInstead, "debuginfod.process(S)", "debuginfod.archive(S)"),

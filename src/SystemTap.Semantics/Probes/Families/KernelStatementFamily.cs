@@ -1,0 +1,72 @@
+using SystemTap.Language.Syntax;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.Families;
+
+/// <summary>
+/// <c>kernel.statement(0xADDR).absolute</c> (guru), <c>kernel.statement(0xADDR)</c>, <c>module("M").statement(0xADDR)</c>: one instruction by address. A statement by
+/// function name is that function's entry; by source line it needs debug information.
+/// </summary>
+public sealed class KernelStatementFamily : ProbeFamily
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<IReadOnlyList<ComponentPattern>> Forms { get; } = ProbeForms.Of(
+        "kernel.statement(S)", "kernel.statement(S).nearest", "module(S).statement(S)", "module(S).statement(S).nearest",
+        "kernel.statement(N)", "module(S).statement(N)", "kernel.statement(N).absolute", "kprobe.statement(N).absolute");
+
+    /// <inheritdoc/>
+    public override Privilege Privilege => Privilege.System;
+
+    /// <inheritdoc/>
+    public override string ArgumentNoun => "function";
+
+    /// <inheritdoc/>
+    public override void Resolve(ProbeMatch match, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var isModule = match.Point.Components[0].Name == "module";
+        foreach (var (point, module) in KernelPlaces.Modules(match.Point, isModule, scope))
+        {
+            if (match.FormIndex < 4)
+            {
+                foreach (var function in KernelPlaces.Functions(match.Text(1), module, match.Point, scope))
+                {
+                    results.Add(KernelPlaces.Function(function, Literal.WithText(point, 1, function.Name), false, KernelAttachKind.Any, 0, scope));
+                }
+
+                continue;
+            }
+
+            ByAddress(match, point, module, scope, results);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => KernelPlaces.Candidates(match, scope);
+
+    private static void ByAddress(ProbeMatch match, ProbePoint point, string? module, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var address = (ulong)match.Number(1);
+        if (module is not null)
+        {
+            address += KernelPlaces.ModuleBase(module);
+        }
+
+        if (scope.Target.KernelSymbols.Find(address) is not { } found || !found.Symbol.IsFunction)
+        {
+            scope.Diagnostics.Error("probe.no-address", match.Point.Components[1].Span, $"address 0x{address:x} lies in no function of the kernel or its modules",
+                "see /proc/kallsyms (as root) for the addresses of this boot");
+            return;
+        }
+
+        if (scope.Target.KernelFunctions.IsBlacklisted(found.Symbol.Name))
+        {
+            scope.Diagnostics.Error("probe.blacklisted", match.Point.Components[1].Span,
+                $"address 0x{address:x} cannot be probed: the kernel forbids probes in \"{found.Symbol.Name}\" (it is on the kprobes blacklist)", "probe a function that calls it");
+            return;
+        }
+
+        var function = new KernelFunction(KernelFunctions.SourceName(found.Symbol.Name), found.Symbol.Name, found.Symbol.Module, found.Symbol.Address, null);
+        results.Add(KernelPlaces.Function(function, point, false, KernelAttachKind.Kprobe, 0, scope, (long)found.Offset));
+    }
+}

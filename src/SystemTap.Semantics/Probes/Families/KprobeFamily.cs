@@ -1,0 +1,57 @@
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Semantics.Probes.Families;
+
+/// <summary>
+/// <c>kprobe.function("F")</c> and <c>kprobe.module("M").function("F")</c> with <c>.call</c>, <c>.return</c>, <c>.return.maxactive(N)</c>: a kprobe by plain symbol, no
+/// patterns. SystemTap knows no variables there; here BTF gives the parameters as well.
+/// </summary>
+public sealed class KprobeFamily : ProbeFamily
+{
+    /// <inheritdoc/>
+    public override IReadOnlyList<IReadOnlyList<ComponentPattern>> Forms { get; } = ProbeForms.Of(
+        "kprobe.function(S)", "kprobe.function(S).call", "kprobe.function(S).return", "kprobe.function(S).return.maxactive(N)",
+        "kprobe.module(S).function(S)", "kprobe.module(S).function(S).call", "kprobe.module(S).function(S).return", "kprobe.module(S).function(S).return.maxactive(N)");
+
+    /// <inheritdoc/>
+    public override Privilege Privilege => Privilege.System;
+
+    /// <inheritdoc/>
+    public override string ArgumentNoun => "function";
+
+    /// <inheritdoc/>
+    public override void Resolve(ProbeMatch match, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var isModule = match.FormIndex >= 4;
+        var isReturn = match.FormIndex % 4 >= 2;
+        var at = isModule ? 2 : 1;
+        var name = match.Text(at);
+        string? module = null;
+        if (isModule && scope.Target.KernelFunctions.Modules(match.Text(1)) is var modules)
+        {
+            if (modules.Count != 1)
+            {
+                scope.Diagnostics.Error("probe.no-module", match.Point.Components[1].Span, $"module \"{match.Text(1)}\" is not loaded", "load it first: modprobe " + match.Text(1));
+                return;
+            }
+
+            module = modules[0];
+        }
+
+        if (name.AsSpan().IndexOfAny("*?[@") >= 0)
+        {
+            scope.Diagnostics.Error("probe.no-pattern", match.Point.Components[at].Span, $"kprobe function \"{name}\" is a pattern: 'kprobe' takes plain names",
+                "use kernel.function(\"" + name + "\")");
+            return;
+        }
+
+        foreach (var function in KernelPlaces.Functions(name, module, match.Point, scope))
+        {
+            var max = match.FormIndex % 4 == 3 ? (int)Math.Clamp(match.Number(match.Point.Components.Count - 1), 0, 65536) : 0;
+            results.Add(KernelPlaces.Function(function, match.Point, isReturn, KernelAttachKind.Kprobe, max, scope));
+        }
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => scope.Target.KernelFunctions.Names(null);
+}

@@ -41,7 +41,6 @@ internal sealed class NodeCompiler(LoweredProgram program)
     /// <summary>Compiles a statement that stap runs for a kernel handler.</summary>
     public Act Body(PrintSite site)
     {
-        _function = null;
         var body = Statement(site.Body!);
         CompilePending();
         return body;

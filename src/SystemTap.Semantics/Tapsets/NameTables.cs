@@ -27,12 +27,6 @@ public sealed class NameTable
     /// <summary>Bytes of the longest name.</summary>
     public int LongestName { get; private set; }
 
-    /// <summary>The entries in order, which is the order of <see cref="Flags"/>.</summary>
-    public IReadOnlyList<Row> Rows => _rows;
-
-    /// <summary>What no name covers is shown in octal.</summary>
-    public bool OctalRest => _octalRest;
-
     /// <summary>Most bytes of <see cref="Flags"/>: each flag and the longest entry of each field, and the rest as a number.</summary>
     public int LongestFlags
     {

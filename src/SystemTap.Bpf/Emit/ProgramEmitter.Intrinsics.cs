@@ -54,29 +54,38 @@ internal sealed partial class ProgramEmitter
         switch (i.Intrinsic.Id)
         {
             case IntrinsicId.CurrentTask:
-                _a.Call(Helper.GetCurrentTask);
+                if (_event.HasOwnTask)
+                {
+                    TaskAddress();
+                }
+                else
+                {
+                    _a.Call(Helper.GetCurrentTask);
+                }
+
                 break;
             case IntrinsicId.Pid:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                 break;
             case IntrinsicId.Tid:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
                 break;
             case IntrinsicId.Uid:
-                _a.Call(Helper.GetCurrentUidGid);
-                _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+                CurrentOwner(group: false);
                 break;
             case IntrinsicId.Gid:
-                _a.Call(Helper.GetCurrentUidGid);
-                _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+                CurrentOwner(group: true);
                 break;
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;
+            case IntrinsicId.NamespaceId:
+                NamespaceId(i);
+                break;
             case IntrinsicId.InTarget:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                 InTargetSet(Reg.R0);
                 break;
@@ -224,9 +233,7 @@ internal sealed partial class ProgramEmitter
         {
             case IntrinsicId.ExecName:
                 var name = TakeFrame(16);
-                Address(Reg.R1, name);
-                _a.Emit(Instruction.Mov(Reg.R2, 16));
-                _a.Call(Helper.GetCurrentComm);
+                CurrentName(name);
                 return new StringValue(null, name, 16, null);
             case IntrinsicId.KernelStackRaw:
                 return KernelStackRaw();

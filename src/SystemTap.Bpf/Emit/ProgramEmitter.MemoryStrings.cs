@@ -48,7 +48,7 @@ internal sealed partial class ProgramEmitter
         }
 
         Get(Reg.R3, temp);
-        _a.Call(user ? Helper.ProbeReadUserStr : Helper.ProbeReadKernelStr);
+        ReadMemory(user, user ? Helper.ProbeReadUserStr : Helper.ProbeReadKernelStr);
         var good = _a.NewLabel();
         _a.JumpIf(JumpOp.SGe, Reg.R0, 0, good);
         if (user)
@@ -97,7 +97,7 @@ internal sealed partial class ProgramEmitter
         Save(slot.Memory, Reg.R2);
         Address(Reg.R1, slot.Memory.At(8));
         Load(Reg.R3, address);
-        _a.Call(r.IsUser ? Helper.ProbeReadUser : Helper.ProbeReadKernel);
+        ReadMemory(r.IsUser, r.IsUser ? Helper.ProbeReadUser : Helper.ProbeReadKernel);
         var good = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
         if (r.IsUser)

@@ -154,6 +154,9 @@ public abstract record AttachPlan
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 
+    /// <summary>Run once for each task when the session starts (a BPF iterator).</summary>
+    public sealed record TaskWalk : AttachPlan;
+
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;
 }

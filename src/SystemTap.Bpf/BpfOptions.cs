@@ -68,6 +68,11 @@ public sealed record BpfOptions
 
     public long UserNamespace { get; init; }
 
+    /// <summary>How that user namespace numbers the kernel's user ids and group ids.</summary>
+    public IReadOnlyList<IdRange> UserIds { get; init; } = [];
+
+    public IReadOnlyList<IdRange> GroupIds { get; init; } = [];
+
     /// <summary>Identity of an executable file in the kernel: inode number and device (major &lt;&lt; 20 | minor); null when it does not exist.</summary>
     public Func<string, (long Inode, long Device)?> FileIdentity { get; init; } = Context.FileIdentity.Of;
 
@@ -76,4 +81,22 @@ public sealed record BpfOptions
 
     /// <summary>Bytes of the ring buffer: a power of two, at least a page.</summary>
     public int RingBytes { get; init; } = 4 << 20;
+}
+
+/// <summary>A range of user or group ids: <paramref name="Count"/> ids from <paramref name="Outside"/> (the kernel's) are those from <paramref name="Inside"/> in a namespace.</summary>
+public readonly record struct IdRange(long Inside, long Outside, long Count)
+{
+    /// <summary>The id in the namespace of one of the kernel's; 65534 ("nobody") when it has none.</summary>
+    public static long Map(IReadOnlyList<IdRange> ranges, long id)
+    {
+        foreach (var range in ranges)
+        {
+            if (id >= range.Outside && id - range.Outside < range.Count)
+            {
+                return range.Inside + id - range.Outside;
+            }
+        }
+
+        return 65534;
+    }
 }

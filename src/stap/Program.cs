@@ -1,6 +1,8 @@
 using System.Text;
 using SystemTap.Cli.CommandLine;
 using SystemTap.Cli.Driver;
+using SystemTap.Runtime.Output;
+using SystemTap.Runtime.Sessions;
 
 namespace SystemTap.Cli;
 
@@ -12,6 +14,9 @@ internal static class Program
 
     private static int Main(string[] args)
     {
+        StandardStreams.Prepare();
+        InheritedSignals.Reset();
+
         // A thread of our own has a stack whose size we choose; start-up costs 0.1 ms.
         var status = 1;
         var thread = new Thread(() => status = Run(args), StackBytes);
@@ -25,7 +30,7 @@ internal static class Program
         Options options;
         try
         {
-            options = OptionParser.Parse(args.Select(ToBytes).ToArray());
+            options = OptionParser.Parse([.. RcFile.Words(), .. args.Select(ToBytes)]);
         }
         catch (UsageException e)
         {
@@ -48,6 +53,15 @@ internal static class Program
                 default:
                     return new SessionDriver(options).Run();
             }
+        }
+        catch (OutputException e)
+        {
+            if (e.IsQuiet)
+            {
+                return 0;
+            }
+
+            Complain(e.Message, null);
         }
         catch (UsageException e)
         {

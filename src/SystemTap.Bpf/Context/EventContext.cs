@@ -27,6 +27,12 @@ internal abstract class EventContext
     /// <summary>Pointers in the context are typed: loads through them need no helper.</summary>
     public virtual bool IsTyped => false;
 
+    /// <summary>The handler is about a task that is not the running one (a walk over all tasks): <see cref="LoadTask"/> finds it, and user memory is out of reach.</summary>
+    public virtual bool HasOwnTask => false;
+
+    /// <summary>Loads the typed pointer of <see cref="HasOwnTask"/>; null at the end of the walk.</summary>
+    public virtual void LoadTask(ProgramEmitter e, Reg to) => throw new InvalidOperationException("this event has no task of its own");
+
     /// <summary>Reading the value destroys no other register.</summary>
     public virtual bool IsSimple(ContextExpr value) => false;
 

@@ -25,7 +25,7 @@ internal static class ProcessFilters
             case ProcessFilter.All:
                 if (c.TargetSetMap >= 0)
                 {
-                    code.Call(Helper.GetCurrentPidTgid);
+                    e.CurrentIds();
                     code.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                     e.InTargetSet(Reg.R0);
                     code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
@@ -33,7 +33,7 @@ internal static class ProcessFilters
 
                 break;
             case ProcessFilter.Pid p:
-                code.Call(Helper.GetCurrentPidTgid);
+                e.CurrentIds();
                 code.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                 code.JumpIf(JumpOp.Ne, Reg.R0, p.Id, skip);
                 break;
@@ -41,8 +41,7 @@ internal static class ProcessFilters
                 var identity = c.Options.FileIdentity(x.Path)
                     ?? throw new BpfCannotException($"program \"{x.Path}\" cannot be identified: it cannot be opened", span, "check the path");
                 var task = c.Structure("task_struct", span);
-                code.Call(c.Features.CurrentTaskBtf ? Helper.GetCurrentTaskBtf : Helper.GetCurrentTask);
-                var typed = c.Features.CurrentTaskBtf;
+                var typed = e.CurrentTask();
                 Follow(e, task, "mm", typed, skip);
                 Follow(e, c.Structure("mm_struct", span), "exe_file", typed, skip);
                 Follow(e, c.Structure("file", span), "f_inode", typed, skip);

@@ -9,8 +9,9 @@ namespace SystemTap.Bpf.Context;
 //
 // process.begin: exec (sched_process_exec runs in the new program), and the first return of a forked child from clone(): the child's own sys_exit with
 // result 0, so the handler runs in the child's context, which the fork tracepoint (in the parent) could not give. thread.begin likewise. The end of a
-// process is the exit of its last thread (signal->live is 0 by then). Processes that already run when the session starts get no begin here: stap does
-// not run kernel handlers for them.
+// process is the exit of its last thread (signal->live is 0 by then). Processes that already run when the session starts get their begin from a walk over
+// all tasks, run once after everything is attached. It skips kernel threads, which have no begin either when they are new, and the children of stap:
+// the command of -c, which will be seen when it execs.
 
 internal sealed partial class ProgramBuilder
 {
@@ -31,9 +32,11 @@ internal sealed partial class ProgramBuilder
                 Simple(probe, body, needs, new TracepointContext("sched_process_exec", 0), new AttachPlan.RawTracepoint("sched_process_exec"),
                     e => ProcessFilters.Emit(e, spec.Filter, e.Exit, span));
                 ChildReturn(probe, body, leader: true);
+                Walk(leader: true);
                 break;
             case ProcessEvent.ThreadBegin:
                 ChildReturn(probe, body, leader: false);
+                Walk(leader: false);
                 break;
             case ProcessEvent.End:
                 Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
@@ -49,6 +52,30 @@ internal sealed partial class ProgramBuilder
                     ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
                 });
                 break;
+        }
+
+        void Walk(bool leader)
+        {
+            var function = c.Target.KernelBtfOrNull?.FindFunctionId("bpf_iter_task") ?? 0;
+            if (function == 0)
+            {
+                return; // No iterators before Linux 5.8, which is older than anything else here works on.
+            }
+
+            Simple(probe, body, needs, new TaskWalkContext(function), new AttachPlan.TaskWalk(), e => e.Filter(() =>
+            {
+                var task = c.Structure("task_struct", span);
+                e.CurrentTask();
+                e.Code.Emit(Instruction.Mov(Reg.R8, Reg.R0));
+                e.LoadField(Reg.R0, Reg.R8, c.Offset(task, "mm", span), 8, typed: true);
+                e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, e.Exit);
+                e.LoadField(Reg.R0, Reg.R8, c.Offset(task, "real_parent", span), 8, typed: true);
+                e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, e.Exit);
+                e.LoadField(Reg.R0, Reg.R0, c.Offset(task, "tgid", span), 4, typed: true);
+                e.Code.JumpIf(JumpOp.Eq, Reg.R0, (int)c.Options.StapPid, e.Exit);
+                Leader(e, leader, e.Exit);
+                ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
+            }), "walk");
         }
 
         void ChildReturn(Probe p, Stmt b, bool leader)
@@ -80,7 +107,7 @@ internal sealed partial class ProgramBuilder
     /// <summary>Goes to the label unless the current thread is (or is not) its process's first.</summary>
     private static void Leader(ProgramEmitter e, bool wanted, Label skip)
     {
-        e.Code.Call(Helper.GetCurrentPidTgid);
+        e.CurrentIds();
         e.Code.Emit(Instruction.Mov32(Reg.R1, Reg.R0));
         e.Code.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
         e.Code.JumpIf(wanted ? JumpOp.Ne : JumpOp.Eq, Reg.R0, Reg.R1, skip);

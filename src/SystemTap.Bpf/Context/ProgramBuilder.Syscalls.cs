@@ -13,7 +13,8 @@ namespace SystemTap.Bpf.Context;
 // System calls
 // ------------
 // However many system-call probes a script has, there is one program on sys_enter and one on sys_exit. Each
-//   1. finds the interface: a 32-bit call (TS_COMPAT in thread_info.status; the x32 bit in the number) has its own numbers and registers;
+//   1. finds the interface: a 32-bit call (TS_COMPAT in thread_info.status) has its own numbers and registers. Handlers of the call with the same name
+//      serve it too, by a table from its number to the native one, unless the script has one for the 32-bit call itself (syscall.compat_NAME);
 //   2. finds the handlers: first those for every call, then by number.
 // Handlers of the same shape are one group (HandlerShape) with a table row for each number: a row says "served" and holds the constants and the probe.
 // With few groups, the program tests them one after the other. With many, it ends in a tail call by number to a program made of that number's
@@ -41,9 +42,11 @@ internal sealed partial class ProgramBuilder
             group.Prepare(c, rewriter);
         }
 
+        var native = NativeNumbers(groups, isReturn);
+
         if (groups.Count <= MostInline)
         {
-            Emit($"{tracepoint}", groups, new SyscallContext(c.Target, isReturn, btfId), new AttachPlan.RawTracepoint(tracepoint), -1, -1);
+            Emit($"{tracepoint}", groups, new SyscallContext(c.Target, isReturn, btfId), new AttachPlan.RawTracepoint(tracepoint), -1, -1, native);
             return;
         }
 
@@ -93,11 +96,36 @@ internal sealed partial class ProgramBuilder
             foreach (var (number, list) in byNumber)
             {
                 Emit($"{(isReturn ? "x" : "n")}{(compat ? "c" : "")}{number}", list, new SyscallContext(c.Target, isReturn, btfId) { IsCompat = compat },
-                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1, frame);
+                    new AttachPlan.TailCall(compat ? compatJump : jump, number), -1, -1, native, frame);
             }
         }
 
-        Emit(tracepoint, always, new SyscallContext(c.Target, isReturn, btfId), new AttachPlan.RawTracepoint(tracepoint), jump, compatJump);
+        Emit(tracepoint, always, new SyscallContext(c.Target, isReturn, btfId), new AttachPlan.RawTracepoint(tracepoint), jump, compatJump, native);
+    }
+
+    /// <summary>Map from 32-bit numbers to native ones, 0xffff for those without a native call of that name or with handlers of their own; -1: not needed.</summary>
+    private int NativeNumbers(List<Group> groups, bool isReturn)
+    {
+        var (native, compat) = (c.Target.Architecture.Syscalls, c.Target.Architecture.CompatSyscalls);
+        if (compat.Length == 0 || !groups.Exists(g => !g.Spec.IsCompat && !g.IsForAll))
+        {
+            return -1;
+        }
+
+        var own = new HashSet<int>();
+        foreach (var group in groups.Where(g => g.Spec.IsCompat))
+        {
+            own.UnionWith(group.Members.Select(m => ((SyscallSpec)m.Probe.Spec).Number));
+        }
+
+        var contents = new byte[compat.Length * 4];
+        for (var number = 0; number < compat.Length; number++)
+        {
+            var other = compat.Name(number) is { } name && !own.Contains(number) ? native.Number(name) : -1;
+            BinaryPrimitives.WriteUInt32LittleEndian(contents.AsSpan(number * 4), other < 0 ? 0xffff : (uint)other);
+        }
+
+        return c.Maps.Add(isReturn ? "native_exit" : "native_enter", MapType.Array, 4, 4, compat.Length, MapFlags.None, contents);
     }
 
     private static List<Group> GroupSyscalls(List<Probe> probes)
@@ -123,11 +151,10 @@ internal sealed partial class ProgramBuilder
         return groups;
     }
 
-    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump, FrameMap? frame = null)
+    private void Emit(string name, List<Group> groups, SyscallContext context, AttachPlan attach, int jump, int compatJump, int nativeNumbers, FrameMap? frame = null)
     {
         var needs = new HandlerNeeds(f => c.FunctionBodies.GetValueOrDefault(f) ?? f.Body, c.Storage.Globals, c.Target);
         var probes = new List<Probe>();
-        var anyCompat = jump >= 0 || groups.Exists(g => g.Spec.IsCompat);
         foreach (var group in groups)
         {
             needs.Visit(group.Body);
@@ -147,11 +174,21 @@ internal sealed partial class ProgramBuilder
         var number = e.StackWord();
         context.LoadNumber(e, Reg.R0);
         e.SaveWord(number, Reg.R0);
-        var interfaces = SyscallInterface.None;
-        if (!isTail)
+        var interfaces = SyscallInterface.Emit(e, c, number, span);
+        var native = number;
+        if (attach is AttachPlan.TailCall mine)
         {
-            // Calls of the other interface have other numbers: without handlers for them they are none of our business.
-            interfaces = SyscallInterface.Emit(e, c, number, anyCompat, span);
+            e.StoreWord(number, mine.Index);
+        }
+        else if (nativeNumbers >= 0)
+        {
+            native = e.StackWord();
+            var known = e.Code.NewLabel();
+            e.LoadWord(Reg.R0, number);
+            e.SaveWord(native, Reg.R0);
+            interfaces.Require(e, true, known);
+            e.MapNumber(nativeNumbers, number, native);
+            e.Code.Bind(known);
         }
 
         e.EnterFrame(needs);
@@ -167,21 +204,23 @@ internal sealed partial class ProgramBuilder
 
             first = false;
             context.IsCompat = group.Spec.IsCompat;
-            if (!isTail && !group.IsForAll)
+            context.CompatWord = group.Spec.IsCompat ? null : interfaces.Word;
+            if (!isTail && group.Spec.IsCompat && !group.IsForAll)
             {
-                interfaces.Require(e, group.Spec.IsCompat, next);
+                interfaces.Require(e, true, next);
             }
 
+            var wanted = group.Spec.IsCompat ? number : native;
             if (group.Table >= 0)
             {
-                e.FindRow(group.Table, number, group.Columns, group.ProbeColumn, next);
+                e.FindRow(group.Table, wanted, group.Columns, group.ProbeColumn, next);
             }
             else
             {
                 e.UseRow(default, [], -1);
                 if (!group.IsForAll && !isTail)
                 {
-                    e.LoadWord(Reg.R0, number);
+                    e.LoadWord(Reg.R0, wanted);
                     e.Code.JumpIf(JumpOp.Ne, Reg.R0, group.Spec.Number, next);
                 }
             }
@@ -195,17 +234,13 @@ internal sealed partial class ProgramBuilder
         {
             if (compatJump >= 0)
             {
-                var native = e.Code.NewLabel();
-                interfaces.Require(e, true, native);
+                var notCompat = e.Code.NewLabel();
+                interfaces.Require(e, true, notCompat);
                 e.TailCall(compatJump, number);
-                e.Code.Jump(e.Exit);
-                e.Code.Bind(native);
+                e.Code.Bind(notCompat);
             }
 
-            var none = e.Code.NewLabel();
-            interfaces.Require(e, false, none);
-            e.TailCall(jump, number);
-            e.Code.Bind(none);
+            e.TailCall(jump, native);
         }
 
         e.End();
@@ -217,16 +252,14 @@ internal sealed partial class ProgramBuilder
     }
 }
 
-/// <summary>Which interface the current call came through: a word on the stack, or nothing when only native calls get past the entry.</summary>
-internal sealed class SyscallInterface
+/// <summary>Which interface the current call came through: a word on the stack, not 0 for 32-bit calls.</summary>
+internal sealed class SyscallInterface(Mem word)
 {
-    public static readonly SyscallInterface None = new();
+    public Mem Word => word;
 
-    private Mem? _word;
-
-    public static SyscallInterface Emit(ProgramEmitter e, Compilation c, Mem number, bool anyCompat, Language.Text.SourceSpan span)
+    public static SyscallInterface Emit(ProgramEmitter e, Compilation c, Mem number, Language.Text.SourceSpan span)
     {
-        var result = new SyscallInterface();
+        var result = new SyscallInterface(e.StackWord());
         var code = e.Code;
         var x86 = c.Target.Architecture.Name == "x86_64";
         if (x86)
@@ -242,26 +275,14 @@ internal sealed class SyscallInterface
         code.Call(c.Features.CurrentTaskBtf ? Helper.GetCurrentTaskBtf : Helper.GetCurrentTask);
         e.LoadField(Reg.R0, Reg.R0, offset, x86 ? 4 : 8, c.Features.CurrentTaskBtf);
         code.Emit(Instruction.Alu64(AluOp.And, Reg.R0, x86 ? 2 : 1 << 22));
-        if (anyCompat)
-        {
-            result._word = e.StackWord();
-            e.SaveWord(result._word.Value, Reg.R0);
-        }
-        else
-        {
-            code.JumpIf(JumpOp.Ne, Reg.R0, 0, e.Exit);
-        }
-
+        e.SaveWord(result.Word, Reg.R0);
         return result;
     }
 
     /// <summary>Goes to the label when the call is of the other interface.</summary>
     public void Require(ProgramEmitter e, bool compat, Label otherwise)
     {
-        if (_word is { } word)
-        {
-            e.LoadWord(Reg.R0, word);
-            e.Code.JumpIf(compat ? JumpOp.Eq : JumpOp.Ne, Reg.R0, 0, otherwise);
-        }
+        e.LoadWord(Reg.R0, word);
+        e.Code.JumpIf(compat ? JumpOp.Eq : JumpOp.Ne, Reg.R0, 0, otherwise);
     }
 }

@@ -114,8 +114,11 @@ internal sealed class PerfContext(Target target) : RegisterContext(target)
 /// <summary>System calls, on the sys_enter and sys_exit tracepoints: argument 0 is the caller's registers, argument 1 the number or the result.</summary>
 internal sealed class SyscallContext(Target target, bool isReturn, int attachBtfId) : RegisterContext(target)
 {
-    /// <summary>The call being served came through the 32-bit interface.</summary>
+    /// <summary>The handlers being made are of the 32-bit interface.</summary>
     public bool IsCompat { get; set; }
+
+    /// <summary>Word that is not 0 when the call came through the 32-bit interface, for handlers of the native one, which serve both; null: it did not.</summary>
+    public Mem? CompatWord { get; set; }
 
     public override ProgramType Type => attachBtfId != 0 ? ProgramType.Tracing : ProgramType.RawTracepoint;
 
@@ -136,7 +139,7 @@ internal sealed class SyscallContext(Target target, bool isReturn, int attachBtf
         switch (value.Value)
         {
             case ContextValue.SyscallArgument:
-                LoadRegister(e, Arguments[value.Index], to);
+                LoadArgument(e, value.Index, to);
                 break;
             case ContextValue.SyscallNumber:
                 LoadNumber(e, to);
@@ -166,8 +169,35 @@ internal sealed class SyscallContext(Target target, bool isReturn, int attachBtf
         }
     }
 
+    private void LoadArgument(ProgramEmitter e, int index, Reg to)
+    {
+        if (IsCompat || CompatWord is not { } word || e.InFunction)
+        {
+            LoadRegister(e, Arguments[index], to);
+            return;
+        }
+
+        // The registers of 32-bit arguments are other ones, and their upper halves mean nothing.
+        var compat = e.Code.NewLabel();
+        var end = e.Code.NewLabel();
+        e.LoadWord(to, word);
+        e.Code.JumpIf(JumpOp.Ne, to, 0, compat);
+        LoadRegister(e, Target.Architecture.SyscallArguments[index], to);
+        e.Code.Jump(end);
+        e.Code.Bind(compat);
+        LoadRegister(e, Target.Architecture.CompatSyscallArguments[index], to);
+        e.Code.Emit(Instruction.Mov32(to, to));
+        e.Code.Bind(end);
+    }
+
     public override void LongIntrinsic(ProgramEmitter e, IntrinsicExpr i)
     {
+        if (i.Intrinsic.Id == IntrinsicId.FunctionArgument && !IsCompat && CompatWord is not null && e.TryConstant(i.Arguments[0], out var n) && n >= 1 && n <= Arguments.Length)
+        {
+            LoadArgument(e, (int)n - 1, Reg.R0);
+            return;
+        }
+
         if (i.Intrinsic.Id == IntrinsicId.ReturnValue && isReturn)
         {
             e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, 8));

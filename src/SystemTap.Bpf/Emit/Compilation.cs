@@ -4,6 +4,7 @@ using SystemTap.Bpf.Layout;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Regex;
 using SystemTap.Targets;
 
 namespace SystemTap.Bpf.Emit;
@@ -66,6 +67,38 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     public Dictionary<Function, Stmt> FunctionBodies { get; } = new(ReferenceEqualityComparer.Instance);
 
     public List<SourceText> Sources { get; } = [];
+
+    private readonly Dictionary<RegexPattern, RegexProgram> _regexes = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<RegexPattern, TaggedDfa?> _groups = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>A pattern, compiled once.</summary>
+    public RegexProgram Regex(RegexPattern pattern, SourceSpan span)
+    {
+        if (!_regexes.TryGetValue(pattern, out var program))
+        {
+            try
+            {
+                program = _regexes[pattern] = RegexProgram.Compile(pattern.Pattern);
+            }
+            catch (RegexSyntaxException error)
+            {
+                throw new BpfCannotException(error.Message, span);
+            }
+        }
+
+        return program;
+    }
+
+    /// <summary>Its table for groups; null when that is too large.</summary>
+    public TaggedDfa? Groups(RegexPattern pattern, RegexProgram program)
+    {
+        if (!_groups.TryGetValue(pattern, out var table))
+        {
+            table = _groups[pattern] = TaggedDfa.Build(program, 1000);
+        }
+
+        return table;
+    }
 
     /// <summary>The key under which the loader resolves a map: its id, boxed once.</summary>
     public object MapKey(int id)

@@ -14,6 +14,8 @@ internal sealed partial class ProgramEmitter
 
     public void LoadWord(Reg to, Mem word) => Load(to, word);
 
+    public void StoreWord(Mem word, long value) => Store(word, value);
+
     /// <summary>Leaves the program unless the session still runs.</summary>
     public void CheckState()
     {
@@ -63,6 +65,26 @@ internal sealed partial class ProgramEmitter
         Save(_row, Reg.R0);
         UseRow(_row, columns, probeColumn);
     }
+
+    /// <summary>to = the number an array of 32-bit numbers has at an index; 0xffff beyond its end.</summary>
+    public void MapNumber(int map, Mem index, Mem to)
+    {
+        var mark = Marked();
+        var key = TakeStack(8, onStack: true);
+        Load(Reg.R0, index);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        Store(to, 0xffff);
+        LookupKey(map, key);
+        Release(mark);
+        var end = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, end);
+        _a.Emit(Instruction.Load(MemSize.W, Reg.R1, Reg.R0, 0));
+        Save(to, Reg.R1);
+        _a.Bind(end);
+    }
+
+    /// <summary>True while a function's code is made: the words of the handler's stack are out of its reach.</summary>
+    public bool InFunction => _f.Function is not null;
 
     private Mem? _rowSlot;
 

@@ -54,29 +54,38 @@ internal sealed partial class ProgramEmitter
         switch (i.Intrinsic.Id)
         {
             case IntrinsicId.CurrentTask:
-                _a.Call(Helper.GetCurrentTask);
+                if (_event.HasOwnTask)
+                {
+                    TaskAddress();
+                }
+                else
+                {
+                    _a.Call(Helper.GetCurrentTask);
+                }
+
                 break;
             case IntrinsicId.Pid:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                 break;
             case IntrinsicId.Tid:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
                 break;
             case IntrinsicId.Uid:
-                _a.Call(Helper.GetCurrentUidGid);
-                _a.Emit(Instruction.Mov32(Reg.R0, Reg.R0));
+                CurrentOwner(group: false);
                 break;
             case IntrinsicId.Gid:
-                _a.Call(Helper.GetCurrentUidGid);
-                _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
+                CurrentOwner(group: true);
                 break;
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;
+            case IntrinsicId.NamespaceId:
+                NamespaceId(i);
+                break;
             case IntrinsicId.InTarget:
-                _a.Call(Helper.GetCurrentPidTgid);
+                CurrentIds();
                 _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
                 InTargetSet(Reg.R0);
                 break;
@@ -84,7 +93,11 @@ internal sealed partial class ProgramEmitter
                 Long(i.Arguments[0], Reg.R0);
                 InTargetSet(Reg.R0);
                 break;
+            case IntrinsicId.TaskFromPid:
+                TaskFromPid(i);
+                break;
             case IntrinsicId.MonotonicNs:
+            case IntrinsicId.Cycles:
             case IntrinsicId.CpuClockNs:
                 // The clocks of all CPUs tick together on the machines BPF runs on; SystemTap's per-CPU clock is one of them.
                 if (i.Arguments.Count > 0)
@@ -130,6 +143,10 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.StackEntry when i.Arguments[0] is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack } && TryConstant(i.Arguments[1], out var entry) && entry is >= 0 and < 127:
                 KernelStackEntry((int)entry);
+                break;
+            case IntrinsicId.GroupCount:
+                _ = MatchSubject;
+                Load(Reg.R0, _matchCount);
                 break;
             case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
                 or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
@@ -216,9 +233,7 @@ internal sealed partial class ProgramEmitter
         {
             case IntrinsicId.ExecName:
                 var name = TakeFrame(16);
-                Address(Reg.R1, name);
-                _a.Emit(Instruction.Mov(Reg.R2, 16));
-                _a.Call(Helper.GetCurrentComm);
+                CurrentName(name);
                 return new StringValue(null, name, 16, null);
             case IntrinsicId.KernelStackRaw:
                 return KernelStackRaw();
@@ -230,6 +245,14 @@ internal sealed partial class ProgramEmitter
                 return ChangeCase(i);
             case IntrinsicId.EscapeText:
                 return Escape(i);
+            case IntrinsicId.Replace:
+                return Replace(i);
+            case IntrinsicId.Tokenize:
+                return Tokenize(i);
+            case IntrinsicId.MatchedGroup:
+                return MatchedGroup(i);
+            case IntrinsicId.TableFlags:
+                return TableFlags(i);
             case IntrinsicId.CharString:
                 return CharText(i.Arguments[0]);
             case IntrinsicId.TableName or IntrinsicId.SyscallName:

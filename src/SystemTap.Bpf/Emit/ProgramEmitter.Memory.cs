@@ -46,7 +46,7 @@ internal sealed partial class ProgramEmitter
         Address(Reg.R1, place);
         _a.Emit(Instruction.Mov(Reg.R2, d.Size));
         Get(Reg.R3, address);
-        _a.Call(d.IsUser ? Helper.ProbeReadUser : Helper.ProbeReadKernel);
+        ReadMemory(d.IsUser, d.IsUser ? Helper.ProbeReadUser : Helper.ProbeReadKernel);
         var good = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
         Get(Reg.R0, address);
@@ -142,7 +142,7 @@ internal sealed partial class ProgramEmitter
 
         var mark = Marked();
         var place = TakeStack(8);
-        _a.Call(Helper.GetCurrentTaskBtf);
+        CurrentTask();
         Move(Reg.R1, Reg.R0);
         _a.Call(Helper.TaskPtRegs);
         Move(Reg.R3, Reg.R0);

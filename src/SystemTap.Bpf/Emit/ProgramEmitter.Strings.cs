@@ -218,9 +218,7 @@ internal sealed partial class ProgramEmitter
         if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.ExecName })
         {
             At(e.Span);
-            Address(Reg.R1, target);
-            _a.Emit(Instruction.Mov(Reg.R2, 16));
-            _a.Call(Helper.GetCurrentComm);
+            CurrentName(target);
             Clear(target.At(16), capacity - 16);
             return;
         }

@@ -94,7 +94,10 @@ public static class ControlBlock
     /// <summary>Reads of user strings that failed because the page was not resident.</summary>
     public const int NonResidentReads = 88;
 
-    /// <summary>First byte after the block: 256. Words 96…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
+    /// <summary>Error site + 1 of the first string that was cut, 0 when none was.</summary>
+    public const int FirstTruncation = 96;
+
+    /// <summary>First byte after the block: 256. Words 104…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
     public const int Size = 256;
 }
 
@@ -150,6 +153,9 @@ public abstract record AttachPlan
 
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
+
+    /// <summary>Run once for each task when the session starts (a BPF iterator).</summary>
+    public sealed record TaskWalk : AttachPlan;
 
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;

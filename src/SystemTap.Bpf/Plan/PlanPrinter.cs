@@ -62,6 +62,7 @@ public static class PlanPrinter
         AttachPlan.RawTracepoint t => $"raw tracepoint {t.Tracepoint}",
         AttachPlan.PerfEvent p => $"perf event type {p.Type} config {p.Config}",
         AttachPlan.TailCall t => $"entry {t.Index} of map {t.MapId}",
+        AttachPlan.TaskWalk => "once for each task at the start",
         AttachPlan.OnDemand => "run on demand",
         _ => "?",
     };

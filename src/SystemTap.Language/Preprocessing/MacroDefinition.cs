@@ -46,12 +46,16 @@ public sealed class MacroTable(Func<string, MacroDefinition?>? find = null)
             return _known.GetValueOrDefault(name);
         }
 
-        if (!_known.TryGetValue(name, out var definition))
+        // Library files are parsed by two threads. The lock is re-entrant: a library macro may need another one.
+        lock (_known)
         {
-            _known[name] = definition = find(name);
-        }
+            if (!_known.TryGetValue(name, out var definition))
+            {
+                _known[name] = definition = find(name);
+            }
 
-        return definition;
+            return definition;
+        }
     }
 
     /// <summary>Adds a macro. False when the name is taken: duplicates across library files are an error of the second file.</summary>

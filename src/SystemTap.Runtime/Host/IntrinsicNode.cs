@@ -1,3 +1,4 @@
+using SystemTap.Bpf;
 using System.Globalization;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Language.Text;
@@ -64,6 +65,8 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return SessionFacts.Namespace("pid");
             case IntrinsicId.TargetUserNamespace:
                 return SessionFacts.Namespace("user");
+            case IntrinsicId.NamespaceId:
+                return IdRange.Map(a[0].Long(m) == 0 ? SessionFacts.UserIds : SessionFacts.GroupIds, a[1].Long(m));
             case IntrinsicId.ReturnValue:
                 throw new RuntimeError("this probe has no return value", Span);
             case IntrinsicId.TaskFromPid:

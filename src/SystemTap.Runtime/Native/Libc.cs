@@ -75,6 +75,12 @@ internal static unsafe partial class Libc
     [LibraryImport("libc")]
     public static partial int posix_spawnattr_setsigdefault(void* attributes, void* mask);
 
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int fcntl(int fd, int command, int argument);
+
+    [LibraryImport("libc")]
+    public static partial nint signal(int number, nint handler);
+
     [LibraryImport("libc")]
     public static partial uint getuid();
 

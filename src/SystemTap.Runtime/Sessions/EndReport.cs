@@ -1,11 +1,9 @@
-using SystemTap.Runtime.Output;
-
 namespace SystemTap.Runtime.Sessions;
 
 /// <summary>Everything that did not happen, told when the session ends.</summary>
 internal static class EndReport
 {
-    public static void Write(long errors, KernelSide? kernel, OutputStream output, Action<string> warn)
+    public static void Write(long errors, KernelSide? kernel, Action<string> warn)
     {
         long skipped = 0;
         var misses = kernel?.RecursionMisses() ?? 0;
@@ -25,13 +23,8 @@ internal static class EndReport
             Line(kernel.SkippedReentry, "Skipped due to reentrancy: ");
             Line(misses, "Skipped by the kernel because the probe was running on that CPU: ");
             Line(kernel.LostRecords, "Lost output records because the buffer was full (raise it with -s): ");
-            Line(kernel.TruncatedStrings, "Strings cut to their capacity: ");
+            Line(kernel.TruncatedStrings, $"Strings cut to MAXSTRINGLEN{(kernel.FirstTruncation is { } place ? $" (first at {place})" : "")}: ");
             Line(kernel.NonResidentReads, "User strings not read because their page was not in memory: ");
-        }
-
-        if (output.Error is not (0 or 32 /* EPIPE: the reader has what it wanted */))
-        {
-            warn($"Output could not be written: {System.Runtime.InteropServices.Marshal.GetPInvokeErrorMessage(output.Error)}");
         }
 
         void Line(long count, string reason)

@@ -15,6 +15,7 @@ public sealed partial class KernelSide : IDisposable
     private readonly BpfMap[] _maps;
     private readonly List<BpfProgram> _programs = [];
     private readonly List<BpfLink> _links = [];
+    private readonly List<BpfLink> _walks = [];
     private readonly Dictionary<SystemTap.Semantics.Lowered.Probe, BpfProgram> _onDemand = new(ReferenceEqualityComparer.Instance);
     private MappedMemory? _data;
     private RingBuffer? _ring;
@@ -47,6 +48,10 @@ public sealed partial class KernelSide : IDisposable
     public long SkippedReentry => Counter(ControlBlock.SkippedReentry);
 
     public long TruncatedStrings => Counter(ControlBlock.TruncatedStrings);
+
+    /// <summary>Where the first of them was cut; null when none was.</summary>
+    public string? FirstTruncation =>
+        Counter(ControlBlock.FirstTruncation) is > 0 and var site && site <= _plan.ErrorSites.Count ? _plan.ErrorSites[(int)site - 1].Span.ToString() : null;
 
     public long NonResidentReads => Counter(ControlBlock.NonResidentReads);
 
@@ -88,6 +93,17 @@ public sealed partial class KernelSide : IDisposable
                 }
             }
         }
+    }
+
+    /// <summary>Runs the handlers that are about what is already there, such as processes alive at the start. The state must be "running".</summary>
+    public void Walk()
+    {
+        foreach (var walk in _walks)
+        {
+            Iterator.Run(walk);
+        }
+
+        _walks.Clear();
     }
 
     /// <summary>Detaches everything; maps stay readable.</summary>
@@ -352,6 +368,10 @@ public sealed partial class KernelSide : IDisposable
                     _links.Add(PerfEvent.Open(spec).Attach(program));
                 }
 
+                break;
+            case AttachPlan.TaskWalk:
+                _walks.Add(Iterator.Attach(program));
+                _links.Add(_walks[^1]);
                 break;
             case AttachPlan.Trampoline:
                 _links.Add(Trampoline.Attach(program));

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Host;
@@ -38,7 +39,6 @@ public sealed partial class Session : IDisposable
     private SignalWatch? _signals;
     private ProcfsFiles? _procfs;
     private bool _exitRequested;
-    private bool _aborted;
     private bool _tooManyErrors;
     private bool _inStart = true;
     private readonly bool _runsStatements;
@@ -105,6 +105,7 @@ public sealed partial class Session : IDisposable
 
             _kernel?.Attach();
             _kernel?.SetState(KernelSide.Running);
+            _kernel?.Walk();
         }
 
         _inStart = false;
@@ -130,7 +131,7 @@ public sealed partial class Session : IDisposable
         _output.Dispose();
     }
 
-    private bool Stopping => _exitRequested || _aborted || _tooManyErrors;
+    private bool Stopping => _exitRequested || _tooManyErrors;
 
     private void StartTarget()
     {
@@ -167,7 +168,7 @@ public sealed partial class Session : IDisposable
         var errorsBefore = Errors;
         foreach (var (_, probe) in probes)
         {
-            if (kind == SessionEvent.Begin ? Stopping || _signals!.Interrupts > 0 : _aborted || _signals!.Interrupts > 1)
+            if (kind == SessionEvent.Begin ? Stopping || _signals!.Interrupts > 0 : _signals!.Interrupts > 1)
             {
                 break;
             }
@@ -205,7 +206,7 @@ public sealed partial class Session : IDisposable
                 CountError(_evaluator.LastError);
                 break;
             case HandlerResult.Aborted:
-                _aborted = true;
+                _exitRequested = true; // The handler has been left; what follows is as after exit().
                 break;
         }
     }
@@ -347,18 +348,15 @@ public sealed partial class Session : IDisposable
         _kernel?.SetState(KernelSide.Stopping);
         _kernel?.Detach();
         Drain();
-        if (!_aborted)
+        if (!_tooManyErrors)
         {
-            if (!_tooManyErrors)
-            {
-                RunSessionProbes(SessionEvent.End);
-                _tooManyErrors |= TooMany;
-            }
+            RunSessionProbes(SessionEvent.End);
+            _tooManyErrors |= TooMany;
+        }
 
-            if (_tooManyErrors)
-            {
-                RunSessionProbes(SessionEvent.Error);
-            }
+        if (_tooManyErrors)
+        {
+            RunSessionProbes(SessionEvent.Error);
         }
 
         Drain();
@@ -374,8 +372,16 @@ public sealed partial class Session : IDisposable
         }
 
         _output.Flush();
-        var status = _tooManyErrors ? 1 : 0;
-        EndReport.Write(Errors, _kernel, _output, Complain);
+        // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
+        var status = _tooManyErrors || (Errors > 0 && !_options.SuppressHandlerErrors) ? 1 : 0;
+        EndReport.Write(Errors, _kernel, Complain);
+        if (_output.Error is not (0 or Libc.ErrorPipe /* the reader has what it wanted */))
+        {
+            var where = _options.OutputFile is { } file ? $"output file \"{file}\"" : "standard output";
+            Tell($"ERROR: {where} cannot be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}; the output is incomplete");
+            status = 1;
+        }
+
         if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
         {
             Complain(complaint);

@@ -85,7 +85,7 @@ public sealed partial class Session : IHostServices
     public void SwitchFile() => _output.SwitchFile();
 
     /// <summary>abort() of a kernel handler.</summary>
-    internal void Abort() => _aborted = true;
+    internal void Abort() => _exitRequested = true;
 
     // Written whole in one call: both files take one call as one record.
     private void ToKernel(string path, string text)

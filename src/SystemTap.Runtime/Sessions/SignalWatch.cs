@@ -92,3 +92,17 @@ internal sealed class SignalWatch : IDisposable
         _ = Libc.write(Descriptor, (byte*)&one, 8);
     }
 }
+
+/// <summary>Signals as the parent left them.</summary>
+public static class InheritedSignals
+{
+    /// <summary>
+    /// A shell script that says <c>stap … &amp;</c> starts it with SIGINT and SIGQUIT ignored, and .NET would leave them so; but <c>kill -INT</c> is how such a
+    /// script ends its session, also while it still starts. SIGHUP stays ignored when it was: that is what nohup is for.
+    /// </summary>
+    public static void Reset()
+    {
+        _ = Libc.signal(Libc.SigInt, 0);
+        _ = Libc.signal(Libc.SigQuit, 0);
+    }
+}

@@ -506,7 +506,7 @@ internal sealed partial class Discovery
     {
         if (_dead || ConstantConditions.IsVariableSet(v.Name))
         {
-            if (!_dead && !unit.IsProbe && unit.Context == ProbeContext.None)
+            if (!_dead && unit.Context == ProbeContext.None)
             {
                 ReportNoContext(v);
             }

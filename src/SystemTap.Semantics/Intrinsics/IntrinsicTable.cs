@@ -46,7 +46,7 @@ public enum IntrinsicId
     ReturnValue,
 
     // Tasks by number; who runs the session
-    TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace,
+    TaskFromPid, SessionUid, TargetPidNamespace, TargetUserNamespace, NamespaceId,
 
     // The probed function; stacks and symbols
     ProbeFunction, ProbeModule, PointFunction, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
@@ -214,6 +214,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.SessionUid, "session_uid", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetPidNamespace, "target_pid_namespace", L, Pure | Stable | Deferrable | SessionConstant);
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
+
+        // namespace_id(kind, id): a user (kind 0) or group (1) id of the kernel as the target user namespace numbers it; 65534 when it has no number there.
+        Add(IntrinsicId.NamespaceId, "namespace_id", L, Pure | Deferrable, L, L);
 
         // Name and module ("kernel" for the image itself) of the function a probe is on; "" for events of other kinds, where probe_function gives the
         // running function of samples instead.

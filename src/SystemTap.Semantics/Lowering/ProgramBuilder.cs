@@ -74,7 +74,7 @@ internal sealed class ProgramBuilder
             }
             catch (RegexSyntaxException e)
             {
-                Session.Diagnostics.Error("semantic.regex", literal.Span, $"regular expression \"{pattern}\": {e.Message}, at its character {e.Offset + 1}");
+                Session.Diagnostics.Error("semantic.regex", literal.Span, e.Message);
             }
 
             regex = new RegexPattern(_regexList.Count, pattern);

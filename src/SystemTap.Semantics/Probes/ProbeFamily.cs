@@ -61,6 +61,9 @@ public abstract class ProbeFamily
     /// <summary>What the string argument names, for messages: "tracepoint", "system call".</summary>
     public virtual string ArgumentNoun => "name";
 
+    /// <summary>What stands in the way of any match on this machine (a file that cannot be read, …), as a hint; null when nothing does.</summary>
+    public virtual string? WhyNone(string pattern, ResolveScope scope) => null;
+
     /// <summary>Names that could have been meant in the string argument, for "did you mean".</summary>
     public virtual IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => [];
 }

@@ -303,7 +303,7 @@ public sealed class ProbeResolver
                 return new Diagnostic("probe.no-match", Severity.SemanticError,
                     $"no match for {family.ArgumentNoun} \"{text.Value}\", while resolving probe point", match.Point.Components[0].Span)
                 {
-                    Hint = Names.Hint(similar),
+                    Hint = family.WhyNone(text.Value, _scope) ?? Names.Hint(similar),
                 };
             }
         }

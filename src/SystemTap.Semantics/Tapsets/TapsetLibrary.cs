@@ -15,6 +15,9 @@ namespace SystemTap.Semantics.Tapsets;
 /// </summary>
 public sealed class TapsetLibrary : ITapsetLibrary
 {
+    /// <summary>As stap's own thread: trees may be 1,500 levels high.</summary>
+    private const int HelperStackBytes = 256 << 20;
+
     private readonly TapsetOptions _options;
     private readonly string _key;
     private TapsetIndex? _index;
@@ -178,6 +181,8 @@ public sealed class TapsetLibrary : ITapsetLibrary
     private List<ScriptFile> Parse(IEnumerable<int> numbers)
     {
         var result = new List<ScriptFile>();
+        numbers = [.. numbers];
+        ParseAhead(numbers);
         foreach (var number in numbers)
         {
             if (File(number) is { } file)
@@ -196,26 +201,88 @@ public sealed class TapsetLibrary : ITapsetLibrary
             return number < _tried.Length ? _parsed[number] : null;
         }
 
-        _tried[number] = true;
-        var bag = new DiagnosticBag();
-        if (Read(number) is { } source)
+        return Keep(number, ParseFile(number));
+    }
+
+    /// <summary>"syscall.*" names 30 files, and parsing them is most of its pass 2: where several are missing, a second thread takes every other one.</summary>
+    private void ParseAhead(IEnumerable<int> numbers)
+    {
+        List<int> missing = [.. numbers.Where(n => n < _tried.Length && !_tried[n])];
+        if (missing.Count < 4 || Environment.ProcessorCount < 2)
         {
-            var options = new ParseOptions { Environment = _options.Environment, Macros = Macros, GuruMode = true };
-            if (Parser.Parse(source, options, bag) is { } file)
-            {
-                _parsedCount++;
-                foreach (var warning in bag.All)
-                {
-                    _options.Diagnostics.Add(warning);
-                }
-
-                return _parsed[number] = file;
-            }
-
-            Skip(source.Path, bag);
+            return;
         }
 
-        return null;
+        var results = new (ScriptFile? File, SourceText? Source, DiagnosticBag Bag)[missing.Count];
+        var next = -1;
+        void Work()
+        {
+            int at;
+            while ((at = Interlocked.Increment(ref next)) < results.Length)
+            {
+                results[at] = ParseFile(missing[at]);
+            }
+        }
+
+        Exception? failure = null;
+        var helper = new Thread(() =>
+        {
+            try
+            {
+                Work();
+            }
+            catch (Exception e)
+            {
+                failure = e;
+            }
+        }, HelperStackBytes);
+        helper.Start();
+        Work();
+        helper.Join();
+        if (failure is not null)
+        {
+            throw new InvalidOperationException(failure.Message, failure);
+        }
+
+        for (var i = 0; i < results.Length; i++)
+        {
+            Keep(missing[i], results[i]);
+        }
+    }
+
+    // Safe on several threads: it changes nothing but the macro files, which the macro table guards.
+    private (ScriptFile? File, SourceText? Source, DiagnosticBag Bag) ParseFile(int number)
+    {
+        var bag = new DiagnosticBag();
+        if (Read(number, bag) is not { } source)
+        {
+            return (null, null, bag);
+        }
+
+        var options = new ParseOptions { Environment = _options.Environment, Macros = Macros, GuruMode = true };
+        return (Parser.Parse(source, options, bag), source, bag);
+    }
+
+    private ScriptFile? Keep(int number, (ScriptFile? File, SourceText? Source, DiagnosticBag Bag) result)
+    {
+        _tried[number] = true;
+        if (result.File is null && result.Source is { } source)
+        {
+            Skip(source.Path, result.Bag);
+            return null;
+        }
+
+        foreach (var warning in result.Bag.All)
+        {
+            _options.Diagnostics.Add(warning);
+        }
+
+        if (result.File is not null)
+        {
+            _parsedCount++;
+        }
+
+        return _parsed[number] = result.File;
     }
 
     private void Skip(string path, DiagnosticBag bag)
@@ -230,7 +297,7 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
     }
 
-    private SourceText? Read(int number)
+    private SourceText? Read(int number, DiagnosticBag bag)
     {
         var file = Index.Files[number];
         try
@@ -239,11 +306,12 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            _options.Diagnostics.Warn("tapset.unreadable", null, $"tapset file '{file.Path}' cannot be read and is skipped", "check its permissions");
+            bag.Warn("tapset.unreadable", null, $"tapset file '{file.Path}' cannot be read and is skipped", "check its permissions");
             return null;
         }
     }
 
+    // Called by the macro table, which lets one thread in at a time.
     private MacroDefinition? FindMacro(string name)
     {
         foreach (var number in Index.Find(TapsetSection.Macros, name))
@@ -265,7 +333,7 @@ public sealed class TapsetLibrary : ITapsetLibrary
         }
 
         var result = _macroFiles[number] = new Dictionary<string, MacroDefinition>(StringComparer.Ordinal);
-        if (Read(number) is not { } source)
+        if (Read(number, _options.Diagnostics) is not { } source)
         {
             return result;
         }

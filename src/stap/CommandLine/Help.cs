@@ -21,23 +21,27 @@ internal static class Help
                stap [options] -e SCRIPT [arguments]
                stap [options] -l PROBE             list matching probe points (-L: with their variables)
 
-        A script says what to do at which event:
-          stap -e 'probe syscall.openat { printf("%s %s\n", execname(), argstr) }'
-          stap -e 'global n  probe syscall.read { n[execname()]++ }' -c 'ls -lR /etc'
-        Ctrl-C ends it; globals that were written but never printed are shown then.
+        stap watches a running Linux system. A script says at which event ("probe") what is to be done; Ctrl-C ends it.
+          stap -e 'probe syscall.openat { printf("%s %s\n", execname(), argstr) }'       each file opened, and by whom
+          stap -e 'global n  probe syscall.read { n[execname()]++ }' -c 'ls -lR /etc'    reads by program, while a command runs
+          stap -l 'syscall.*'                                                            events there are
+          stap --example opens                                                           a script that comes with stap
+        Numbers and tables that a script fills but never prints are shown at its end.
 
         Scripts
           -e SCRIPT        run SCRIPT
           -E SCRIPT        add SCRIPT to the main script (may be repeated)
-          -I DIR           look for tapset files (library scripts) in DIR too
-          -D NAME=VALUE    change a limit, e.g. -DMAXMAPENTRIES=10000
+          --example NAME   run one of the example scripts
+          -I DIR           look for library scripts ("tapsets") in DIR too
+          -D NAME=VALUE    change a limit, e.g. -DMAXMAPENTRIES=10000, -DMAXSTRINGLEN=4096
           -G VAR=VALUE     give global VAR its first value
           -g               guru mode: allow scripts to change things
           -m NAME          name of the session
-        Target
+        What to watch
           -c CMD           start CMD when the probes are live, end with it; target() is its process
           -x PID           target() is process PID
           -T SECONDS       end after this time
+          --target-namespaces=PID   ns_pid(), ns_uid() … tell ids as the container of process PID sees them
         Output
           -o FILE          write to FILE; strftime patterns such as %T are replaced
           -S SIZE[,N]      with -o: new file every SIZE MB, keep the newest N
@@ -60,7 +64,8 @@ internal static class Help
           -l PROBE, -L PROBE, --dump-probe-types, --dump-probe-aliases, --dump-functions
           --version, --help
 
-        Example scripts are in examples/, the language is explained in docs/.
+        Options that should always be set go into the file ~/.systemtap/rc. The scripts of --example are in examples/, the language is
+        explained in docs/language.md.
 
         """;
 }

@@ -40,13 +40,13 @@ internal static partial class OptionParser
                 case 't': options.Timing = true; break;
                 case 'k': options.KeepTemporary = true; break;
                 case 'g': options.Guru = true; break;
-                case 'b': options.BulkMode = true; break;
+                case 'b': throw Later("-b", "bulk mode, with a file for each CPU,");
                 case 'u': options.Unoptimized = true; break;
                 case 'w': options.SuppressWarnings = true; break;
                 case 'W': options.WarningsAreErrors = true; break;
                 case 'F': options.FlightRecorder = true; break;
                 case 'P' or 'q': break; // Prologue searching and tapset coverage have no effect on BPF sessions.
-                case 'i': throw Later("-i", "interactive scripts");
+                case 'i': throw Later("-i", "the prompt for scripts");
                 default: throw new UsageException($"option '-{c}' has no function", "leave it out");
             }
         }
@@ -118,6 +118,15 @@ internal static partial class OptionParser
                     };
                     break;
                 case "clean-cache": options.Mode = Mode.CleanCache; break;
+                case "target-namespaces": options.NamespacesOf = (int)Number("--target-namespaces", value!, 1, int.MaxValue); break;
+                case "example": options.Example = true; break;
+                case "interactive": throw Later("--interactive", "the prompt for scripts");
+                case "monitor": throw Later("--monitor", "the status screen");
+                case "remote" or "remote-prefix": throw Later("--" + name, "running on other hosts");
+                case "use-server" or "use-server-on-error" or "list-servers" or "trust-servers" or "use-http-server": throw Later("--" + name, "the compile server");
+                case "sign-module" or "build-as" or "debug": throw Later("--" + name, "building modules this way");
+                case "sysroot" or "sysenv": throw Later("--" + name, "running scripts for another system");
+                case "dyninst": throw Later("--dyninst", "the dyninst runtime");
                 case "all-modules": options.AllModules = true; break;
                 case "ldd": options.Ldd = true; break;
 

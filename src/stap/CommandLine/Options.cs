@@ -58,7 +58,8 @@ internal sealed class Options
 
     public bool Timing { get; set; }
 
-    public bool BulkMode { get; set; }
+    /// <summary><c>--example</c>: the script is one of the examples that come with stap.</summary>
+    public bool Example { get; set; }
 
     /// <summary><c>-s</c>: megabytes per CPU; 0: automatic.</summary>
     public int BufferMegabytes { get; set; }
@@ -101,6 +102,9 @@ internal sealed class Options
     public string? Command { get; set; }
 
     public int TargetPid { get; set; }
+
+    /// <summary><c>--target-namespaces</c>: the process whose namespaces ns_… functions speak of.</summary>
+    public int? NamespacesOf { get; set; }
 
     /// <summary><c>-T</c>; 0: no limit.</summary>
     public double TimeoutSeconds { get; set; }

@@ -26,11 +26,15 @@ internal static class KernelComplaint
             return;
         }
 
-        var refused = e is BpfException;
-        Console.Error.WriteLine($"ERROR: {e.Message}");
-        if (refused && Environment.UserName != "root" && !Environment.IsPrivilegedProcess)
+        if (e is BpfException { ErrorNumber: Errno.EPERM or Errno.EACCES } refused)
         {
-            Console.Error.WriteLine("hint: stap needs root (or CAP_BPF and CAP_PERFMON); run it with sudo");
+            Console.Error.WriteLine(Environment.IsPrivilegedProcess
+                ? $"ERROR: the kernel refuses BPF to this process ({refused.Subject}: {refused.Operation}): it is root without CAP_BPF and CAP_PERFMON (in a container or user namespace), or the kernel is locked down"
+                : $"ERROR: scripts with kernel events need root, or CAP_BPF and CAP_PERFMON ({refused.Subject}: {refused.Operation} was refused)");
+            Console.Error.WriteLine(Environment.IsPrivilegedProcess ? "hint: run stap on the host itself" : "hint: run stap with sudo");
+            return;
         }
+
+        Console.Error.WriteLine($"ERROR: {e.Message}");
     }
 }

@@ -3,6 +3,7 @@ using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Parsing;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
+using SystemTap.Runtime.Output;
 using SystemTap.Semantics.Elaboration;
 using SystemTap.Semantics.Listing;
 using SystemTap.Semantics.Probes;
@@ -15,17 +16,20 @@ internal sealed partial class SessionDriver
     /// <summary><c>-l -L --dump-…</c>: prints the list; status 1 when nothing matches.</summary>
     private int List(ProbeResolver resolver, ElaborationInput input, TapsetLibrary library)
     {
-        using var output = new StreamWriter(Console.OpenStandardOutput(), System.Text.Encoding.Latin1, 1 << 16);
+        var output = new StreamWriter(StandardStreams.Output(), System.Text.Encoding.Latin1, 1 << 16);
         switch (_options.Mode)
         {
             case Mode.DumpProbeTypes:
                 Dumps.ProbeTypes(output);
+                output.Flush();
                 return 0;
             case Mode.DumpProbeAliases:
                 Dumps.ProbeAliases(library.AllFiles(), output);
+                output.Flush();
                 return 0;
             case Mode.DumpFunctions:
                 Dumps.Functions(library.AllFiles(), new LightTypes(library, library.AllFiles()), output);
+                output.Flush();
                 return 0;
         }
 

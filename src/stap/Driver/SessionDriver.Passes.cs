@@ -145,6 +145,8 @@ internal sealed partial class SessionDriver
                 SessionUid = SessionFacts.SessionUid,
                 PidNamespace = SessionFacts.Namespace("pid"),
                 UserNamespace = SessionFacts.Namespace("user"),
+                UserIds = SessionFacts.UserIds,
+                GroupIds = SessionFacts.GroupIds,
                 ModuleName = ModuleName,
                 Arguments = _options.ScriptArguments,
                 TimeZoneOffset = -(long)TimeZoneInfo.Local.GetUtcOffset(DateTime.UtcNow).TotalSeconds,

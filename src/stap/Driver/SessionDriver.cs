@@ -11,6 +11,8 @@ using SystemTap.Semantics.Elaboration;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Tapsets;
 using SystemTap.Bpf.Plan;
+using SystemTap.Runtime.Host;
+using SystemTap.Runtime.Output;
 using SystemTap.Runtime.Sessions;
 using SystemTap.Targets;
 using Linux.Bpf;
@@ -42,6 +44,12 @@ internal sealed partial class SessionDriver
         if (options.TargetPid != 0 && !Directory.Exists($"/proc/{options.TargetPid}"))
         {
             throw new UsageException($"process {options.TargetPid} of option '-x' does not exist", "see 'ps -e' for the processes");
+        }
+
+        if (options.NamespacesOf is { } container)
+        {
+            SessionFacts.NamespaceOf = Directory.Exists($"/proc/{container}") ? container
+                : throw new UsageException($"process {container} of option '--target-namespaces' does not exist", "see 'ps -e' for the processes");
         }
     }
 
@@ -315,13 +323,22 @@ internal sealed partial class SessionDriver
         }
         else if (_options.ScriptFile is { } path)
         {
-            yield return ReadScript(path);
+            yield return ReadScript(_options.Example ? ExamplePath(path) : path);
         }
 
         foreach (var extra in _options.AdditionalScripts)
         {
             yield return new SourceText("<input>", extra);
         }
+    }
+
+    /// <summary>The example script of a name, with or without its ending.</summary>
+    private static string ExamplePath(string name)
+    {
+        var folder = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(BuiltInTapset()))!, "examples");
+        var file = Path.HasExtension(name) ? name : name + ".stp";
+        return Directory.Exists(folder) && Directory.EnumerateFiles(folder, Path.GetFileName(file), SearchOption.AllDirectories).FirstOrDefault() is { } found ? found
+            : throw new UsageException($"no example is named '{name}'", $"see the scripts in '{folder}'");
     }
 
     private static SourceText ReadScript(string path)
@@ -387,7 +404,6 @@ internal sealed partial class SessionDriver
     /// <summary>Writes byte text to standard output.</summary>
     private static void Write(string text)
     {
-        using var output = Console.OpenStandardOutput();
-        output.Write(Encoding.Latin1.GetBytes(text));
+        StandardStreams.Output().Write(Encoding.Latin1.GetBytes(text));
     }
 }

@@ -8,6 +8,18 @@ namespace SystemTap.Tests.Examples;
 public class ProcessExampleTests
 {
     [Fact]
+    public void Containers_are_pid_namespaces()
+    {
+        StapRun.Need();
+        var run = StapRun.OnCommand("containers", "unshare -p -f readlink /proc/thread-self/ns/pid_for_children");
+        var own = File.ResolveLinkTarget("/proc/self/ns/pid", false)!.Name["pid:[".Length..^1];
+        Assert.Equal([1, 1], run.Row(own)[1..3]);
+        var other = Assert.Single(run.Lines, l => l.TrimEnd().EndsWith(" readlink", StringComparison.Ordinal)).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        Assert.Contains($"pid:[{other[0]}]", run.Out);
+        Assert.Equal(["1", "1", "readlink"], other[2..]);
+    }
+
+    [Fact]
     public void Hello_speaks_and_ends()
     {
         StapRun.Need();

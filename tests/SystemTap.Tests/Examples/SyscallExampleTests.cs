@@ -55,6 +55,21 @@ public class SyscallExampleTests
     }
 
     [Fact]
+    public void File_changes_show_each_change_and_each_failure()
+    {
+        var (a, b) = (Path.Combine(StapRun.Folder, "made"), Path.Combine(StapRun.Folder, "moved"));
+        var run = StapRun.OnCommand("file-changes", $"sh -c \"mkdir {a}; mv {a} {b}; rmdir {b}; rmdir {b} 2>/dev/null; exit 0\"");
+        var lines = run.Lines.Select(l => System.Text.RegularExpressions.Regex.Replace(l, @"\(\d+\)", "()")).ToList();
+        Assert.Equal(6, lines.Count);
+        Assert.Equal($"mkdir() mkdir \"{a}\", 0777", lines[0]);
+        Assert.Matches($"^mv\\(\\) rename\\w* .*\"{a}\".*\"{b}\"", lines[1]);
+        Assert.Equal($"rmdir() rmdir \"{b}\"", lines[2]);
+        Assert.Equal($"rmdir() rmdir \"{b}\"", lines[3]);
+        Assert.Equal("rmdir() failed: -2 (ENOENT)", lines[4]);
+        Assert.Equal("4 changes asked for, 1 failed", lines[5]);
+    }
+
+    [Fact]
     public void Opens_show_every_name_and_result()
     {
         var run = StapRun.OnWorkload("opens", "opens 6");

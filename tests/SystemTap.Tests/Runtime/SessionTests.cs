@@ -30,10 +30,10 @@ public partial class SessionTests
     }
 
     [Fact]
-    public void Abort_leaves_at_once_without_end()
+    public void Abort_leaves_the_handler_at_once_and_ends()
     {
         var outcome = ScriptHost.Run("function f() { abort() } probe begin { println(\"a\"); f(); println(\"b\") } probe end { println(\"end\") }");
-        Assert.Equal(("a\n", 0), (outcome.Output, outcome.Status));
+        Assert.Equal(("a\nend\n", 0), (outcome.Output, outcome.Status));
     }
 
     [Fact]

@@ -36,6 +36,18 @@ public sealed class KernelTraceFamily : ProbeFamily
     /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => scope.Target.Tracepoints.Names;
 
+    /// <inheritdoc/>
+    public override string? WhyNone(string pattern, ResolveScope scope)
+    {
+        if (scope.Target.KernelBtfOrNull is null)
+        {
+            return "this kernel offers no BTF (/sys/kernel/btf/vmlinux), by which tracepoints are found; use one built with CONFIG_DEBUG_INFO_BTF=y";
+        }
+
+        return pattern.Contains(':') && !scope.Target.Tracepoints.SystemsKnown
+            ? "which system a tracepoint belongs to stands in tracefs, which cannot be read; run stap as root, or leave out what stands before ':'" : null;
+    }
+
     /// <summary>Where tracefs cannot be read the script's own word is the best there is.</summary>
     private static string? SystemWritten(string pattern)
     {

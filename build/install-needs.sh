@@ -15,7 +15,7 @@ case ${1:-build} in
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
     test)  need gcc gcc; need strace strace
            # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
-           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make ;;
+           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make; need xz xz-utils; need zstd zstd ;;
     bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0

@@ -88,7 +88,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 }
             }
 
-            var body = rewriter.Rewrite(probe.Body);
+            var body = new EarlyUnlock(c.SharedGlobals, c.Capacities).Apply(rewriter.Rewrite(probe.Body));
             Simple(probe, body, NeedsOf(body), new RequestContext(), new AttachPlan.OnDemand(), null);
         }
         catch (BpfCannotException e)

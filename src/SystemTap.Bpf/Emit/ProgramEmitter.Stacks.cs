@@ -1,6 +1,7 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;
 
@@ -39,6 +40,24 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.SGe, Reg.R0, 0, good);
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Bind(good);
+        if (_c.Program.Probes[_probeIndex].Spec is not KernelFunctionSpec { Offset: 0, IsReturn: false })
+        {
+            return;
+        }
+
+        // At a function's entry the first address is behind what ftrace patched there: the function's own is meant.
+        var mark = Marked();
+        var bytes = TakeFrame(8);
+        var none = _a.NewLabel();
+        Save(bytes, Reg.R0);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, none);
+        Move(Reg.R1, Ctx);
+        _a.Call(Helper.GetFuncIp);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, none);
+        Save(buffer, Reg.R0);
+        _a.Bind(none);
+        Load(Reg.R0, bytes);
+        Release(mark);
     }
 
     private void RequireEvent()

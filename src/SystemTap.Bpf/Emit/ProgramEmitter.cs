@@ -40,7 +40,7 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameHead = 40;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameLibrary = 40, FrameHead = FrameLibrary + (8 * LibraryWords);
 
     private readonly Compilation _c;
     private readonly EventContext _event;
@@ -85,12 +85,12 @@ internal sealed partial class ProgramEmitter
     {
         if (_hasFrame)
         {
-            if (_frameMost > Storage.LargestPerCpu)
+            if (_frameMost + LibrarySlack > Storage.LargestPerCpu)
             {
-                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
+                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost + LibrarySlack} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
             }
 
-            _frameMap!.Complete(_c.Maps, _frameMost);
+            _frameMap!.Complete(_c.Maps, _frameMost + LibrarySlack);
         }
 
         try
@@ -147,7 +147,10 @@ internal sealed partial class ProgramEmitter
 
     private Mark Marked() => new(_frameTop, _f.Stack);
 
-    private void Release(Mark mark) => (_frameTop, _f.Stack) = (mark.Frame, mark.Stack);
+    /// <summary>Bytes of the frame below this are kept for the whole handler run, although they were taken in the middle of it.</summary>
+    private int _kept;
+
+    private void Release(Mark mark) => (_frameTop, _f.Stack) = (Math.Max(mark.Frame, _kept), mark.Stack);
 
     /// <summary>Takes bytes of the stack, or of the frame when the stack is getting full.</summary>
     /// <param name="bytes">How many.</param>

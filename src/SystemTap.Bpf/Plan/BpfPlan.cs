@@ -94,7 +94,10 @@ public static class ControlBlock
     /// <summary>Reads of user strings that failed because the page was not resident.</summary>
     public const int NonResidentReads = 88;
 
-    /// <summary>First byte after the block: 256. Words 96…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
+    /// <summary>Error site + 1 of the first string that was cut, 0 when none was.</summary>
+    public const int FirstTruncation = 96;
+
+    /// <summary>First byte after the block: 256. Words 104…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
     public const int Size = 256;
 }
 

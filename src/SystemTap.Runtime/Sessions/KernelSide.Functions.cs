@@ -41,7 +41,7 @@ public sealed partial class KernelSide
             if (i == Sample && plan.Places.Count > ManyFunctions)
             {
                 var seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / (Sample + 1) * (plan.Places.Count - Sample - 1);
-                _complain($"attaching {plan.Places.Count} kernel functions one by one takes about {Math.Ceiling(seconds)} s more: this kernel has no kprobe_multi (CONFIG_FPROBE)");
+                _complain($"attaching {plan.Places.Count} kernel functions one by one takes about {Math.Ceiling(seconds)} s more, and detaching them longer: this kernel has no kprobe_multi (CONFIG_FPROBE)");
             }
         }
     }

@@ -49,6 +49,10 @@ public sealed partial class KernelSide : IDisposable
 
     public long TruncatedStrings => Counter(ControlBlock.TruncatedStrings);
 
+    /// <summary>Where the first of them was cut; null when none was.</summary>
+    public string? FirstTruncation =>
+        Counter(ControlBlock.FirstTruncation) is > 0 and var site && site <= _plan.ErrorSites.Count ? _plan.ErrorSites[(int)site - 1].Span.ToString() : null;
+
     public long NonResidentReads => Counter(ControlBlock.NonResidentReads);
 
     /// <summary>Creates and fills the maps, loads the programs. Nothing is attached.</summary>

@@ -144,7 +144,7 @@ public class ResolverTests
     [Theory]
     [InlineData("process(\"/bin/ls\").function(\"main\")")]
     [InlineData("process.mark(\"x\")")]
-    [InlineData("netfilter.hook(\"a\").pf(\"b\")")]
+    [InlineData("java(\"a\").class(\"b\").method(\"c\")")]
     public void LaterFamiliesSayThatTheyAreNotHereYet(string point)
     {
         var message = Fixture.Fails($"probe {point} {{ next }}");

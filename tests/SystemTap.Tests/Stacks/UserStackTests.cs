@@ -99,6 +99,15 @@ public class UserStackTests
     }
 
     [Fact]
+    public void The_example_shows_where_the_time_goes()
+    {
+        var run = StapRun.OnCommand("cpu-stacks", Built.Value + " spin");
+        Assert.Matches(@"^[0-9]+ samples of chain$", run.Lines[0]);
+        Assert.StartsWith("spin+0x", run.Lines[1]);
+        Assert.StartsWith("main+0x", run.Lines[2]);
+    }
+
+    [Fact]
     public void An_array_that_another_handler_changes_moves_with_it()
     {
         StapRun.Need();

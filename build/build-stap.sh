@@ -17,6 +17,8 @@ case $(uname -m) in
 esac
 echo "building stap (first run or sources changed; about a minute) ..."
 log="$root/out/build.log"
+# The small privileged program for users who are not root; whoever installs it gives it root and the setuid bit.
+if command -v gcc >/dev/null 2>&1; then gcc -O2 -o "$root/out/stap-launch" "$root/runtime/launcher/stap-launch.c" 2>>"$log" || echo "WARNING: stap-launch could not be compiled" >&2; fi
 # staprun first: stap's file is what tells that everything is fresh. A rename, so that running ones keep their file.
 for program in staprun stap; do
     if ! dotnet publish "$root/src/$program/$program.csproj" -c Release -r "$rid" -o "$root/out/publish-$program" -v q -nologo >"$log" 2>&1; then

@@ -6,7 +6,7 @@
 #include "kernel.h"
 #include <linux/kprobes.h>
 
-struct one {
+struct function_probe {
 	const struct stap_probe *probe;
 	int registered;
 	char symbol[128];	/* MODULE:SYMBOL or SYMBOL */
@@ -16,14 +16,14 @@ struct one {
 	};
 };
 
-static struct one *all;
-static u32 count;
+static struct function_probe *kprobes;
+static u32 kprobe_count;
 
-static int on_entry(struct kprobe *kp, struct pt_regs *regs)
+static int on_kprobe(struct kprobe *kp, struct pt_regs *regs)
 {
-	struct one *one = container_of(kp, struct one, entry);
+	struct function_probe *function_probe = container_of(kp, struct function_probe, entry);
 	struct stap_entry entry;
-	struct stap_context *c = stap_enter(one->probe, &entry);
+	struct stap_context *c = stap_enter(function_probe->probe, &entry);
 
 	if (c) {
 		c->regs = regs;
@@ -33,7 +33,7 @@ static int on_entry(struct kprobe *kp, struct pt_regs *regs)
 }
 
 
-static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
+static int on_kretprobe(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	struct kretprobe *rp = get_kretprobe(instance);
 	struct stap_entry entry;
@@ -41,7 +41,7 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 
 	if (!rp)
 		return 0;
-	c = stap_enter(container_of(rp, struct one, ret)->probe, &entry);
+	c = stap_enter(container_of(rp, struct function_probe, ret)->probe, &entry);
 	if (c) {
 		c->regs = regs;
 		c->value = regs_return_value(regs);
@@ -51,28 +51,28 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 }
 
 
-static int add(struct one *one)
+static int add_kprobe(struct function_probe *function_probe)
 {
-	const struct stap_probe *p = one->probe;
-	struct kprobe *kp = p->is_return ? &one->ret.kp : &one->entry;
+	const struct stap_probe *p = function_probe->probe;
+	struct kprobe *kp = p->is_return ? &function_probe->ret.kp : &function_probe->entry;
 
 	if (p->code.symbol && *p->code.symbol) {
-		snprintf(one->symbol, sizeof(one->symbol), "%s%s%s", p->code.module ?: "", p->code.module ? ":" : "", p->code.symbol);
-		kp->symbol_name = one->symbol;
+		snprintf(function_probe->symbol, sizeof(function_probe->symbol), "%s%s%s", p->code.module ?: "", p->code.module ? ":" : "", p->code.symbol);
+		kp->symbol_name = function_probe->symbol;
 		kp->offset = p->code.offset;
 	} else {
 		kp->addr = (kprobe_opcode_t *)(unsigned long)p->code.address;
 	}
 	if (!p->is_return) {
-		kp->pre_handler = on_entry;
+		kp->pre_handler = on_kprobe;
 		return register_kprobe(kp);
 	}
-	one->ret.handler = on_return;
-	one->ret.maxactive = p->code.max_active > 0 ? p->code.max_active : max_t(int, 15, 6 * num_possible_cpus());
-	return register_kretprobe(&one->ret);
+	function_probe->ret.handler = on_kretprobe;
+	function_probe->ret.maxactive = p->code.max_active > 0 ? p->code.max_active : max_t(int, 15, 6 * num_possible_cpus());
+	return register_kretprobe(&function_probe->ret);
 }
 
-static const char *reason(int error)
+static const char *kprobe_reason(int error)
 {
 	switch (error) {
 	case -ENOENT: return "there is no such function in this kernel";
@@ -91,21 +91,21 @@ int stap_kprobes_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	kprobes = kvcalloc(n, sizeof(*kprobes), GFP_KERNEL);
+	if (!kprobes)
 		return -ENOMEM;
-	count = n;
+	kprobe_count = n;
 	stap_for_each_probe(p) {
 		int error;
 
 		if (p->kind != STAP_PROBE_KERNEL)
 			continue;
-		all[i].probe = p;
-		error = add(&all[i]);
+		kprobes[i].probe = p;
+		error = add_kprobe(&kprobes[i]);
 		if (error)
-			stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", p->point, reason(error), error);
+			stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", p->point, kprobe_reason(error), error);
 		else
-			all[i].registered = 1;
+			kprobes[i].registered = 1;
 		i++;
 	}
 	return 0;
@@ -117,39 +117,39 @@ void stap_kprobes_stop(void)
 	struct kretprobe **returns;
 	u32 i, n = 0, m = 0;
 
-	if (!all)
+	if (!kprobes)
 		return;
 	/* Many at once cost one grace period; without memory for the lists, one by one. */
-	entries = kvcalloc(count, sizeof(*entries), GFP_KERNEL);
-	returns = kvcalloc(count, sizeof(*returns), GFP_KERNEL);
-	for (i = 0; i < count; i++) {
-		if (!all[i].registered)
+	entries = kvcalloc(kprobe_count, sizeof(*entries), GFP_KERNEL);
+	returns = kvcalloc(kprobe_count, sizeof(*returns), GFP_KERNEL);
+	for (i = 0; i < kprobe_count; i++) {
+		if (!kprobes[i].registered)
 			continue;
-		if (all[i].probe->is_return) {
+		if (kprobes[i].probe->is_return) {
 			if (returns)
-				returns[m++] = &all[i].ret;
+				returns[m++] = &kprobes[i].ret;
 			else
-				unregister_kretprobe(&all[i].ret);
+				unregister_kretprobe(&kprobes[i].ret);
 		} else if (entries) {
-			entries[n++] = &all[i].entry;
+			entries[n++] = &kprobes[i].entry;
 		} else {
-			unregister_kprobe(&all[i].entry);
+			unregister_kprobe(&kprobes[i].entry);
 		}
 	}
 	if (n)
 		unregister_kprobes(entries, n);
 	if (m)
 		unregister_kretprobes(returns, m);
-	for (i = 0; i < count; i++) {
-		if (!all[i].registered)
+	for (i = 0; i < kprobe_count; i++) {
+		if (!kprobes[i].registered)
 			continue;
-		stap_add_skips(STAP_SKIP_KPROBE, all[i].probe->is_return ? all[i].ret.kp.nmissed : all[i].entry.nmissed);
-		if (all[i].probe->is_return)
-			stap_add_skips(STAP_SKIP_RETURN, all[i].ret.nmissed);
+		stap_add_skips(STAP_SKIP_KPROBE, kprobes[i].probe->is_return ? kprobes[i].ret.kp.nmissed : kprobes[i].entry.nmissed);
+		if (kprobes[i].probe->is_return)
+			stap_add_skips(STAP_SKIP_RETURN, kprobes[i].ret.nmissed);
 	}
 	kvfree(entries);
 	kvfree(returns);
-	kvfree(all);
-	all = NULL;
-	count = 0;
+	kvfree(kprobes);
+	kprobes = NULL;
+	kprobe_count = 0;
 }

@@ -4,8 +4,8 @@
 #include <linux/netfilter.h>
 #include <net/net_namespace.h>
 
-static struct nf_hook_ops *all;
-static u32 count;
+static struct nf_hook_ops *hooks;
+static u32 hook_count;
 
 static unsigned int on_packet(void *data, struct sk_buff *packet, const struct nf_hook_state *state)
 {
@@ -30,11 +30,11 @@ int stap_netfilter_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	hooks = kvcalloc(n, sizeof(*hooks), GFP_KERNEL);
+	if (!hooks)
 		return -ENOMEM;
 	stap_for_each_probe(p) {
-		struct nf_hook_ops *ops = &all[count];
+		struct nf_hook_ops *ops = &hooks[hook_count];
 		int error;
 
 		if (p->kind != STAP_PROBE_NETFILTER)
@@ -49,15 +49,15 @@ int stap_netfilter_start(void)
 			stap_message(STAP_RECORD_ERROR, "probe %s: the hook cannot be registered (error %d)", p->point, error);
 			return error;
 		}
-		count++;
+		hook_count++;
 	}
 	return 0;
 }
 
 void stap_netfilter_stop(void)
 {
-	while (count)
-		nf_unregister_net_hook(&init_net, &all[--count]);
-	kvfree(all);
-	all = NULL;
+	while (hook_count)
+		nf_unregister_net_hook(&init_net, &hooks[--hook_count]);
+	kvfree(hooks);
+	hooks = NULL;
 }

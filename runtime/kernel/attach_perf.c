@@ -4,13 +4,13 @@
 #include <linux/perf_event.h>
 #include <linux/cpu.h>
 
-struct one {
+struct perf_probe {
 	const struct stap_probe *probe;
 	struct perf_event *event[];	/* by CPU */
 };
 
-static struct one **all;
-static u32 count;
+static struct perf_probe **perf_probes;
+static u32 perf_count;
 
 static void on_overflow(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
 {
@@ -28,9 +28,9 @@ static void on_overflow(struct perf_event *event, struct perf_sample_data *data,
 	}
 }
 
-static int add(struct one *one)
+static int add_perf_probe(struct perf_probe *perf_probe)
 {
-	const struct stap_probe *p = one->probe;
+	const struct stap_probe *p = perf_probe->probe;
 	struct perf_event_attr attr = { .size = sizeof(attr), .disabled = 0 };
 	unsigned int cpu;
 
@@ -57,7 +57,7 @@ static int add(struct one *one)
 				     PTR_ERR(event) == -ENOENT || PTR_ERR(event) == -EOPNOTSUPP ? "; this machine does not have it" : "");
 			return PTR_ERR(event);
 		}
-		one->event[cpu] = event;
+		perf_probe->event[cpu] = event;
 	}
 	return 0;
 }
@@ -70,23 +70,23 @@ int stap_perf_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	perf_probes = kvcalloc(n, sizeof(*perf_probes), GFP_KERNEL);
+	if (!perf_probes)
 		return -ENOMEM;
 	cpus_read_lock();
 	stap_for_each_probe(p) {
-		struct one *one;
+		struct perf_probe *perf_probe;
 
 		if ((p->kind != STAP_PROBE_PERF && p->kind != STAP_PROBE_PROFILE) || !p->handler)
 			continue;
-		one = kvzalloc(struct_size(one, event, nr_cpu_ids), GFP_KERNEL);
-		if (!one) {
+		perf_probe = kvzalloc(struct_size(perf_probe, event, nr_cpu_ids), GFP_KERNEL);
+		if (!perf_probe) {
 			error = -ENOMEM;
 			break;
 		}
-		one->probe = p;
-		all[count++] = one;
-		error = add(one);
+		perf_probe->probe = p;
+		perf_probes[perf_count++] = perf_probe;
+		error = add_perf_probe(perf_probe);
 		if (error)
 			break;
 	}
@@ -98,14 +98,14 @@ void stap_perf_stop(void)
 {
 	unsigned int cpu;
 
-	while (count) {
-		struct one *one = all[--count];
+	while (perf_count) {
+		struct perf_probe *perf_probe = perf_probes[--perf_count];
 
 		for (cpu = 0; cpu < nr_cpu_ids; cpu++)
-			if (one->event[cpu])
-				perf_event_release_kernel(one->event[cpu]);
-		kvfree(one);
+			if (perf_probe->event[cpu])
+				perf_event_release_kernel(perf_probe->event[cpu]);
+		kvfree(perf_probe);
 	}
-	kvfree(all);
-	all = NULL;
+	kvfree(perf_probes);
+	perf_probes = NULL;
 }

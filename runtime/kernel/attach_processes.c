@@ -7,9 +7,9 @@
 #include <linux/tracepoint.h>
 #include <linux/binfmts.h>
 
-static int on_exec_set, on_fork_set, on_exit_set;
+static int process_exec_set, process_fork_set, process_exit_set;
 
-static void run(enum stap_process_event event, struct task_struct *task)
+static void run_process_probes(enum stap_process_event event, struct task_struct *task)
 {
 	const struct stap_probe *p;
 
@@ -30,26 +30,26 @@ static void run(enum stap_process_event event, struct task_struct *task)
 	}
 }
 
-static void on_exec(void *data, struct task_struct *task, pid_t old, struct linux_binprm *program)
+static void process_exec(void *data, struct task_struct *task, pid_t old, struct linux_binprm *program)
 {
-	run(STAP_PROCESS_BEGIN, task);
+	run_process_probes(STAP_PROCESS_BEGIN, task);
 }
 
-static void on_fork(void *data, struct task_struct *parent, struct task_struct *child)
+static void process_fork(void *data, struct task_struct *parent, struct task_struct *child)
 {
 	if (child->flags & PF_KTHREAD)
 		return;
-	run(child->tgid == parent->tgid ? STAP_THREAD_BEGIN : STAP_PROCESS_BEGIN, child);
+	run_process_probes(child->tgid == parent->tgid ? STAP_THREAD_BEGIN : STAP_PROCESS_BEGIN, child);
 }
 
-static void on_exit(void *data, struct task_struct *task)
+static void process_exit(void *data, struct task_struct *task)
 {
 	if (task->flags & PF_KTHREAD)
 		return;
 	if (task != task->group_leader)
-		run(STAP_THREAD_END, task);
+		run_process_probes(STAP_THREAD_END, task);
 	if (atomic_read(&task->signal->live) == 0)
-		run(STAP_PROCESS_END, task);
+		run_process_probes(STAP_PROCESS_END, task);
 }
 
 int stap_processes_start(void)
@@ -65,12 +65,12 @@ int stap_processes_start(void)
 			else
 				ends = 1;
 		}
-	if (begins && !(error = stap_tracepoint_add("sched_process_exec", on_exec, NULL)))
-		on_exec_set = 1;
-	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", on_fork, NULL)))
-		on_fork_set = 1;
-	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", on_exit, NULL)))
-		on_exit_set = 1;
+	if (begins && !(error = stap_tracepoint_add("sched_process_exec", process_exec, NULL)))
+		process_exec_set = 1;
+	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL)))
+		process_fork_set = 1;
+	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL)))
+		process_exit_set = 1;
 	if (error) {
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of process events cannot be registered (error %d)", error);
 		return error;
@@ -79,7 +79,7 @@ int stap_processes_start(void)
 		rcu_read_lock();
 		for_each_process(task)
 			if (!(task->flags & PF_KTHREAD) && task->mm)
-				run(STAP_PROCESS_BEGIN, task);
+				run_process_probes(STAP_PROCESS_BEGIN, task);
 		rcu_read_unlock();
 	}
 	return 0;
@@ -87,11 +87,11 @@ int stap_processes_start(void)
 
 void stap_processes_stop(void)
 {
-	if (on_exec_set)
-		stap_tracepoint_remove("sched_process_exec", on_exec, NULL);
-	if (on_fork_set)
-		stap_tracepoint_remove("sched_process_fork", on_fork, NULL);
-	if (on_exit_set)
-		stap_tracepoint_remove("sched_process_exit", on_exit, NULL);
-	on_exec_set = on_fork_set = on_exit_set = 0;
+	if (process_exec_set)
+		stap_tracepoint_remove("sched_process_exec", process_exec, NULL);
+	if (process_fork_set)
+		stap_tracepoint_remove("sched_process_fork", process_fork, NULL);
+	if (process_exit_set)
+		stap_tracepoint_remove("sched_process_exit", process_exit, NULL);
+	process_exec_set = process_fork_set = process_exit_set = 0;
 }

@@ -7,30 +7,30 @@
 #include <linux/proc_fs.h>
 #include <linux/mutex.h>
 
-struct file_of {
+struct procfs_file {
 	const char *path;
 	const struct stap_probe *read, *write;
 	struct proc_dir_entry *entry;
 };
 
-struct opened {
-	struct file_of *file;
+struct opened_file {
+	struct procfs_file *file;
 	u32 bytes;
 	int made;
 	struct stap_buf *text;
 };
 
-static struct file_of *all;
-static u32 count;
+static struct procfs_file *procfs_files;
+static u32 procfs_count;
 
-static u32 room(const struct stap_probe *p)
+static u32 procfs_room(const struct stap_probe *p)
 {
 	return p && p->procfs.max_size ? min(p->procfs.max_size + 1, stap_script.limits.max_string) : stap_script.limits.max_string;
 }
 
-static int file_open(struct inode *inode, struct file *file)
+static int procfs_open(struct inode *inode, struct file *file)
 {
-	struct opened *o = kzalloc(sizeof(*o), GFP_KERNEL);
+	struct opened_file *o = kzalloc(sizeof(*o), GFP_KERNEL);
 
 	if (!o)
 		return -ENOMEM;
@@ -44,18 +44,18 @@ static int file_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static int file_release(struct inode *inode, struct file *file)
+static int procfs_release(struct inode *inode, struct file *file)
 {
-	struct opened *o = file->private_data;
+	struct opened_file *o = file->private_data;
 
 	kvfree(o->text);
 	kfree(o);
 	return 0;
 }
 
-static ssize_t file_read(struct file *file, char __user *to, size_t n, loff_t *at)
+static ssize_t procfs_read(struct file *file, char __user *to, size_t n, loff_t *at)
 {
-	struct opened *o = file->private_data;
+	struct opened_file *o = file->private_data;
 
 	if (!o->file->read)
 		return -EACCES;
@@ -68,18 +68,18 @@ static ssize_t file_read(struct file *file, char __user *to, size_t n, loff_t *a
 		c->procfs->n = 0;
 		c->has_procfs = 1;
 		/* The handler's text is copied before the context can be used again: preemption is off until stap_leave_keeping ends. */
-		stap_leave_procfs(c, &entry, o->text, room(o->file->read));
+		stap_leave_procfs(c, &entry, o->text, procfs_room(o->file->read));
 		o->made = 1;
 	}
 	return simple_read_from_buffer(to, n, at, o->text->s, o->text->n);
 }
 
-static ssize_t file_write(struct file *file, const char __user *from, size_t n, loff_t *at)
+static ssize_t procfs_write(struct file *file, const char __user *from, size_t n, loff_t *at)
 {
-	struct opened *o = file->private_data;
+	struct opened_file *o = file->private_data;
 	struct stap_entry entry;
 	struct stap_context *c;
-	u32 most = room(o->file->write) - 1;
+	u32 most = procfs_room(o->file->write) - 1;
 
 	if (!o->file->write)
 		return -EACCES;
@@ -98,26 +98,26 @@ static ssize_t file_write(struct file *file, const char __user *from, size_t n, 
 	return n;
 }
 
-static const struct proc_ops file_ops = {
-	.proc_open = file_open,
-	.proc_release = file_release,
-	.proc_read = file_read,
-	.proc_write = file_write,
+static const struct proc_ops procfs_ops = {
+	.proc_open = procfs_open,
+	.proc_release = procfs_release,
+	.proc_read = procfs_read,
+	.proc_write = procfs_write,
 	.proc_lseek = default_llseek,
 };
 
-static struct file_of *file_at(const char *path)
+static struct procfs_file *procfs_file_at(const char *path)
 {
 	u32 i;
 
-	for (i = 0; i < count; i++)
-		if (strcmp(all[i].path, path) == 0)
-			return &all[i];
-	all[count].path = path;
-	return &all[count++];
+	for (i = 0; i < procfs_count; i++)
+		if (strcmp(procfs_files[i].path, path) == 0)
+			return &procfs_files[i];
+	procfs_files[procfs_count].path = path;
+	return &procfs_files[procfs_count++];
 }
 
-static struct proc_dir_entry *make(struct file_of *file)
+static struct proc_dir_entry *make_procfs_file(struct procfs_file *file)
 {
 	struct proc_dir_entry *folder = stap_proc_folder(), *entry;
 	char *path = kstrdup(file->path, GFP_KERNEL), *slash, *name = path;
@@ -131,8 +131,8 @@ static struct proc_dir_entry *make(struct file_of *file)
 		int known = 0;
 
 		*slash = 0;
-		for (i = 0; &all[i] < file; i++)
-			known |= strncmp(all[i].path, path, strlen(path)) == 0 && all[i].path[strlen(path)] == '/';
+		for (i = 0; &procfs_files[i] < file; i++)
+			known |= strncmp(procfs_files[i].path, path, strlen(path)) == 0 && procfs_files[i].path[strlen(path)] == '/';
 		if (!known)
 			proc_mkdir(path, folder);
 		*slash = '/';
@@ -141,7 +141,7 @@ static struct proc_dir_entry *make(struct file_of *file)
 		mode |= file->read->procfs.mode & 0444;
 	if (file->write)
 		mode |= file->write->procfs.mode & 0222;
-	entry = proc_create_data(name, mode, folder, &file_ops, file);
+	entry = proc_create_data(name, mode, folder, &procfs_ops, file);
 	kfree(path);
 	return entry;
 }
@@ -153,24 +153,24 @@ int stap_procfs_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	procfs_files = kvcalloc(n, sizeof(*procfs_files), GFP_KERNEL);
+	if (!procfs_files)
 		return -ENOMEM;
 	stap_for_each_probe(p) {
-		struct file_of *file;
+		struct procfs_file *file;
 
 		if (p->kind != STAP_PROBE_PROCFS)
 			continue;
-		file = file_at(p->procfs.path);
+		file = procfs_file_at(p->procfs.path);
 		if (p->procfs.is_write)
 			file->write = p;
 		else
 			file->read = p;
 	}
-	for (i = 0; i < count; i++) {
-		all[i].entry = make(&all[i]);
-		if (!all[i].entry) {
-			stap_message(STAP_RECORD_ERROR, "procfs file \"%s\" cannot be made", all[i].path);
+	for (i = 0; i < procfs_count; i++) {
+		procfs_files[i].entry = make_procfs_file(&procfs_files[i]);
+		if (!procfs_files[i].entry) {
+			stap_message(STAP_RECORD_ERROR, "procfs file \"%s\" cannot be made", procfs_files[i].path);
 			return -ENOMEM;
 		}
 	}
@@ -181,10 +181,10 @@ void stap_procfs_stop(void)
 {
 	u32 i;
 
-	for (i = 0; i < count; i++)
-		if (all[i].entry)
-			proc_remove(all[i].entry);
-	kvfree(all);
-	all = NULL;
-	count = 0;
+	for (i = 0; i < procfs_count; i++)
+		if (procfs_files[i].entry)
+			proc_remove(procfs_files[i].entry);
+	kvfree(procfs_files);
+	procfs_files = NULL;
+	procfs_count = 0;
 }

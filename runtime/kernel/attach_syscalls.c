@@ -7,19 +7,19 @@
 #include <linux/tracepoint.h>
 #include <asm/syscall.h>
 
-enum { NUMBERS = 1024 };
+enum { SYSCALL_NUMBERS = 1024 };
 
 /* For each number a list of probe numbers + 1, linked through `next`. */
-static u16 heads[2][2][NUMBERS];	/* [is_return][is_compat] */
-static u16 every[2];
-static u16 *next;
-static int on_enter_set, on_exit_set;
+static u16 syscall_heads[2][2][SYSCALL_NUMBERS];	/* [is_return][is_compat] */
+static u16 syscall_every[2];
+static u16 *syscall_next;
+static int sys_enter_set, sys_exit_set;
 
-static void run(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_return)
+static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_return)
 {
 	u32 i;
 
-	for (i = first; i; i = next[i - 1]) {
+	for (i = first; i; i = syscall_next[i - 1]) {
 		const struct stap_probe *p = &stap_script.probes[i - 1];
 		struct stap_entry entry;
 		struct stap_context *c;
@@ -46,26 +46,26 @@ static void run(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_r
 	}
 }
 
-static void dispatch(struct pt_regs *regs, long number, s64 value, int is_return)
+static void dispatch_syscall(struct pt_regs *regs, long number, s64 value, int is_return)
 {
 	int compat = stap_is_compat();
 
-	if (every[is_return])
-		run(every[is_return], regs, number, value, is_return);
-	if (number >= 0 && number < NUMBERS && heads[is_return][compat][number])
-		run(heads[is_return][compat][number], regs, number, value, is_return);
+	if (syscall_every[is_return])
+		run_syscall_probes(syscall_every[is_return], regs, number, value, is_return);
+	if (number >= 0 && number < SYSCALL_NUMBERS && syscall_heads[is_return][compat][number])
+		run_syscall_probes(syscall_heads[is_return][compat][number], regs, number, value, is_return);
 }
 
-static void on_enter(void *data, struct pt_regs *regs, long number)
+static void on_sys_enter(void *data, struct pt_regs *regs, long number)
 {
 	if (stap_is_running())
-		dispatch(regs, number, 0, 0);
+		dispatch_syscall(regs, number, 0, 0);
 }
 
-static void on_exit(void *data, struct pt_regs *regs, long value)
+static void on_sys_exit(void *data, struct pt_regs *regs, long value)
 {
 	if (stap_is_running())
-		dispatch(regs, syscall_get_nr(current, regs), value, 1);
+		dispatch_syscall(regs, syscall_get_nr(current, regs), value, 1);
 }
 
 int stap_syscalls_start(void)
@@ -75,25 +75,25 @@ int stap_syscalls_start(void)
 
 	if (!stap_count(STAP_PROBE_SYSCALL))
 		return 0;
-	next = kvcalloc(i + 1, sizeof(*next), GFP_KERNEL);
-	if (!next)
+	syscall_next = kvcalloc(i + 1, sizeof(*syscall_next), GFP_KERNEL);
+	if (!syscall_next)
 		return -ENOMEM;
 	/* From the last, so that lists are in the script's order. */
 	while (i--) {
 		const struct stap_probe *p = &stap_script.probes[i];
 		u16 *head;
 
-		if (p->kind != STAP_PROBE_SYSCALL || p->syscall.number >= NUMBERS)
+		if (p->kind != STAP_PROBE_SYSCALL || p->syscall.number >= SYSCALL_NUMBERS)
 			continue;
-		head = p->syscall.number < 0 ? &every[p->is_return] : &heads[p->is_return][p->syscall.is_compat][p->syscall.number];
-		next[i] = *head;
+		head = p->syscall.number < 0 ? &syscall_every[p->is_return] : &syscall_heads[p->is_return][p->syscall.is_compat][p->syscall.number];
+		syscall_next[i] = *head;
 		*head = i + 1;
 		wants[p->is_return] = 1;
 	}
-	if (wants[0] && !(error = stap_tracepoint_add("sys_enter", on_enter, NULL)))
-		on_enter_set = 1;
-	if (!error && wants[1] && !(error = stap_tracepoint_add("sys_exit", on_exit, NULL)))
-		on_exit_set = 1;
+	if (wants[0] && !(error = stap_tracepoint_add("sys_enter", on_sys_enter, NULL)))
+		sys_enter_set = 1;
+	if (!error && wants[1] && !(error = stap_tracepoint_add("sys_exit", on_sys_exit, NULL)))
+		sys_exit_set = 1;
 	if (error)
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of system calls cannot be registered (error %d); the kernel needs CONFIG_HAVE_SYSCALL_TRACEPOINTS", error);
 	return error;
@@ -101,15 +101,15 @@ int stap_syscalls_start(void)
 
 void stap_syscalls_stop(void)
 {
-	if (on_enter_set)
-		stap_tracepoint_remove("sys_enter", on_enter, NULL);
-	if (on_exit_set)
-		stap_tracepoint_remove("sys_exit", on_exit, NULL);
-	if (on_enter_set || on_exit_set)
+	if (sys_enter_set)
+		stap_tracepoint_remove("sys_enter", on_sys_enter, NULL);
+	if (sys_exit_set)
+		stap_tracepoint_remove("sys_exit", on_sys_exit, NULL);
+	if (sys_enter_set || sys_exit_set)
 		tracepoint_synchronize_unregister();
-	on_enter_set = on_exit_set = 0;
-	kvfree(next);
-	next = NULL;
+	sys_enter_set = sys_exit_set = 0;
+	kvfree(syscall_next);
+	syscall_next = NULL;
 }
 
 /* Written by the builder from the kernel's own header. */

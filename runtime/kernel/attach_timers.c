@@ -4,16 +4,16 @@
 #include <linux/hrtimer.h>
 #include <asm/irq_regs.h>
 
-struct one {
+struct timer_probe {
 	struct hrtimer timer;
 	const struct stap_probe *probe;
 };
 
-static struct one *all;
-static u32 count;
+static struct timer_probe *timers;
+static u32 timer_count;
 
 /* The interval, ± the random part. */
-static u64 interval(const struct stap_probe *p)
+static u64 timer_interval(const struct stap_probe *p)
 {
 	s64 ns = p->timer.interval_ns, spread = p->timer.randomize_ns;
 
@@ -24,19 +24,19 @@ static u64 interval(const struct stap_probe *p)
 
 static enum hrtimer_restart on_timer(struct hrtimer *timer)
 {
-	struct one *one = container_of(timer, struct one, timer);
+	struct timer_probe *timer_probe = container_of(timer, struct timer_probe, timer);
 	struct stap_entry entry;
 	struct stap_context *c;
 
 	if (atomic_read(&stap_control.state) >= STAP_STOPPING)
 		return HRTIMER_NORESTART;
-	c = stap_enter(one->probe, &entry);
+	c = stap_enter(timer_probe->probe, &entry);
 	if (c) {
 		c->regs = get_irq_regs();
 		c->user_mode = c->regs && user_mode(c->regs);
 		stap_leave(c, &entry);
 	}
-	hrtimer_forward_now(timer, ns_to_ktime(interval(one->probe)));
+	hrtimer_forward_now(timer, ns_to_ktime(timer_interval(timer_probe->probe)));
 	return HRTIMER_RESTART;
 }
 
@@ -47,21 +47,21 @@ int stap_timers_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	timers = kvcalloc(n, sizeof(*timers), GFP_KERNEL);
+	if (!timers)
 		return -ENOMEM;
-	count = n;
+	timer_count = n;
 	stap_for_each_probe(p) {
 		if (p->kind != STAP_PROBE_TIMER)
 			continue;
-		all[i].probe = p;
+		timers[i].probe = p;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-		hrtimer_setup(&all[i].timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+		hrtimer_setup(&timers[i].timer, on_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 #else
-		hrtimer_init(&all[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
-		all[i].timer.function = on_timer;
+		hrtimer_init(&timers[i].timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+		timers[i].timer.function = on_timer;
 #endif
-		hrtimer_start(&all[i].timer, ns_to_ktime(interval(p)), HRTIMER_MODE_REL);
+		hrtimer_start(&timers[i].timer, ns_to_ktime(timer_interval(p)), HRTIMER_MODE_REL);
 		i++;
 	}
 	return 0;
@@ -69,8 +69,8 @@ int stap_timers_start(void)
 
 void stap_timers_stop(void)
 {
-	while (count)
-		hrtimer_cancel(&all[--count].timer);
-	kvfree(all);
-	all = NULL;
+	while (timer_count)
+		hrtimer_cancel(&timers[--timer_count].timer);
+	kvfree(timers);
+	timers = NULL;
 }

@@ -6,43 +6,43 @@
 #include "kernel.h"
 #include <linux/tracepoint.h>
 
-struct wanted {
+struct wanted_tracepoint {
 	const char *name;
 	struct tracepoint *found;
 };
 
-static void compare(struct tracepoint *tp, void *data)
+static void compare_tracepoint(struct tracepoint *tp, void *data)
 {
-	struct wanted *w = data;
+	struct wanted_tracepoint *w = data;
 
 	if (strcmp(tp->name, w->name) == 0)
 		w->found = tp;
 }
 
-static struct tracepoint *find(const char *name)
+static struct tracepoint *find_tracepoint(const char *name)
 {
-	struct wanted w = { .name = name };
+	struct wanted_tracepoint w = { .name = name };
 
-	for_each_kernel_tracepoint(compare, &w);
+	for_each_kernel_tracepoint(compare_tracepoint, &w);
 	return w.found;
 }
 
 int stap_tracepoint_add(const char *name, void *callback, void *data)
 {
-	struct tracepoint *tp = find(name);
+	struct tracepoint *tp = find_tracepoint(name);
 
 	return tp ? tracepoint_probe_register(tp, callback, data) : -ENOENT;
 }
 
 void stap_tracepoint_remove(const char *name, void *callback, void *data)
 {
-	struct tracepoint *tp = find(name);
+	struct tracepoint *tp = find_tracepoint(name);
 
 	if (tp)
 		tracepoint_probe_unregister(tp, callback, data);
 }
 
-static void on_event(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8, u64 a9, u64 a10, u64 a11)
+static void on_tracepoint(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8, u64 a9, u64 a10, u64 a11)
 {
 	struct stap_entry entry;
 	struct stap_context *c = stap_enter(data, &entry);
@@ -56,7 +56,7 @@ static void on_event(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5,
 	}
 }
 
-static u32 registered;		/* probes before this one are */
+static u32 tracepoints_registered;		/* probes before this one are */
 
 int stap_tracepoints_start(void)
 {
@@ -66,26 +66,26 @@ int stap_tracepoints_start(void)
 		const struct stap_probe *p = &stap_script.probes[i];
 		int error;
 
-		registered = i;
+		tracepoints_registered = i;
 		if (p->kind != STAP_PROBE_TRACEPOINT)
 			continue;
-		error = stap_tracepoint_add(p->trace.name, on_event, (void *)p);
+		error = stap_tracepoint_add(p->trace.name, on_tracepoint, (void *)p);
 		if (error) {
 			stap_message(STAP_RECORD_ERROR, "probe %s: tracepoint \"%s\" %s", p->point, p->trace.name,
 				     error == -ENOENT ? "is not in this kernel (those of modules are not reached yet)" : "cannot be registered");
 			return error;
 		}
 	}
-	registered = i;
+	tracepoints_registered = i;
 	return 0;
 }
 
 void stap_tracepoints_stop(void)
 {
-	while (registered) {
-		const struct stap_probe *p = &stap_script.probes[--registered];
+	while (tracepoints_registered) {
+		const struct stap_probe *p = &stap_script.probes[--tracepoints_registered];
 
 		if (p->kind == STAP_PROBE_TRACEPOINT)
-			stap_tracepoint_remove(p->trace.name, on_event, (void *)p);
+			stap_tracepoint_remove(p->trace.name, on_tracepoint, (void *)p);
 	}
 }

@@ -13,7 +13,7 @@
 #define UPROBE_DATA
 #endif
 
-struct one {
+struct user_probe {
 	struct uprobe_consumer consumer;
 	const struct stap_probe *probe;
 	struct inode *inode;
@@ -23,10 +23,10 @@ struct one {
 #endif
 };
 
-static struct one *all;
-static u32 count;
+static struct user_probe *uprobes;
+static u32 uprobe_count;
 
-static void run(const struct stap_probe *p, struct pt_regs *regs)
+static void run_uprobe(const struct stap_probe *p, struct pt_regs *regs)
 {
 	struct stap_entry entry;
 	struct stap_context *c;
@@ -44,40 +44,40 @@ static void run(const struct stap_probe *p, struct pt_regs *regs)
 	}
 }
 
-static int on_entry(struct uprobe_consumer *consumer, struct pt_regs *regs UPROBE_DATA)
+static int on_uprobe(struct uprobe_consumer *consumer, struct pt_regs *regs UPROBE_DATA)
 {
-	run(container_of(consumer, struct one, consumer)->probe, regs);
+	run_uprobe(container_of(consumer, struct user_probe, consumer)->probe, regs);
 	return 0;
 }
 
-static int on_return(struct uprobe_consumer *consumer, unsigned long function, struct pt_regs *regs UPROBE_DATA)
+static int on_uretprobe(struct uprobe_consumer *consumer, unsigned long function, struct pt_regs *regs UPROBE_DATA)
 {
-	run(container_of(consumer, struct one, consumer)->probe, regs);
+	run_uprobe(container_of(consumer, struct user_probe, consumer)->probe, regs);
 	return 0;
 }
 
-static int add(struct one *one)
+static int add_uprobe(struct user_probe *user_probe)
 {
-	const struct stap_probe *p = one->probe;
+	const struct stap_probe *p = user_probe->probe;
 	struct path path;
 	int error = kern_path(p->user.path, LOOKUP_FOLLOW, &path);
 
 	if (error)
 		return error;
-	one->inode = igrab(d_real_inode(path.dentry));
+	user_probe->inode = igrab(d_real_inode(path.dentry));
 	path_put(&path);
-	if (!one->inode)
+	if (!user_probe->inode)
 		return -ENOENT;
 	if (p->is_return)
-		one->consumer.ret_handler = on_return;
+		user_probe->consumer.ret_handler = on_uretprobe;
 	else
-		one->consumer.handler = on_entry;
+		user_probe->consumer.handler = on_uprobe;
 #ifdef UPROBE_OBJECTS
-	one->uprobe = uprobe_register(one->inode, p->user.offset, p->user.semaphore, &one->consumer);
-	return IS_ERR(one->uprobe) ? PTR_ERR(one->uprobe) : 0;
+	user_probe->uprobe = uprobe_register(user_probe->inode, p->user.offset, p->user.semaphore, &user_probe->consumer);
+	return IS_ERR(user_probe->uprobe) ? PTR_ERR(user_probe->uprobe) : 0;
 #else
-	return p->user.semaphore ? uprobe_register_refctr(one->inode, p->user.offset, p->user.semaphore, &one->consumer)
-				 : uprobe_register(one->inode, p->user.offset, &one->consumer);
+	return p->user.semaphore ? uprobe_register_refctr(user_probe->inode, p->user.offset, p->user.semaphore, &user_probe->consumer)
+				 : uprobe_register(user_probe->inode, p->user.offset, &user_probe->consumer);
 #endif
 }
 
@@ -88,21 +88,21 @@ int stap_uprobes_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	uprobes = kvcalloc(n, sizeof(*uprobes), GFP_KERNEL);
+	if (!uprobes)
 		return -ENOMEM;
 	stap_for_each_probe(p) {
 		int error;
 
 		if (p->kind != STAP_PROBE_USER)
 			continue;
-		all[count].probe = p;
-		error = add(&all[count]);
+		uprobes[uprobe_count].probe = p;
+		error = add_uprobe(&uprobes[uprobe_count]);
 		if (error)
 			stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered (error %d)", p->point, error);
 		else
-			all[count].registered = 1;
-		count++;
+			uprobes[uprobe_count].registered = 1;
+		uprobe_count++;
 	}
 	return 0;
 }
@@ -111,19 +111,19 @@ void stap_uprobes_stop(void)
 {
 	u32 i;
 
-	if (!all)
+	if (!uprobes)
 		return;
-	for (i = 0; i < count; i++)
-		if (all[i].registered)
+	for (i = 0; i < uprobe_count; i++)
+		if (uprobes[i].registered)
 #ifdef UPROBE_OBJECTS
-			uprobe_unregister_nosync(all[i].uprobe, &all[i].consumer);
+			uprobe_unregister_nosync(uprobes[i].uprobe, &uprobes[i].consumer);
 	uprobe_unregister_sync();
 #else
-			uprobe_unregister(all[i].inode, all[i].probe->user.offset, &all[i].consumer);
+			uprobe_unregister(uprobes[i].inode, uprobes[i].probe->user.offset, &uprobes[i].consumer);
 #endif
-	for (i = 0; i < count; i++)
-		iput(all[i].inode);
-	kvfree(all);
-	all = NULL;
-	count = 0;
+	for (i = 0; i < uprobe_count; i++)
+		iput(uprobes[i].inode);
+	kvfree(uprobes);
+	uprobes = NULL;
+	uprobe_count = 0;
 }

@@ -4,8 +4,8 @@
 #include <linux/perf_event.h>
 #include <linux/hw_breakpoint.h>
 
-static struct perf_event * __percpu **all;
-static u32 count;
+static struct perf_event * __percpu **watchpoints;
+static u32 watchpoint_count;
 
 static void on_access(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
 {
@@ -26,8 +26,8 @@ int stap_watchpoints_start(void)
 
 	if (!n)
 		return 0;
-	all = kvcalloc(n, sizeof(*all), GFP_KERNEL);
-	if (!all)
+	watchpoints = kvcalloc(n, sizeof(*watchpoints), GFP_KERNEL);
+	if (!watchpoints)
 		return -ENOMEM;
 	stap_for_each_probe(p) {
 		struct perf_event_attr attr;
@@ -48,15 +48,15 @@ int stap_watchpoints_start(void)
 				     error == -ENOSPC ? "; all watchpoint registers are in use" : error == -EINVAL ? "; the address must be aligned to the length" : "");
 			return error;
 		}
-		all[count++] = event;
+		watchpoints[watchpoint_count++] = event;
 	}
 	return 0;
 }
 
 void stap_watchpoints_stop(void)
 {
-	while (count)
-		unregister_wide_hw_breakpoint(all[--count]);
-	kvfree(all);
-	all = NULL;
+	while (watchpoint_count)
+		unregister_wide_hw_breakpoint(watchpoints[--watchpoint_count]);
+	kvfree(watchpoints);
+	watchpoints = NULL;
 }

@@ -24,18 +24,29 @@
 #define MIN_STACK 1024
 #define OUT_SIZE 8192
 
-enum { LEVELS = 4 };
+enum { NMI = 3, CONTEXT_LEVELS };
 
 struct stap_load {
 	u64 from, spent;
 };
 
-static struct stap_run **runs;		/* by CPU and level */
-static struct stap_run *alone;		/* begin, end, error */
-static atomic_t *locks;			/* by global */
-static struct stap_load __percpu *loads;
+static struct stap_run **context_runs;		/* by CPU and level */
+static struct stap_run *alone_run;		/* begin, end, error */
+static atomic_t *global_locks;			/* by global */
+static struct stap_load __percpu *cpu_loads;
 
-static struct stap_run *new_run(unsigned int cpu)
+/* Cells of aggregates that a session has: one for each CPU, and one more for handlers in NMI if there are probes that fire there. */
+static u32 nmi_cells(void)
+{
+	return stap_count(STAP_PROBE_PERF) || stap_count(STAP_PROBE_WATCHPOINT) ? nr_cpu_ids : 0;
+}
+
+u32 stap_cell_count(void)
+{
+	return nr_cpu_ids + nmi_cells();
+}
+
+static struct stap_run *new_run(unsigned int cpu, unsigned int level)
 {
 	u64 memory = stap_context_memory(&stap_script, OUT_SIZE);
 	u64 head = ALIGN(sizeof(struct stap_run), 8);
@@ -43,7 +54,7 @@ static struct stap_run *new_run(unsigned int cpu)
 
 	if (run) {
 		stap_context_init(&run->c, &stap_script, (char *)run + head, OUT_SIZE);
-		run->c.cpu = cpu < nr_cpu_ids ? cpu : 0;
+		run->c.cpu = cpu >= nr_cpu_ids ? 0 : level == NMI ? cpu + nmi_cells() : cpu;
 		run->c.env = run;
 	}
 	return run;
@@ -53,16 +64,16 @@ int stap_contexts_start(void)
 {
 	unsigned int cpu, level;
 
-	runs = kvcalloc(nr_cpu_ids * LEVELS, sizeof(*runs), GFP_KERNEL);
-	locks = kvcalloc(stap_script.global_count + 1, sizeof(*locks), GFP_KERNEL);
-	loads = alloc_percpu(struct stap_load);
-	alone = new_run(~0u);
-	if (!runs || !locks || !loads || !alone)
+	context_runs = kvcalloc(nr_cpu_ids * CONTEXT_LEVELS, sizeof(*context_runs), GFP_KERNEL);
+	global_locks = kvcalloc(stap_script.global_count + 1, sizeof(*global_locks), GFP_KERNEL);
+	cpu_loads = alloc_percpu(struct stap_load);
+	alone_run = new_run(~0u, 0);
+	if (!context_runs || !global_locks || !cpu_loads || !alone_run)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
-		for (level = 0; level < LEVELS; level++) {
-			runs[cpu * LEVELS + level] = new_run(cpu);
-			if (!runs[cpu * LEVELS + level])
+		for (level = 0; level < CONTEXT_LEVELS; level++) {
+			context_runs[cpu * CONTEXT_LEVELS + level] = new_run(cpu, level);
+			if (!context_runs[cpu * CONTEXT_LEVELS + level])
 				return -ENOMEM;
 		}
 	return 0;
@@ -72,21 +83,21 @@ void stap_contexts_stop(void)
 {
 	unsigned int i;
 
-	for (i = 0; runs && i < nr_cpu_ids * LEVELS; i++)
-		vfree(runs[i]);
-	kvfree(runs);
-	kvfree(locks);
-	free_percpu(loads);
-	vfree(alone);
-	runs = NULL;
-	locks = NULL;
-	loads = NULL;
-	alone = NULL;
+	for (i = 0; context_runs && i < nr_cpu_ids * CONTEXT_LEVELS; i++)
+		vfree(context_runs[i]);
+	kvfree(context_runs);
+	kvfree(global_locks);
+	free_percpu(cpu_loads);
+	vfree(alone_run);
+	context_runs = NULL;
+	global_locks = NULL;
+	cpu_loads = NULL;
+	alone_run = NULL;
 }
 
 static inline unsigned int level_now(void)
 {
-	return in_nmi() ? 3 : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
+	return in_nmi() ? NMI : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
 }
 
 void stap_skip(const struct stap_probe *probe, enum stap_skip why)
@@ -95,13 +106,13 @@ void stap_skip(const struct stap_probe *probe, enum stap_skip why)
 
 	atomic_inc(&stap_control.skipped[why]);
 	n = atomic_inc_return(&stap_control.skipped_all);
-	if (stap_script.limits.max_skipped && (u32)n == stap_script.limits.max_skipped + 1) {
+	if (!stap_control.suppress_errors && (u32)n == stap_script.limits.max_skipped + 1) {
 		stap_message(STAP_RECORD_ERROR, "Skipped too many probes, check MAXSKIPPED or try again with stap -t for more details.");
 		stap_end_session(1);
 	}
 }
 
-static inline int take(atomic_t *lock, int exclusive)
+static inline int take_lock(atomic_t *lock, int exclusive)
 {
 	int old = atomic_read(lock);
 
@@ -117,7 +128,7 @@ static inline int take(atomic_t *lock, int exclusive)
 	return 0;
 }
 
-static inline void give(atomic_t *lock, int exclusive)
+static inline void give_lock(atomic_t *lock, int exclusive)
 {
 	if (exclusive)
 		atomic_set_release(lock, 0);
@@ -125,17 +136,17 @@ static inline void give(atomic_t *lock, int exclusive)
 		atomic_dec_return_release(lock);
 }
 
-static int take_all(const struct stap_probe *probe)
+static int take_locks(const struct stap_probe *probe)
 {
 	u32 i, tries = in_nmi() ? 0 : stap_script.limits.max_try_lock;
 
 	for (i = 0; i < probe->lock_count; i++) {
 		const struct stap_lock *l = &probe->locks[i];
 
-		while (!take(&locks[l->global], l->exclusive)) {
+		while (!take_lock(&global_locks[l->global], l->exclusive)) {
 			if (!tries--) {
 				while (i--)
-					give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+					give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
 				return 0;
 			}
 			udelay(stap_script.limits.try_lock_delay);
@@ -144,12 +155,12 @@ static int take_all(const struct stap_probe *probe)
 	return 1;
 }
 
-static void give_all(const struct stap_probe *probe)
+static void give_locks(const struct stap_probe *probe)
 {
 	u32 i = probe->lock_count;
 
 	while (i--)
-		give(&locks[probe->locks[i].global], probe->locks[i].exclusive);
+		give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
 }
 
 /* Below this address the stack belongs to others: recursion stops there. */
@@ -171,7 +182,7 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 	if (unlikely(atomic_read(&stap_control.state) != STAP_RUNNING))
 		return NULL;
 	preempt_disable_notrace();
-	run = runs[smp_processor_id() * LEVELS + level_now()];
+	run = context_runs[smp_processor_id() * CONTEXT_LEVELS + level_now()];
 	if (unlikely(cmpxchg_local(&run->busy, 0, 1) != 0)) {
 		stap_skip(probe, STAP_SKIP_REENTRY);
 		goto out;
@@ -182,10 +193,10 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 		goto free;
 	}
 	entry->began = get_cycles();
-	entry->irqs_off = probe->lock_count != 0;
+	entry->irqs_off = probe->lock_count != 0 || probe->uses_cells;
 	if (entry->irqs_off) {
 		local_irq_save(entry->flags);
-		if (unlikely(!take_all(probe))) {
+		if (unlikely(!take_locks(probe))) {
 			local_irq_restore(entry->flags);
 			stap_skip(probe, STAP_SKIP_LOCK);
 			goto free;
@@ -209,12 +220,11 @@ static void account_failure(struct stap_run *run)
 	u32 n;
 
 	if (c->failed == STAP_ABORTED) {
-		atomic_set(&stap_control.aborted, 1);
-		stap_end_session(0);
+		stap_end_session(0);	/* the handler has been left; what follows is as after exit() */
 		return;
 	}
 	n = stap_error_line(c, run->line, sizeof(run->line));
-	if (stap_script.limits.max_errors == ~0u)	/* --suppress-handler-errors */
+	if (stap_control.suppress_errors)
 		return;
 	stap_send(STAP_RECORD_ERROR, run->line, n, 0, run->waits);
 	if ((u32)atomic_inc_return(&stap_control.errors) > stap_script.limits.max_errors)
@@ -223,7 +233,7 @@ static void account_failure(struct stap_run *run)
 
 static inline void account_time(u64 began)
 {
-	struct stap_load *load = this_cpu_ptr(loads);
+	struct stap_load *load = this_cpu_ptr(cpu_loads);
 	u64 now = get_cycles();
 
 	load->spent += now - began;
@@ -240,14 +250,14 @@ static inline void account_time(u64 began)
 }
 
 /* After the handler: gives everything back. */
-static __always_inline void finish(struct stap_context *c, struct stap_entry *entry)
+static __always_inline void finish_run(struct stap_context *c, struct stap_entry *entry)
 {
 	struct stap_run *run = stap_run_of(c);
 	const struct stap_probe *probe = c->probe;
 
 	stap_context_end(c);
 	if (entry->irqs_off) {
-		give_all(probe);
+		give_locks(probe);
 		local_irq_restore(entry->flags);
 	}
 	if (unlikely(c->failed))
@@ -261,7 +271,7 @@ static __always_inline void finish(struct stap_context *c, struct stap_entry *en
 notrace void stap_leave(struct stap_context *c, struct stap_entry *entry)
 {
 	c->probe->handler(c);
-	finish(c, entry);
+	finish_run(c, entry);
 }
 
 void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most)
@@ -269,7 +279,7 @@ void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct 
 	c->probe->handler(c);
 	into->n = min(c->procfs->n, most - 1);
 	memcpy(into->s, c->procfs->s, into->n);
-	finish(c, entry);
+	finish_run(c, entry);
 }
 
 u32 stap_count(enum stap_probe_kind kind)
@@ -284,7 +294,7 @@ u32 stap_count(enum stap_probe_kind kind)
 
 void stap_run_alone(const struct stap_probe *probe)
 {
-	struct stap_run *run = alone;
+	struct stap_run *run = alone_run;
 
 	run->waits = 1;
 	stap_context_begin(&run->c, probe);
@@ -303,12 +313,12 @@ void stap_show_all(void)
 	if (!stap_script.probe_count)
 		return;
 	p = stap_script.probes;
-	alone->waits = 1;
-	stap_context_begin(&alone->c, p);
-	alone->task = current;
-	alone->c.stack_floor = stack_floor();
-	stap_show_globals(&alone->c);
-	stap_context_end(&alone->c);
+	alone_run->waits = 1;
+	stap_context_begin(&alone_run->c, p);
+	alone_run->task = current;
+	alone_run->c.stack_floor = stack_floor();
+	stap_show_globals(&alone_run->c);
+	stap_context_end(&alone_run->c);
 }
 
 /* Hooks of core. */

@@ -6,25 +6,25 @@
 #include <linux/namei.h>
 #include <linux/cred.h>
 
-static struct proc_dir_entry *folder;
-static atomic_t opened = ATOMIC_INIT(0);
+static struct proc_dir_entry *proc_folder;
+static atomic_t control_opened = ATOMIC_INIT(0);
 u64 stap_records(void);
 
 struct proc_dir_entry *stap_proc_folder(void)
 {
-	return folder;
+	return proc_folder;
 }
 
 static int control_open(struct inode *inode, struct file *file)
 {
-	return atomic_cmpxchg(&opened, 0, 1) == 0 ? 0 : -EBUSY;
+	return atomic_cmpxchg(&control_opened, 0, 1) == 0 ? 0 : -EBUSY;
 }
 
 static int control_release(struct inode *inode, struct file *file)
 {
 	if (!stap_control.detached)
 		stap_stop(0);
-	atomic_set(&opened, 0);
+	atomic_set(&control_opened, 0);
 	return 0;
 }
 
@@ -40,7 +40,6 @@ static long give_status(void __user *to)
 		.state = atomic_read(&stap_control.state),
 		.errors = atomic_read(&stap_control.errors),
 		.failed = atomic_read(&stap_control.failed),
-		.aborted = atomic_read(&stap_control.aborted),
 		.lost = atomic64_read(&stap_control.lost),
 		.records = stap_records(),
 	};
@@ -105,7 +104,7 @@ static const struct proc_ops control_ops = {
 	.proc_lseek = noop_llseek,
 };
 
-static int exists(const char *path)
+static int path_exists(const char *path)
 {
 	struct path found;
 
@@ -119,17 +118,17 @@ int stap_control_start(void)
 {
 	char name[80];
 
-	if (!exists("/proc/systemtap") && !proc_mkdir("systemtap", NULL))
+	if (!path_exists("/proc/systemtap") && !proc_mkdir("systemtap", NULL))
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "/proc/systemtap/%s", THIS_MODULE->name);
-	if (exists(name))
+	if (path_exists(name))
 		return -EEXIST;
-	folder = proc_mkdir(name + sizeof("/proc/") - 1, NULL);
-	if (!folder)
+	proc_folder = proc_mkdir(name + sizeof("/proc/") - 1, NULL);
+	if (!proc_folder)
 		return -ENOMEM;
-	if (!proc_create("control", 0600, folder, &control_ops)) {
-		proc_remove(folder);
-		folder = NULL;
+	if (!proc_create("control", 0600, proc_folder, &control_ops)) {
+		proc_remove(proc_folder);
+		proc_folder = NULL;
 		return -ENOMEM;
 	}
 	return 0;
@@ -137,7 +136,7 @@ int stap_control_start(void)
 
 void stap_control_stop(void)
 {
-	if (folder)
-		proc_remove(folder);
-	folder = NULL;
+	if (proc_folder)
+		proc_remove(proc_folder);
+	proc_folder = NULL;
 }

@@ -53,11 +53,11 @@ struct stap_control {
 	atomic_t state;
 	atomic_t errors;
 	atomic_t failed;		/* error handlers run instead of end handlers */
-	atomic_t aborted;		/* neither runs */
 	atomic_t skipped[STAP_SKIP_KINDS];
 	atomic_t skipped_all;
 	atomic64_t lost;		/* prints */
 	int detached;			/* goes on without staprun */
+	int suppress_errors;		/* errors only end their handler */
 };
 
 extern struct stap_control stap_control;
@@ -97,6 +97,7 @@ struct stap_entry {
 	int irqs_off;
 };
 
+u32 stap_cell_count(void);
 int stap_contexts_start(void);
 void stap_contexts_stop(void);
 

@@ -49,7 +49,10 @@ static void run_session_probes(enum stap_probe_kind kind)
 			if (!next || p->priority < next->priority)
 				next = p;
 		}
-		if (!next || atomic_read(&stap_control.aborted))
+		if (!next)
+			return;
+		/* After an end handler failed, error handlers run instead of the rest. */
+		if (kind == STAP_PROBE_END && atomic_read(&stap_control.failed))
 			return;
 		/* exit() in a begin handler: the rest of them do not run. */
 		if (kind == STAP_PROBE_BEGIN && atomic_read(&stap_control.state) != STAP_STARTING)
@@ -94,6 +97,7 @@ int stap_start(const struct stap_start *start)
 		return -EBUSY;
 	}
 	stap_session.target = start->target;
+	stap_control.suppress_errors = start->suppress_errors != 0;
 	stap_session.stp_pid = start->stp_pid;
 	stap_session.uid = start->uid;
 	stap_session.pid_namespace = start->pid_namespace;
@@ -128,12 +132,11 @@ void stap_stop(int run_handlers)
 		atomic_cmpxchg(&stap_control.state, STAP_RUNNING, STAP_STOPPING);
 		detach_events();
 		atomic_set(&stap_control.state, STAP_ENDING);
-		if (run_handlers && !atomic_read(&stap_control.aborted)) {
-			int failed = atomic_read(&stap_control.failed);
-
-			run_session_probes(failed ? STAP_PROBE_ERROR : STAP_PROBE_END);
-			if (!failed)
-				stap_show_all();
+		if (run_handlers) {
+			run_session_probes(STAP_PROBE_END);
+			if (atomic_read(&stap_control.failed))
+				run_session_probes(STAP_PROBE_ERROR);
+			stap_show_all();
 		}
 		atomic_set(&stap_control.state, STAP_ENDED);
 	}
@@ -150,7 +153,7 @@ static int __init stap_module_start(void)
 	}
 	error = stap_output_start((u64)ring_kb << 10);
 	if (!error)
-		error = stap_core_start(&stap_script, nr_cpu_ids) ? -ENOMEM : 0;
+		error = stap_core_start(&stap_script, stap_cell_count()) ? -ENOMEM : 0;
 	if (!error)
 		error = stap_contexts_start();
 	if (!error)

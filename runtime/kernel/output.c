@@ -20,23 +20,23 @@ struct stap_ring {
 
 static struct stap_ring *rings;		/* by CPU */
 static u64 ring_bytes;
-static atomic64_t numbers;
-static DECLARE_WAIT_QUEUE_HEAD(reader);
-static struct irq_work waker;
+static atomic64_t record_numbers;
+static DECLARE_WAIT_QUEUE_HEAD(ring_reader);
+static struct irq_work ring_waker;
 
-static void wake(struct irq_work *work)
+static void wake_ring_reader(struct irq_work *work)
 {
-	wake_up_interruptible_all(&reader);
+	wake_up_interruptible_all(&ring_reader);
 }
 
 void stap_wake_reader(void)
 {
-	irq_work_queue(&waker);
+	irq_work_queue(&ring_waker);
 }
 
 wait_queue_head_t *stap_reader_queue(void)
 {
-	return &reader;
+	return &ring_reader;
 }
 
 u64 stap_ring_bytes(void)
@@ -48,8 +48,8 @@ int stap_output_start(u64 bytes)
 {
 	unsigned int cpu;
 
-	init_waitqueue_head(&reader);
-	init_irq_work(&waker, wake);
+	init_waitqueue_head(&ring_reader);
+	init_irq_work(&ring_waker, wake_ring_reader);
 	ring_bytes = roundup_pow_of_two(clamp_t(u64, bytes, PAGE_SIZE, 1ull << 32));
 	rings = kvcalloc(nr_cpu_ids, sizeof(*rings), GFP_KERNEL);
 	if (!rings)
@@ -67,7 +67,7 @@ void stap_output_stop(void)
 {
 	unsigned int cpu;
 
-	irq_work_sync(&waker);
+	irq_work_sync(&ring_waker);
 	for (cpu = 0; rings && cpu < nr_cpu_ids; cpu++)
 		vfree(rings[cpu].page);
 	kvfree(rings);
@@ -94,7 +94,7 @@ int stap_output_mmap(struct vm_area_struct *vma)
 	return 0;
 }
 
-static inline u64 used(const struct stap_ring *ring)
+static inline u64 ring_used(const struct stap_ring *ring)
 {
 	return ring->reserved - READ_ONCE(ring->page->tail);
 }
@@ -104,12 +104,12 @@ int stap_output_pending(void)
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu)
-		if (used(&rings[cpu]) > ring_bytes / 4)
+		if (ring_used(&rings[cpu]) > ring_bytes / 4)
 			return 1;
 	return 0;
 }
 
-static inline void put(struct stap_ring *ring, unsigned long at, const void *from, u32 n)
+static inline void ring_put(struct stap_ring *ring, unsigned long at, const void *from, u32 n)
 {
 	unsigned long offset = at & (ring_bytes - 1);
 	u32 first = min_t(u64, n, ring_bytes - offset);
@@ -136,9 +136,9 @@ static int try_send(enum stap_record_type type, const void *bytes, u32 n, int mo
 		}
 	} while (cmpxchg_local(&ring->reserved, at, at + need) != at);
 	if (likely(need)) {
-		record.number = atomic64_fetch_inc(&numbers);
-		put(ring, at, &record, sizeof(record));
-		put(ring, at + sizeof(record), bytes, n);
+		record.number = atomic64_fetch_inc(&record_numbers);
+		ring_put(ring, at, &record, sizeof(record));
+		ring_put(ring, at + sizeof(record), bytes, n);
 	}
 	for (;;) {
 		unsigned long head = READ_ONCE(ring->reserved);
@@ -157,7 +157,7 @@ static int try_send(enum stap_record_type type, const void *bytes, u32 n, int mo
 		ring->nest = 1;
 		barrier();
 	}
-	if (unlikely(used(ring) > ring_bytes / 4))
+	if (unlikely(ring_used(ring) > ring_bytes / 4))
 		stap_wake_reader();
 	return need != 0;
 }
@@ -231,5 +231,5 @@ void stap_ftrace(struct stap_str text)
 u64 stap_records(void);
 u64 stap_records(void)
 {
-	return atomic64_read(&numbers);
+	return atomic64_read(&record_numbers);
 }

@@ -3,14 +3,14 @@
 #include "kernel.h"
 #include <asm/unwind.h>
 
-struct name {
+struct register_name {
 	const char *name;
 	u16 offset;
 	u8 size;
 };
 
 #define R(n, member, bytes) { n, offsetof(struct pt_regs, member), bytes }
-static const struct name names[] = {
+static const struct register_name register_names[] = {
 	R("rax", ax, 8), R("rbx", bx, 8), R("rcx", cx, 8), R("rdx", dx, 8), R("rsi", si, 8), R("rdi", di, 8), R("rbp", bp, 8), R("rsp", sp, 8),
 	R("r8", r8, 8), R("r9", r9, 8), R("r10", r10, 8), R("r11", r11, 8), R("r12", r12, 8), R("r13", r13, 8), R("r14", r14, 8), R("r15", r15, 8),
 	R("rip", ip, 8), R("rflags", flags, 8), R("eflags", flags, 8), R("orig_rax", orig_ax, 8), R("xcs", cs, 8), R("xss", ss, 8), R("cs", cs, 8), R("ss", ss, 8),
@@ -19,21 +19,21 @@ static const struct name names[] = {
 	R("ax", ax, 8), R("bx", bx, 8), R("cx", cx, 8), R("dx", dx, 8), R("si", si, 8), R("di", di, 8), R("bp", bp, 8), R("sp", sp, 8), R("ip", ip, 8), R("flags", flags, 8),
 };
 
-static s64 by_name(struct stap_context *c, const struct stap_place *at, const struct pt_regs *regs, struct stap_str name)
+static s64 register_by_name(struct stap_context *c, const struct stap_place *at, const struct pt_regs *regs, struct stap_str name)
 {
 	unsigned int i;
 
-	for (i = 0; regs && i < ARRAY_SIZE(names); i++)
-		if (strlen(names[i].name) == name.n && memcmp(names[i].name, name.s, name.n) == 0) {
-			unsigned long v = *(const unsigned long *)((const char *)regs + names[i].offset);
+	for (i = 0; regs && i < ARRAY_SIZE(register_names); i++)
+		if (strlen(register_names[i].name) == name.n && memcmp(register_names[i].name, name.s, name.n) == 0) {
+			unsigned long v = *(const unsigned long *)((const char *)regs + register_names[i].offset);
 
-			return names[i].size == 4 ? (s64)(u32)v : (s64)v;
+			return register_names[i].size == 4 ? (s64)(u32)v : (s64)v;
 		}
 	stap_fail_register(c, at, name);
 	return 0;
 }
 
-static struct pt_regs *user_regs(struct stap_context *c)
+static struct pt_regs *user_registers(struct stap_context *c)
 {
 	struct task_struct *task = stap_run_of(c)->task;
 
@@ -46,12 +46,12 @@ static struct pt_regs *user_regs(struct stap_context *c)
 
 s64 stap_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
 {
-	return by_name(c, at, c->regs, name);
+	return register_by_name(c, at, c->regs, name);
 }
 
 s64 stap_user_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
 {
-	return by_name(c, at, user_regs(c), name);
+	return register_by_name(c, at, user_registers(c), name);
 }
 
 s64 stap_ip(struct stap_context *c, const struct stap_place *at)
@@ -61,7 +61,7 @@ s64 stap_ip(struct stap_context *c, const struct stap_place *at)
 
 s64 stap_uip(struct stap_context *c)
 {
-	struct pt_regs *regs = user_regs(c);
+	struct pt_regs *regs = user_registers(c);
 
 	return regs ? regs->ip : 0;
 }
@@ -125,7 +125,7 @@ u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most)
 /* By frame pointers: code built without them ends the walk early. */
 u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
 {
-	struct pt_regs *regs = user_regs(c);
+	struct pt_regs *regs = user_registers(c);
 	u32 n = 0, size = stap_is_compat() ? 4 : 8;
 	u64 frame, next, address;
 

@@ -93,19 +93,19 @@ int stap_is_compat(void)
 
 /* ------------------------------------------------------------------------------------------------------------------------- the target's processes */
 
-struct member {
+struct target_member {
 	struct hlist_node node;
 	struct rcu_head rcu;
 	s32 pid;
 };
 
-static DEFINE_HASHTABLE(members, 8);
-static DEFINE_RAW_SPINLOCK(members_lock);
-static int follows;			/* fork and exit are watched */
+static DEFINE_HASHTABLE(target_members, 8);
+static DEFINE_RAW_SPINLOCK(target_members_lock);
+static int follows_target;			/* fork and exit are watched */
 
 s64 stap_in_target_set(s64 pid)
 {
-	struct member *m;
+	struct target_member *m;
 	s64 found = 0;
 
 	if (!stap_session.target)
@@ -113,7 +113,7 @@ s64 stap_in_target_set(s64 pid)
 	if (pid == stap_session.target)
 		return 1;
 	rcu_read_lock();
-	hash_for_each_possible_rcu(members, m, node, (u32)pid)
+	hash_for_each_possible_rcu(target_members, m, node, (u32)pid)
 		if (m->pid == pid) {
 			found = 1;
 			break;
@@ -127,9 +127,9 @@ s64 stap_in_target(struct stap_context *c)
 	return stap_in_target_set(task_of(c)->tgid);
 }
 
-static void add_member(s32 pid, gfp_t flags)
+static void add_target_member(s32 pid, gfp_t flags)
 {
-	struct member *m = kmalloc(sizeof(*m), flags);
+	struct target_member *m = kmalloc(sizeof(*m), flags);
 	unsigned long state;
 
 	if (!m) {
@@ -137,36 +137,36 @@ static void add_member(s32 pid, gfp_t flags)
 		return;
 	}
 	m->pid = pid;
-	raw_spin_lock_irqsave(&members_lock, state);
-	hash_add_rcu(members, &m->node, (u32)pid);
-	raw_spin_unlock_irqrestore(&members_lock, state);
+	raw_spin_lock_irqsave(&target_members_lock, state);
+	hash_add_rcu(target_members, &m->node, (u32)pid);
+	raw_spin_unlock_irqrestore(&target_members_lock, state);
 }
 
-static void on_fork(void *data, struct task_struct *parent, struct task_struct *child)
+static void target_fork(void *data, struct task_struct *parent, struct task_struct *child)
 {
 	if (child->tgid != parent->tgid && stap_in_target_set(parent->tgid))
-		add_member(child->tgid, GFP_ATOMIC);
+		add_target_member(child->tgid, GFP_ATOMIC);
 }
 
-static void on_exit(void *data, struct task_struct *task)
+static void target_exit(void *data, struct task_struct *task)
 {
-	struct member *m;
+	struct target_member *m;
 	unsigned long state;
 
 	if (atomic_read(&task->signal->live) != 0)
 		return;
-	raw_spin_lock_irqsave(&members_lock, state);
-	hash_for_each_possible(members, m, node, (u32)task->tgid)
+	raw_spin_lock_irqsave(&target_members_lock, state);
+	hash_for_each_possible(target_members, m, node, (u32)task->tgid)
 		if (m->pid == task->tgid) {
 			hash_del_rcu(&m->node);
 			kfree_rcu(m, rcu);
 			break;
 		}
-	raw_spin_unlock_irqrestore(&members_lock, state);
+	raw_spin_unlock_irqrestore(&target_members_lock, state);
 }
 
 /* Descendants that are there when the session starts. */
-static void add_existing(void)
+static void add_target_descendants(void)
 {
 	struct task_struct *task, *up;
 
@@ -175,7 +175,7 @@ static void add_existing(void)
 		for (up = task; up->pid > 1; up = rcu_dereference(up->real_parent)->group_leader)
 			if (up->tgid == stap_session.target) {
 				if (task->tgid != stap_session.target)
-					add_member(task->tgid, GFP_ATOMIC);
+					add_target_member(task->tgid, GFP_ATOMIC);
 				break;
 			}
 	}
@@ -209,31 +209,31 @@ int stap_filters_start(void)
 	}
 	if (!stap_session.target)
 		return 0;
-	follows = 1;
-	error = stap_tracepoint_add("sched_process_fork", on_fork, NULL);
+	follows_target = 1;
+	error = stap_tracepoint_add("sched_process_fork", target_fork, NULL);
 	if (!error)
-		error = stap_tracepoint_add("sched_process_exit", on_exit, NULL);
-	add_existing();
+		error = stap_tracepoint_add("sched_process_exit", target_exit, NULL);
+	add_target_descendants();
 	return error;
 }
 
 void stap_filters_stop(void)
 {
-	struct member *m;
+	struct target_member *m;
 	struct hlist_node *next;
 	u32 i;
 	int bucket;
 
-	if (follows) {
-		stap_tracepoint_remove("sched_process_fork", on_fork, NULL);
-		stap_tracepoint_remove("sched_process_exit", on_exit, NULL);
+	if (follows_target) {
+		stap_tracepoint_remove("sched_process_fork", target_fork, NULL);
+		stap_tracepoint_remove("sched_process_exit", target_exit, NULL);
 		tracepoint_synchronize_unregister();
-		hash_for_each_safe(members, bucket, next, m, node) {
+		hash_for_each_safe(target_members, bucket, next, m, node) {
 			hash_del(&m->node);
 			kfree(m);
 		}
 		rcu_barrier();
-		follows = 0;
+		follows_target = 0;
 	}
 	for (i = 0; executables && i < stap_script.probe_count; i++)
 		iput(executables[i]);

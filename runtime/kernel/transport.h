@@ -63,7 +63,7 @@ struct stap_start {
 struct stap_status {
 	u32 state;		/* 0 loaded, 1 starting, 2 running, 3 stopping, 4 ending, 5 ended */
 	u32 errors;
-	u32 failed, aborted;
+	u32 failed, reserved;
 	u32 skipped[8];		/* by enum stap_skip */
 	u64 lost;		/* prints that found no room */
 	u64 records;		/* numbers given out */

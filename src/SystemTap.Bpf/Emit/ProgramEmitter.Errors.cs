@@ -111,7 +111,7 @@ internal sealed partial class ProgramEmitter
             if (format.Contains("{0}", StringComparison.Ordinal) || format.Contains("{1}", StringComparison.Ordinal))
             {
                 Clear(ErrorText.Memory.At(8), ErrorText.Capacity);
-                Snprintf(ErrorText, format.Replace("{0}", "0x%llx", StringComparison.Ordinal).Replace("{1}", "%lld", StringComparison.Ordinal), _errorValue);
+                Snprintf(ErrorText, format.Replace("%", "%%", StringComparison.Ordinal).Replace("{0}", "0x%016llx", StringComparison.Ordinal).Replace("{1}", "%lld", StringComparison.Ordinal), _errorValue);
             }
             else
             {

@@ -137,7 +137,9 @@ internal sealed partial class ProgramEmitter
                 Long(s.Value, to);
                 break;
             case RegexExpr r:
-                throw Cannot("a regular expression in a handler that runs in the kernel: the BPF engine cannot match there", r.Span);
+                Match(r);
+                Move(to, Reg.R0);
+                break;
             case BucketExpr b:
                 Bucket(b);
                 Move(to, Reg.R0);

@@ -147,7 +147,8 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         }
 
         File.WriteAllText(Path.Combine(work, "kernel", "syscall_names.h"), SyscallNames(tree));
-        var objects = sources.Where(s => s.Name.EndsWith(".c", StringComparison.Ordinal) && !s.Name.StartsWith("stub/", StringComparison.Ordinal)).Select(s => s.Name[..^1] + "o").ToList();
+        // The kernel side is one unit, which includes its other files.
+        List<string> objects = ["kernel/run-time.o", .. sources.Where(s => s.Name.EndsWith(".c", StringComparison.Ordinal) && s.Name.StartsWith("core/", StringComparison.Ordinal)).Select(s => s.Name[..^1] + "o")];
         File.WriteAllText(Path.Combine(work, "Kbuild"), $"""
             obj-m := {Placeholder}.o
             {Placeholder}-y := {StubObject} {string.Join(' ', objects)}

@@ -78,7 +78,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.RegistersValid: return new Operand("(c->regs != NULL)", Effect.None);
             case IntrinsicId.RegisterByName: return Fallible($"stap_register(c, {P(e.Span)}, {A(0)})");
             case IntrinsicId.UserRegisterByName: return Fallible($"stap_user_register(c, {P(e.Span)}, {A(0)})");
-            case IntrinsicId.FunctionArgument: return Fallible($"stap_function_argument(c, {P(e.Span)}, {A(0)})");
+            case IntrinsicId.FunctionArgument: return Fallible($"stap_function_argument(c, {P(e.Span)}, {A(0)} - 1)");
             case IntrinsicId.InstructionPointer: return Fallible($"stap_ip(c, {P(e.Span)})");
             case IntrinsicId.ReturnValue: return Fallible($"stap_return_value(c, {P(e.Span)})");
             case IntrinsicId.UserInstructionPointer: return Store("stap_uip(c)");

@@ -28,7 +28,7 @@ public static unsafe class ModuleLoader
         var result = ModuleTransport.syscall(ModuleTransport.ModuleCalls.Load, file, ringKilobytes > 0 ? $"ring_kb={ringKilobytes}" : "", 0);
         var error = Marshal.GetLastPInvokeError();
         Libc.close(file);
-        if (result != 0)
+        if (result != 0 && !(error == 1 && Launcher() is { } launcher && Launch(launcher, ["load", Path.GetFullPath(module.Path), .. ringKilobytes > 0 ? [ringKilobytes.ToString(System.Globalization.CultureInfo.InvariantCulture)] : (string[])[]])))
         {
             throw Refusal(module, error);
         }
@@ -110,8 +110,43 @@ public static unsafe class ModuleLoader
         }
     }
 
-    private static int TryRemove(string name) =>
-        ModuleTransport.syscall_name(ModuleTransport.ModuleCalls.Remove, name, Libc.OpenNonBlock) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    private static int TryRemove(string name)
+    {
+        if (ModuleTransport.syscall_name(ModuleTransport.ModuleCalls.Remove, name, Libc.OpenNonBlock) == 0)
+        {
+            return 0;
+        }
+
+        var error = Marshal.GetLastPInvokeError();
+        return error == 1 && Launcher() is { } launcher && Launch(launcher, ["remove", name]) ? 0 : error;
+    }
+
+    /// <summary>The privileged helper for users who are not root (runtime/launcher): beside this program, or on PATH.</summary>
+    private static string? Launcher()
+    {
+        if (Libc.getuid() == 0)
+        {
+            return null;
+        }
+
+        foreach (var folder in (string[])[AppContext.BaseDirectory, .. (Environment.GetEnvironmentVariable("PATH") ?? "/usr/bin").Split(':', StringSplitOptions.RemoveEmptyEntries)])
+        {
+            var path = Path.Combine(folder, "stap-launch");
+            if (File.Exists(path))
+            {
+                return path;
+            }
+        }
+
+        return null;
+    }
+
+    private static bool Launch(string program, string[] words)
+    {
+        using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(program, words));
+        process!.WaitForExit();
+        return process.ExitCode == 0;
+    }
 
     private static ModuleException Refusal(ModuleFile module, int error)
     {

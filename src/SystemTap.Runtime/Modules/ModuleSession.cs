@@ -268,7 +268,8 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}");
         }
 
-        var result = started && status.Failed == 0 ? 0 : 1;
+        // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
+        var result = started && status.Failed == 0 && (status.Errors == 0 || _options.SuppressHandlerErrors) ? 0 : 1;
         if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
         {
             Complain(complaint);

@@ -39,7 +39,7 @@ internal static unsafe partial class ModuleTransport
     [StructLayout(LayoutKind.Sequential)]
     public struct Status
     {
-        public uint State, Errors, Failed, Aborted;
+        public uint State, Errors, Failed, Reserved;
         public fixed uint Skipped[8];
         public ulong Lost, Records;
     }

@@ -18,6 +18,10 @@ internal sealed class CHarness : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("stap-c-").FullName;
     private readonly Lazy<string> _library;
 
+    // stap's passes run inside the test program, which has no library beside it.
+    static CHarness() =>
+        Environment.SetEnvironmentVariable("SYSTEMTAP_TAPSET", Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") ?? Path.Combine(StapProcess.Root, "tapset"));
+
     public CHarness() => _library = new(BuildLibrary);
 
     private static string Runtime => Path.Combine(StapProcess.Root, "runtime");

@@ -16,8 +16,6 @@ public sealed class CompiledCorpus : IDisposable
 
     public CompiledCorpus()
     {
-        // The paths of library and tables as every child process of the tests gets them.
-        Environment.SetEnvironmentVariable("SYSTEMTAP_TAPSET", Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") ?? Path.Combine(StapProcess.Root, "tapset"));
         var batches = Cases().Chunk(BatchSize).ToArray();
         Parallel.For(0, batches.Length, new ParallelOptions { MaxDegreeOfParallelism = 2 }, b => Compile(batches[b], $"batch{b}"));
     }

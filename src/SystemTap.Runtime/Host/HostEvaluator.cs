@@ -144,7 +144,11 @@ public sealed class PrintFinisher
         catch (LostStackSignal)
         {
             // Counted by the kernel's side when it was lost.
-            sink.CutTo(start);
+            if (_body is null)
+            {
+                sink.CutTo(start);
+            }
+
             return null;
         }
         catch (RuntimeError error)

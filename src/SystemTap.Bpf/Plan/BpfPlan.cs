@@ -151,6 +151,13 @@ public abstract record AttachPlan
     /// <param name="IsMulti">The program was made for kprobe_multi.</param>
     public sealed record KernelFunctions(IReadOnlyList<KernelPlace> Places, bool AtReturn, bool IsMulti) : AttachPlan;
 
+    /// <summary>Places in a user-space file. uprobe_multi when the program's expected attach type says so, else one perf event for each place.</summary>
+    /// <param name="Path">The file.</param>
+    /// <param name="Sites">Places with their cookies.</param>
+    /// <param name="IsReturn">When the functions there return.</param>
+    /// <param name="Pid">Only in this process; 0: in all.</param>
+    public sealed record Uprobe(string Path, IReadOnlyList<UprobeSite> Sites, bool IsReturn, int Pid) : AttachPlan;
+
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 
@@ -160,6 +167,12 @@ public abstract record AttachPlan
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;
 }
+
+/// <summary>A place in a user-space file.</summary>
+/// <param name="Offset">In the file.</param>
+/// <param name="Semaphore">File offset of a counter the kernel raises while attached; 0 for none.</param>
+/// <param name="Cookie">What the program reads to tell places apart.</param>
+public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie);
 
 /// <summary>An instruction of the kernel.</summary>
 /// <param name="Symbol">The function, for messages and where the address is not known.</param>

@@ -54,6 +54,9 @@ public sealed record SessionOptions
     /// <summary>Names of system calls by number, in the native table.</summary>
     public Func<long, string?> SyscallName { get; init; } = static _ => null;
 
+    /// <summary>Called by the session's thread when all probes are live; the session ends after it instead of waiting. For tests that make their own events.</summary>
+    internal Action? WhenLive { get; init; }
+
     /// <summary>Where warnings and errors go; null: standard error.</summary>
     public Action<string>? Diagnostics { get; init; }
 }

@@ -13,7 +13,9 @@ fi
 case ${1:-build} in
     build) command -v clang >/dev/null 2>&1 || need gcc gcc
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
-    test)  need gcc gcc; need strace strace ;;
+    test)  need gcc gcc; need strace strace
+           # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
+           need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make ;;
     bench) need bpftrace bpftrace ;;
 esac
 [ -n "$missing" ] || exit 0

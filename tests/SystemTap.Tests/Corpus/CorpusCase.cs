@@ -22,7 +22,8 @@ public enum CorpusEngine
 /// must contain), <c>NAME.args</c> (words of the command line, one a line) and <c>NAME.status</c>.</item>
 /// <item><c>NAME.cases</c>: many small ones. <c>=== title</c> starts a case; lines that begin with <c>%args</c>, <c>%words</c>, <c>%status</c>,
 /// <c>%needs</c>, <c>%engine host|kernel</c> or <c>%match</c> right after it are its head; then comes the script; <c>--- out</c> and <c>--- err</c> start
-/// the expected output and the error lines.</item>
+/// the expected output and the error lines. Cases for virtual machines (tests/vm/cases) may also have <c>%kernels</c>, <c>%runtimes</c> and a part
+/// <c>--- sh</c>: shell commands that are run instead of the script and call it as <c>$RUN</c>.</item>
 /// </list>
 /// A script with <c>probe BODY {</c> makes two cases with one expectation: the same statements run in the host evaluator and in the BPF engine.
 /// The kernel's handler is that of <c>sched_process_exit</c> of the command <c>/bin/true</c>: it runs exactly once.
@@ -57,6 +58,15 @@ public sealed class CorpusCase
     /// <summary>Where the body runs.</summary>
     public CorpusEngine Engine { get; init; }
 
+    /// <summary>Shell commands run instead of the script alone; null: none. Virtual machines only.</summary>
+    public string? Shell { get; init; }
+
+    /// <summary>Kernels it is for, e.g. <c>6.1 6.12</c>; "" for all. Virtual machines only.</summary>
+    public string Kernels { get; init; } = "";
+
+    /// <summary>Runtimes it is for: <c>bpf</c>, <c>kernel</c>; "" for both. Virtual machines only.</summary>
+    public string Runtimes { get; init; } = "";
+
     /// <summary>Compares the output line by line as patterns of <c>*</c>.</summary>
     public bool Match { get; init; }
 
@@ -64,9 +74,11 @@ public sealed class CorpusCase
     public override string ToString() => Name;
 
     /// <summary>All cases below a folder of the corpus.</summary>
-    public static IEnumerable<CorpusCase> Load(string folder)
+    public static IEnumerable<CorpusCase> Load(string folder) => Load(Path.Combine(StapProcess.Root, "tests", "corpus", folder), folder);
+
+    /// <summary>All cases below <paramref name="top"/>.</summary>
+    public static IEnumerable<CorpusCase> Load(string top, string folder)
     {
-        var top = Path.Combine(StapProcess.Root, "tests", "corpus", folder);
         foreach (var path in Directory.EnumerateFiles(top, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {
             var name = Path.ChangeExtension(Path.GetRelativePath(top, path), null);
@@ -116,7 +128,7 @@ public sealed class CorpusCase
         foreach (var line in (Read(path) is var text && text.EndsWith('\n') ? text + "===" : text + "\n===").Split('\n'))
         {
             var isCase = line.StartsWith("===", StringComparison.Ordinal);
-            var isSection = line is "--- out" or "--- err";
+            var isSection = line is "--- out" or "--- err" or "--- sh";
             if (!isCase && !isSection)
             {
                 if (draft is not null && section == "script" && part.Length == 0 && line.StartsWith('%') && !line.StartsWith("%(", StringComparison.Ordinal) && !line.StartsWith("%{", StringComparison.Ordinal))
@@ -165,6 +177,9 @@ public sealed class CorpusCase
             Status = draft.Status ?? (reject ? 1 : 0),
             Needs = draft.Needs,
             Match = draft.Match,
+            Shell = draft.Shell,
+            Kernels = draft.Kernels,
+            Runtimes = draft.Runtimes,
             Engine = engine,
         };
         if (!draft.Script.Contains(Body, StringComparison.Ordinal))
@@ -209,6 +224,12 @@ public sealed class CorpusCase
 
         public bool Match { get; set; }
 
+        public string? Shell { get; set; }
+
+        public string Kernels { get; set; } = "";
+
+        public string Runtimes { get; set; } = "";
+
         public CorpusEngine? Engine { get; set; }
 
         public void Head(string line, string path)
@@ -223,6 +244,8 @@ public sealed class CorpusCase
                 case "%word": Words.Add(value); break;
                 case "%status": Status = int.Parse(value); break;
                 case "%needs": Needs = value; break;
+                case "%kernels": Kernels = value; break;
+                case "%runtimes": Runtimes = value; break;
                 case "%match": Match = true; break;
                 case "%engine": Engine = value == "host" ? CorpusEngine.Host : value == "kernel" ? CorpusEngine.Kernel : CorpusEngine.AsIs; break;
                 default: throw new InvalidDataException($"{path}: '{key}' is no head line of a case");
@@ -235,6 +258,7 @@ public sealed class CorpusCase
             {
                 case "script": Script = text; break;
                 case "out": Out = text; break;
+                case "sh": Shell = text; break;
                 default: Err.AddRange(Lines(text)); break;
             }
         }

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Between core and the run-time around it (the kernel module's, or the test harness): what core offers to it, and the hooks core needs from it.
+ * Script code sees none of this.
+ */
+#ifndef STAP_CORE_H
+#define STAP_CORE_H
+
+#include "stap.h"
+
+/* ------------------------------------------------------------------------------------------------------- what the run-time calls, in this order */
+
+/* Allocates arrays and aggregates and gives globals their places; 0, or -1 when memory is short (then call stap_core_stop). */
+int stap_core_start(const struct stap_script *script, u32 cpus);
+
+/* Bytes of a context's memory, and its making. `memory` is 8-byte aligned; out_size: bytes of the output buffer, included in the size. */
+u64 stap_context_memory(const struct stap_script *script, u32 out_size);
+void stap_context_init(struct stap_context *c, const struct stap_script *script, void *memory, u32 out_size);
+
+/* Around a handler run. stap_context_begin resets the run and the event's members; set those after it. */
+void stap_context_begin(struct stap_context *c, const struct stap_probe *probe);
+void stap_context_end(struct stap_context *c);
+
+/* The text after "ERROR: " of a failed run: message near TOKEN at FILE:LINE:COL (called from …) in probe X. Yields its length (no NUL). */
+u32 stap_error_line(const struct stap_context *c, char *into, u32 size);
+
+/* Prints the globals the script wrote and never read, by way of the context's output. */
+void stap_show_globals(struct stap_context *c);
+
+void stap_core_stop(const struct stap_script *script);
+
+/* --------------------------------------------------------------------------------------------------------------- hooks the run-time implements */
+
+/* Zeroed memory at session start; never called by handlers. node of `cpu`, or any when cpu is ~0. NULL when there is none. */
+void *stap_env_alloc(u64 bytes, u32 cpu);
+void stap_env_free(void *memory);
+
+/* One print, whole or (more != 0) a piece of one: the rest follows at once from the same context. Bytes are not kept. */
+void stap_env_print(struct stap_context *c, const char *bytes, u32 n, int more);
+
+/* Copies memory; 0 on a fault. Never sleeps. */
+int stap_env_copy(void *into, u64 address, u32 n, int user);
+
+/* A short lock around an insertion into an array whose lock is shared: interrupts off, spins. 0: not had (from NMI). */
+int stap_env_insert_lock(struct stap_array *array, unsigned long *state);
+void stap_env_insert_unlock(struct stap_array *array, unsigned long state);
+
+#endif

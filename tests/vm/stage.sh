@@ -1,0 +1,48 @@
+# Sourced by run-vm.sh and run-cases.sh: what both put into the virtual machine's initramfs, and how they boot it.
+# Expects: root (of the tree), want (kernel). Sets: kernel, stage (removed at exit).
+for tool in qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio; do
+    if ! command -v "${tool%%:*}" >/dev/null 2>&1; then
+        apt-get update -qq >/dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${tool##*:}" >/dev/null 2>&1 ||
+            { echo "ERROR: package '${tool##*:}' is missing and could not be installed" >&2; exit 1; }
+    fi
+done
+kernel=$("$root/tests/vm/fetch-kernel.sh" "$want")
+stage=$(mktemp -d)
+trap 'rm -rf "$stage"' EXIT INT TERM
+fs="$stage/fs"
+mkdir -p "$fs/bin" "$fs/proc" "$fs/sys" "$fs/dev" "$fs/tmp" "$fs/root" "$fs/stap/out" "$fs/work" "$fs/etc" "$fs/var/tmp" "$fs/run"
+cp "$(command -v busybox)" "$fs/bin/busybox"
+cp -r "$root/tapset" "$fs/stap/tapset"
+# A dynamically linked program with its libraries: add_program FILE FOLDER
+add_program() {
+    cp "$1" "$fs$2/"
+    ldd "$1" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' | while read -r lib; do
+        [ -e "$fs$lib" ] || { mkdir -p "$fs$(dirname "$lib")"; cp -L "$lib" "$fs$lib"; }
+    done
+}
+for program in stap staprun stap-launch; do
+    [ ! -x "$root/out/$program" ] || add_program "$root/out/$program" /stap/out
+done
+echo 'root:x:0:0:root:/root:/bin/sh' > "$fs/etc/passwd"
+cat > "$fs/init" <<'I'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
+mount -t debugfs debugfs /sys/kernel/debug; mount -t tracefs tracefs /sys/kernel/tracing; mount -t bpf bpf /sys/fs/bpf
+mkdir -p /run/lock
+ln -s /proc/self/fd /dev/fd
+ip link set lo up
+export HOME=/root PATH=/bin:/stap/out LC_ALL=C
+echo "@@@ begin"
+sh /work.sh 2>&1
+echo "@@@ end"
+poweroff -f
+I
+chmod +x "$fs/init"
+# Packs the stage and boots; console on standard output. boot [more qemu options]
+boot() {
+    (cd "$fs" && find . | cpio -o -H newc --quiet | gzip -1) > "$stage/initramfs.gz"
+    timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-1024}" -nographic -monitor none -no-reboot \
+        -kernel "$kernel" -initrd "$stage/initramfs.gz" -append "console=ttyS0 quiet loglevel=${VM_LOGLEVEL:-3} panic=-1 nokaslr" "$@" < /dev/null
+}

@@ -256,6 +256,7 @@ internal sealed partial class ProgramEmitter
 
             _a.Jump(end);
             _a.Bind(notFine);
+            NoteCaller(c.Span);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
             if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
             {
@@ -330,7 +331,7 @@ internal sealed partial class ProgramEmitter
         {
             var site = _c.ErrorSite("all functions exhausted", function.Span);
             _raised.Add(site);
-            Store(_errorSite, site);
+            StoreSite(site);
             Store(_errorValue, 0);
             if (_errorText >= 0)
             {

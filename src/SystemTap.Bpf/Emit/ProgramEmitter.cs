@@ -40,7 +40,7 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 24, FrameHead = 32;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 24, FrameErrorCallers = 32, FrameHead = 40;
 
     private readonly Compilation _c;
     private readonly EventContext _event;

@@ -131,7 +131,7 @@ internal sealed partial class EngineRunner
     // The probe's name differs by nature.
     private static string Neutral(string message) => ProbeName().Replace(message, "in probe P");
 
-    [GeneratedRegex("(near .*)?in probe .*")]
+    [GeneratedRegex("in probe .*")]
     private static partial Regex ProbeName();
 
     private sealed class Expander(ProbeResolver resolver) : IProbeExpander

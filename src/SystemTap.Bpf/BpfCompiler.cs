@@ -27,12 +27,21 @@ public static class BpfCompiler
         var capacities = Capacities.Of(program, tables.Bound);
         var maps = new MapTable();
         var (data, ring, constants) = (maps.Reserve("stap_data"), maps.Reserve("stap_ring"), maps.Reserve("stap_const"));
-        var storage = Storage.Of(program, placement, capacities, maps, target.PossibleCpuCount);
+        var locks = Locks.Of(program, placement);
+
+        // Handlers of stap that need a lock are run inside the kernel, where one can be held. Their globals go where BPF reaches them.
+        var onDemand = placement.ConcurrentHostProbes.FindAll(p => locks.Of(p) is not null);
+        foreach (var probe in onDemand)
+        {
+            placement.AddOnDemand(probe);
+        }
+
+        var storage = Storage.Of(program, placement, capacities, locks, maps, target.PossibleCpuCount);
         var compilation = new Compilation(program, target, options)
         {
             Placement = placement,
             Capacities = capacities,
-            Locks = Locks.Of(program, placement),
+            Locks = locks,
             Storage = storage,
             Maps = maps,
             DataMap = data,
@@ -50,7 +59,12 @@ public static class BpfCompiler
             compilation.FunctionBodies[function] = rewriter.Rewrite(function.Body);
         }
 
-        new ProgramBuilder(compilation, rewriter).BuildAll();
+        var builder = new ProgramBuilder(compilation, rewriter);
+        builder.BuildAll();
+        foreach (var probe in onDemand)
+        {
+            builder.OnDemand(probe);
+        }
 
         maps.Complete(data, MapType.Array, 4, storage.Data.Length, 1, MapFlags.Mmapable, storage.Data);
         maps.Complete(ring, MapType.RingBuf, 0, 0, options.RingBytes);
@@ -71,6 +85,7 @@ public static class BpfCompiler
             DataSize = storage.Data.Length,
             TargetSetMap = compilation.TargetSetMap,
             Sources = compilation.Sources,
+            LeftToHost = compilation.LeftToHost,
         };
     }
 

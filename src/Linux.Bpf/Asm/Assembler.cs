@@ -19,28 +19,37 @@ public sealed class Assembler
     private enum FixKind : byte { Jump, Call, Func }
     private readonly record struct Fix(int Slot, int Label, FixKind Kind);
 
-    private readonly List<Instruction> _code = new(256);
-    private readonly List<SourceMark> _marks = new(256);
+    // One run of slots: the main code, or a function written aside. Positions count from the part's first slot until Finish puts the parts together.
+    private sealed class Part
+    {
+        public readonly List<Instruction> Code = new(256);
+        public readonly List<SourceMark> Marks = new(256);
+        public readonly List<Fix> Fixes = new(64);
+        public readonly List<MapReference> Maps = new(16);
+        public readonly List<int> Bound = [];
+        public readonly List<Subprogram> Subprograms = [];
+    }
+
     private readonly List<int> _labels = new(32);
-    private readonly List<Fix> _fixes = new(64);
-    private readonly List<MapReference> _maps = new(16);
-    private readonly List<Subprogram> _subprograms = [];
     private readonly List<Subprogram> _declared = [];
+    private readonly List<Part> _aside = [];
+    private readonly Stack<Part> _interrupted = new();
+    private Part _part = new();
 
     /// <summary>Source place given to the instructions that follow.</summary>
     public SourceMark Mark { get; set; }
     /// <summary>Use 32-bit jumps (Linux 6.6) where an unconditional jump needs them.</summary>
     public bool AllowLongJumps { get; set; }
     /// <summary>Number of slots so far; the index of the next one.</summary>
-    public int Position => _code.Count;
+    public int Position => _part.Code.Count;
     /// <summary>The slots so far, jumps unpatched; invalid after the next append.</summary>
-    public ReadOnlySpan<Instruction> Slots => CollectionsMarshal.AsSpan(_code);
+    public ReadOnlySpan<Instruction> Slots => CollectionsMarshal.AsSpan(_part.Code);
 
     /// <summary>Appends one slot.</summary>
     public Assembler Emit(Instruction insn)
     {
-        _code.Add(insn);
-        _marks.Add(Mark);
+        _part.Code.Add(insn);
+        _part.Marks.Add(Mark);
         return this;
     }
 
@@ -60,14 +69,14 @@ public sealed class Assembler
     /// <summary><c>dst = map</c>; the object is a <see cref="BpfMap"/> or a key for the loader's resolver.</summary>
     public Assembler LdMap(Reg dst, object map)
     {
-        _maps.Add(new(Position, map));
+        _part.Maps.Add(new(Position, map));
         return Emit(Instruction.LdMapFd(dst, 0));
     }
 
     /// <summary><c>dst = &amp;map[0] + offset</c>; see <see cref="Instruction.LdMapValue"/>.</summary>
     public Assembler LdMapValue(Reg dst, object map, int offset)
     {
-        _maps.Add(new(Position, map));
+        _part.Maps.Add(new(Position, map));
         return Emit(Instruction.LdMapValue(dst, 0, offset));
     }
 
@@ -85,6 +94,7 @@ public sealed class Assembler
         if (_labels[label.Id] >= 0)
             throw new AssemblerException($"label {label.Id}: bound twice, at slots {_labels[label.Id]} and {Position}");
         _labels[label.Id] = Position;
+        _part.Bound.Add(label.Id);
         return this;
     }
 
@@ -117,7 +127,7 @@ public sealed class Assembler
     /// <summary><c>dst = callback</c>, for <c>bpf_loop</c>, <c>bpf_for_each_map_elem</c> and timers; the function must be static. Linux 5.13.</summary>
     public Assembler LdFunc(Reg dst, Subprogram callee)
     {
-        _fixes.Add(new(Position, callee.Label.Id, FixKind.Func));
+        _part.Fixes.Add(new(Position, callee.Label.Id, FixKind.Func));
         return Emit(Instruction.LdFunc(dst, 0));
     }
     /// <summary>Returns R0.</summary>
@@ -134,17 +144,33 @@ public sealed class Assembler
     /// <summary>Starts the body of a declared function at the next slot. The main program must come first.</summary>
     public Assembler Begin(Subprogram subprogram)
     {
-        if (Position == 0)
+        if (Position == 0 && _interrupted.Count == 0)
             throw new AssemblerException($"function \"{subprogram.Name}\": a program begins with its main code, not with a function");
         Bind(subprogram.Label);
         subprogram.Slot = Position;
-        _subprograms.Add(subprogram);
+        _part.Subprograms.Add(subprogram);
+        return this;
+    }
+
+    /// <summary>Interrupts the present function to write a declared one aside: a callback whose code depends on where it is used. May nest.</summary>
+    public Assembler BeginAside(Subprogram subprogram)
+    {
+        _interrupted.Push(_part);
+        _part = new Part();
+        return Begin(subprogram);
+    }
+
+    /// <summary>Ends a function written aside and goes on with the interrupted one.</summary>
+    public Assembler EndAside()
+    {
+        _aside.Add(_part);
+        _part = _interrupted.Pop();
         return this;
     }
 
     private Assembler Jumping(Instruction insn, Label label, FixKind kind)
     {
-        _fixes.Add(new(Position, label.Id, kind));
+        _part.Fixes.Add(new(Position, label.Id, kind));
         return Emit(insn);
     }
 
@@ -152,8 +178,11 @@ public sealed class Assembler
     /// <exception cref="AssemblerException">A label or declared function was never bound, or a jump does not reach.</exception>
     public AssembledCode Finish()
     {
-        Instruction[] slots = [.. _code];
-        foreach (Fix fix in _fixes)
+        foreach (Part part in _aside)
+            Append(part);
+        _aside.Clear();
+        Instruction[] slots = [.. _part.Code];
+        foreach (Fix fix in _part.Fixes)
         {
             int target = _labels[fix.Label];
             if (target < 0)
@@ -171,7 +200,25 @@ public sealed class Assembler
                 throw new AssemblerException(
                     $"slot {fix.Slot}: jump of {distance} slots to slot {target} is out of the 16-bit range; outline part of the body");
         }
-        return new AssembledCode(slots, [.. _maps], [.. _subprograms], [.. _marks]);
+        return new AssembledCode(slots, [.. _part.Maps], [.. _part.Subprograms], [.. _part.Marks]);
+    }
+
+    private void Append(Part part)
+    {
+        int start = Position;
+        _part.Code.AddRange(part.Code);
+        _part.Marks.AddRange(part.Marks);
+        foreach (Fix fix in part.Fixes)
+            _part.Fixes.Add(fix with { Slot = fix.Slot + start });
+        foreach (MapReference map in part.Maps)
+            _part.Maps.Add(map with { Slot = map.Slot + start });
+        foreach (int label in part.Bound)
+            _labels[label] += start;
+        foreach (Subprogram subprogram in part.Subprograms)
+        {
+            subprogram.Slot += start;
+            _part.Subprograms.Add(subprogram);
+        }
     }
 
     private string NameOf(int label)

@@ -26,7 +26,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
     {
         switch (statement)
         {
-            case LoopStmt:
+            case LoopStmt or ForeachStmt:
                 Loops = Frame = true;
                 break;
             case TryStmt t:
@@ -34,6 +34,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
                 ErrorText |= t.Message is not null;
                 break;
             case StatAddStmt s:
+                Frame |= s.Aggregate.Wraps;
                 Keys(s.Aggregate, s.Keys);
                 Visit(s.Value);
                 return;
@@ -66,6 +67,10 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
             case InExpr e:
                 Keys(e.Array, e.Keys);
                 return;
+            case BucketExpr e:
+                Keys(e.Aggregate, e.Keys);
+                Visit(e.Index);
+                return;
             case StatExpr e:
                 Keys(e.Aggregate, e.Keys);
                 return;
@@ -84,12 +89,20 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
     {
         if (place is ElementPlace e)
         {
+            // Dropping the oldest element needs room to remember it.
+            Frame |= e.Array.Wraps;
             Keys(e.Array, e.Keys);
         }
     }
 
     private void Keys(Global array, IReadOnlyList<Expr?> keys)
     {
+        foreach (var key in keys)
+        {
+            // Wanted keys of a search stand in the frame.
+            Frame |= key is null;
+        }
+
         var layout = storage[array.Index] switch
         {
             GlobalStorage.Array a => a.Key,

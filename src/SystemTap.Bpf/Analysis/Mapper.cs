@@ -42,6 +42,10 @@ internal static class Mapper
                 return new FormatExpr(f.Segments, List(f.Arguments, map), f.Span);
             case HistogramTextExpr h:
                 return new HistogramTextExpr(h.Aggregate, List(h.Keys, map), h.Span);
+            case BucketsExpr b:
+                return new BucketsExpr(b.Aggregate, List(b.Keys, map), b.Span);
+            case HistogramLeafExpr h:
+                return new HistogramLeafExpr(h.Aggregate, map(h.Buckets), h.Span);
             case StatExpr s:
                 return new StatExpr(s.Kind, s.Aggregate, List(s.Keys, map), s.Span);
             case BucketExpr b:

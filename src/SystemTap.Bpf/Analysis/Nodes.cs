@@ -47,3 +47,11 @@ internal sealed class RawBytesExpr(Expr address, Expr count, bool isUser, Source
 
     public bool IsUser { get; } = isUser;
 }
+
+/// <summary>All buckets of a histogram, 8 bytes each: what is sent of a printed histogram. Raises "empty aggregate".</summary>
+internal sealed class BucketsExpr(Global aggregate, IReadOnlyList<Expr> keys, SourceSpan span) : Expr(ScriptType.String, span)
+{
+    public Global Aggregate { get; } = aggregate;
+
+    public IReadOnlyList<Expr> Keys { get; } = keys;
+}

@@ -27,6 +27,12 @@ internal sealed class Placement
 
     public List<Probe> HostProbes { get; } = [];
 
+    /// <summary>
+    /// Those of <see cref="HostProbes"/> that run while kernel handlers are at work: not begin, end and error. Handlers of procfs reads are not among
+    /// them: their text is made in stap, so they cannot be run inside the kernel, and a lock held by the others would gain nothing.
+    /// </summary>
+    public List<Probe> ConcurrentHostProbes { get; } = [];
+
     /// <summary>Functions kernel handlers can reach.</summary>
     public HashSet<Function> KernelFunctions { get; } = new(ReferenceEqualityComparer.Instance);
 
@@ -35,12 +41,26 @@ internal sealed class Placement
 
     public GlobalUse[] HostUse { get; }
 
+    /// <summary>
+    /// Adds what a handler of stap needs when it is run inside the kernel by request: its globals must lie where BPF reaches them.
+    /// </summary>
+    public HashSet<Function> AddOnDemand(Probe probe)
+    {
+        var functions = new HashSet<Function>(ReferenceEqualityComparer.Instance);
+        new UseWalker(KernelUse, functions).Visit(probe.Body);
+        return functions;
+    }
+
     public static Placement Of(LoweredProgram program)
     {
         var placement = new Placement(program);
         foreach (var probe in program.Probes)
         {
             (probe.Spec.RunsInKernel ? placement.KernelProbes : placement.HostProbes).Add(probe);
+            if (probe.Spec is TimerSpec or ProcfsSpec { IsWrite: true })
+            {
+                placement.ConcurrentHostProbes.Add(probe);
+            }
         }
 
         var kernel = new UseWalker(placement.KernelUse, placement.KernelFunctions);

@@ -127,6 +127,12 @@ internal abstract class Walker
             case HistogramTextExpr e:
                 Visit(e.Keys);
                 break;
+            case BucketsExpr e:
+                Visit(e.Keys);
+                break;
+            case Plan.HistogramLeafExpr e:
+                Visit(e.Buckets);
+                break;
             case StatExpr e:
                 Visit(e.Keys);
                 break;

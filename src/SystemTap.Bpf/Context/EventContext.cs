@@ -80,3 +80,12 @@ internal sealed class TracepointContext(string name, int attachBtfId) : EventCon
         base.LongIntrinsic(e, i);
     }
 }
+
+/// <summary>No event at all: stap runs the program by request, in its own context.</summary>
+internal sealed class RequestContext : EventContext
+{
+    public override ProgramType Type => ProgramType.RawTracepoint;
+
+    public override void Load(ProgramEmitter e, ContextExpr value, Reg to) =>
+        throw new BpfCannotException("a value of an event in a handler without one", value.Span);
+}

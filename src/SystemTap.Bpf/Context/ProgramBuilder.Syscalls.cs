@@ -249,7 +249,7 @@ internal sealed partial class ProgramBuilder
             interfaces = SyscallInterface.Emit(e, c, number, anyCompat, span);
         }
 
-        e.EnterFrame(needs.ErrorText, needs.Functions);
+        e.EnterFrame(needs);
         var first = true;
         foreach (var group in groups)
         {

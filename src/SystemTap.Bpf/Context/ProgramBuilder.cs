@@ -59,6 +59,33 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
         }
     }
 
+    /// <summary>
+    /// A handler of stap that looks at several globals of kernel handlers: a program that stap runs at its time, under the lock. One that the engine cannot
+    /// translate stays with the host evaluator, whose single accesses are atomic, and the plan says so.
+    /// </summary>
+    public void OnDemand(Probe probe)
+    {
+        var sites = c.PrintSites.Count;
+        try
+        {
+            foreach (var function in c.Placement.AddOnDemand(probe))
+            {
+                if (!c.FunctionBodies.ContainsKey(function))
+                {
+                    c.FunctionBodies[function] = rewriter.Rewrite(function.Body);
+                }
+            }
+
+            var body = rewriter.Rewrite(probe.Body);
+            Simple(probe, body, NeedsOf(body), new RequestContext(), new AttachPlan.OnDemand(), null);
+        }
+        catch (BpfCannotException e)
+        {
+            c.PrintSites.RemoveRange(sites, c.PrintSites.Count - sites);
+            c.LeftToHost.Add((probe, e));
+        }
+    }
+
     private HandlerNeeds NeedsOf(Stmt body)
     {
         var needs = new HandlerNeeds(f => c.FunctionBodies.GetValueOrDefault(f) ?? f.Body, c.Storage.Globals, c.Target);
@@ -82,7 +109,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
         var emitter = new ProgramEmitter(c, context, name, needs.Frame);
         emitter.Begin(probe.Span);
         filter?.Invoke(emitter);
-        emitter.EnterFrame(needs.ErrorText, needs.Functions);
+        emitter.EnterFrame(needs);
         emitter.Handler(probe, body, LocalFinder.In(body), needs.Loops);
         emitter.End();
         c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, emitter.Finish(probe.Span), attach, [probe])

@@ -129,11 +129,6 @@ internal sealed class BodyRewriter(Compilation compilation)
         var quiet = true;
         foreach (var argument in arguments)
         {
-            if (argument is HistogramTextExpr h)
-            {
-                throw new BpfCannotException($"printing the histogram of \"{h.Aggregate.Name}\" in a handler that runs in the kernel", h.Span, "print it in a timer or end probe, or run with --runtime=kernel");
-            }
-
             quiet &= !EffectFinder.In(argument);
         }
 
@@ -202,6 +197,12 @@ internal sealed class BodyRewriter(Compilation compilation)
         if (Purity.IsConstant(e) || IsSettled(e))
         {
             return e;
+        }
+
+        if (e is HistogramTextExpr histogram)
+        {
+            // The kernel sends the buckets, stap draws them. They are taken with the record, also after other arguments' effects.
+            return new HistogramLeafExpr(histogram.Aggregate, new BucketsExpr(histogram.Aggregate, histogram.Keys, histogram.Span), histogram.Span);
         }
 
         if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserBufferQuoted or IntrinsicId.KernelBufferQuoted } quoted)

@@ -104,7 +104,7 @@ internal static class Purity
     public static bool IsDeferrable(Expr e) => e switch
     {
         BinaryExpr { Operator: BinaryOperator.Divide or BinaryOperator.Modulo } b => b.Right is LongConst { Value: not 0 },
-        BinaryExpr or UnaryExpr or StringCompareExpr or ConcatExpr or LeafExpr => true,
+        BinaryExpr or UnaryExpr or StringCompareExpr or ConcatExpr or LeafExpr or HistogramLeafExpr => true,
 
         // Both branches' leaves are read before the choice is made: only when reading cannot fail.
         ConditionalExpr c => IsQuiet(c.WhenTrue) && IsQuiet(c.WhenFalse),
@@ -160,7 +160,7 @@ internal static class Purity
         {
             Quiet &= expression switch
             {
-                AssignExpr or UpdateExpr or SequenceExpr or DerefExpr or RawBytesExpr or StatExpr or BucketExpr or HistogramTextExpr => false,
+                AssignExpr or UpdateExpr or SequenceExpr or DerefExpr or RawBytesExpr or StatExpr or BucketExpr or HistogramTextExpr or BucketsExpr => false,
                 BinaryExpr { Operator: BinaryOperator.Divide or BinaryOperator.Modulo } b => b.Right is LongConst { Value: not 0 },
                 IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Pure) && !i.Intrinsic.Has(IntrinsicTraits.Fallible),
                 CallExpr c => c.Function.IsPure || IsDeferrable(c.Function),

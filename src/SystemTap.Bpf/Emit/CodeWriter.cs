@@ -5,11 +5,22 @@ namespace SystemTap.Bpf.Emit;
 /// <summary>
 /// An assembler that drops what cannot be reached: after a jump or exit nothing is written until a label that something jumps to. The
 /// verifier refuses unreachable instructions, and so no emitter need ask "did that statement end?".
+/// <para>
+/// It also lets a loop body be a function of its own (a callback of <c>bpf_loop</c>) without the code in it knowing: a jump to a label of an interrupted
+/// function becomes "say where to, and leave the callback"; the interrupted function then jumps for it. See <see cref="BeginAside"/>.
+/// </para>
 /// </summary>
 internal sealed class CodeWriter
 {
     private readonly Assembler _a = new();
     private readonly HashSet<int> _used = [];
+    private readonly Dictionary<int, int> _owners = [];
+    private readonly Stack<Interrupted> _interrupted = new();
+    private readonly Dictionary<int, Label> _escapes = [];
+    private Action<int>? _escape;
+    private int _function, _functions;
+
+    private sealed record Interrupted(bool IsAlive, int Function, Action<int>? Escape, List<KeyValuePair<int, Label>> Escapes);
 
     /// <summary>False after an unconditional jump or exit.</summary>
     public bool IsAlive { get; private set; } = true;
@@ -83,13 +94,72 @@ internal sealed class CodeWriter
         }
     }
 
-    public Label NewLabel() => _a.NewLabel();
+    public Label NewLabel()
+    {
+        var label = _a.NewLabel();
+        _owners[label.Id] = _function;
+        return label;
+    }
 
     public Label Here()
     {
-        var label = _a.NewLabel();
+        var label = NewLabel();
         _a.Bind(label);
         return label;
+    }
+
+    /// <summary>Interrupts the present function to write another.</summary>
+    /// <param name="function">Declared already.</param>
+    /// <param name="escape">Writes the code that leaves the new function for the label of that number in the interrupted one.</param>
+    public void BeginAside(Subprogram function, Action<int> escape)
+    {
+        _interrupted.Push(new Interrupted(IsAlive, _function, _escape, [.. _escapes]));
+        _escapes.Clear();
+        _escape = escape;
+        _function = ++_functions;
+        _a.BeginAside(function);
+        IsAlive = true;
+    }
+
+    /// <summary>Ends the function; returns the labels of the interrupted one that it left for.</summary>
+    public List<Label> EndAside()
+    {
+        var targets = new List<Label>();
+        foreach (var (target, label) in _escapes)
+        {
+            _a.Bind(label);
+            IsAlive = true;
+            _escape!(target);
+            targets.Add(new Label(target));
+        }
+
+        _a.EndAside();
+        var before = _interrupted.Pop();
+        (IsAlive, _function, _escape) = (before.IsAlive, before.Function, before.Escape);
+        _escapes.Clear();
+        foreach (var (target, label) in before.Escapes)
+        {
+            _escapes[target] = label;
+        }
+
+        return targets;
+    }
+
+    /// <summary>The label to jump to for a label: itself, or the place in this function that leaves for it.</summary>
+    private Label Near(Label label)
+    {
+        if (_interrupted.Count == 0 || _owners[label.Id] == _function)
+        {
+            _used.Add(label.Id);
+            return label;
+        }
+
+        if (!_escapes.TryGetValue(label.Id, out var near))
+        {
+            _escapes[label.Id] = near = NewLabel();
+        }
+
+        return near;
     }
 
     public void Bind(Label label)
@@ -102,8 +172,7 @@ internal sealed class CodeWriter
     {
         if (IsAlive)
         {
-            _used.Add(label.Id);
-            _a.Jump(label);
+            _a.Jump(Near(label));
             IsAlive = false;
         }
     }
@@ -112,8 +181,7 @@ internal sealed class CodeWriter
     {
         if (IsAlive)
         {
-            _used.Add(label.Id);
-            _a.JumpIf(op, left, right, label);
+            _a.JumpIf(op, left, right, Near(label));
         }
     }
 
@@ -121,8 +189,7 @@ internal sealed class CodeWriter
     {
         if (IsAlive)
         {
-            _used.Add(label.Id);
-            _a.JumpIf(op, left, right, label);
+            _a.JumpIf(op, left, right, Near(label));
         }
     }
 
@@ -130,8 +197,7 @@ internal sealed class CodeWriter
     {
         if (IsAlive)
         {
-            _used.Add(label.Id);
-            _a.MayGoto(label);
+            _a.MayGoto(Near(label));
         }
     }
 

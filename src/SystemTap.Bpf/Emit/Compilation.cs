@@ -56,6 +56,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public List<ProgramPlan> Programs { get; } = [];
 
+    /// <summary>Handlers of stap that should be run inside the kernel for their lock and cannot be, with the reason.</summary>
+    public List<(Probe Probe, BpfCannotException Reason)> LeftToHost { get; } = [];
+
     /// <summary>Bodies of functions after deferral.</summary>
     public Dictionary<Function, Stmt> FunctionBodies { get; } = new(ReferenceEqualityComparer.Instance);
 
@@ -125,6 +128,31 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
         }
 
         return at < 0 ? 65535 : at + 1;
+    }
+
+    private readonly Dictionary<ForeachStmt, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>The maps of a foreach, made once however often its code is written.</summary>
+    public SnapshotSite Snapshot(ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
+    {
+        if (!_snapshots.TryGetValue(f, out var site))
+        {
+            const int largest = 4 << 20;
+            var heap = ProgramEmitter.HeapBytes(most);
+            if (heap > largest)
+            {
+                throw new BpfCannotException($"foreach over \"{f.Array.Name}\" in a handler that runs in the kernel: its {most} elements are more than can be sorted there",
+                    f.Span, $"make the array smaller than {largest / 24}, or loop in an end probe");
+            }
+
+            var name = f.Array.Name;
+            site = new SnapshotSite(
+                entrySize > 0 ? Maps.Add(ProgramEmitter.MapName("e_", name), MapType.Array, 4, entrySize, most) : -1,
+                Maps.Add(ProgramEmitter.MapName("h_", name), MapType.Array, 4, (int)heap, 1), most, entrySize, text);
+            _snapshots[f] = site;
+        }
+
+        return site;
     }
 
     /// <summary>The error site for a place and message; equal ones share a number.</summary>

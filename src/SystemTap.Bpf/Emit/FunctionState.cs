@@ -35,6 +35,9 @@ internal sealed class FunctionState(Function? function, Subprogram? subprogram)
     /// <summary>Bytes of the stack in use and most ever used.</summary>
     public int Stack { get; set; }
 
+    /// <summary>Code is being written into a loop body that is a function of its own: another stack, other temporaries, the same variables.</summary>
+    public bool IsCallback { get; set; }
+
     public bool R8InUse { get; set; }
 
     public bool R9InUse { get; set; }

@@ -5,7 +5,8 @@ using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;
 
-// Deleting many elements, and making room in arrays declared with %: both visit all elements by bpf_for_each_map_elem with a callback.
+// Operations on many elements: deleting and finding by wildcard keys, and making room in arrays declared with %. All visit the elements by
+// bpf_for_each_map_elem with a callback; wanted keys and results stand in the frame.
 //
 // An array with % that is full loses the element with the lowest insertion number. It is searched for, element by element (some 40 ns each), only when
 // an insertion finds the map full. A list in insertion order would find it at once, but would have to be kept by every delete as well, also
@@ -14,58 +15,38 @@ namespace SystemTap.Bpf.Emit;
 
 internal sealed partial class ProgramEmitter
 {
-    private const int LargestStackKey = 160;
-
-    private readonly List<(Subprogram Function, Action Body, SourceMark Mark)> _callbacks = [];
-
-    /// <summary>Calls back for each element with R1 map, R2 key, R3 value, R4 the context: a stack address.</summary>
-    private void ForEach(int map, string name, Mem context, Action body)
+    /// <summary>Calls back for each element with R1 map, R2 key, R3 value; Frame and Ctx are there as everywhere.</summary>
+    private void Visit(int map, string name, Action body)
     {
-        if (_a.IsAlive)
+        if (!_a.IsAlive)
         {
-            var callback = _a.Declare($"{name}_{_callbacks.Count}");
-            _callbacks.Add((callback, body, _a.Mark));
-            LoadMap(Reg.R1, map);
-            _a.LdFunc(Reg.R2, callback);
-            Address(Reg.R3, context);
-            _a.Emit(Instruction.Mov(Reg.R4, 0));
-            _a.Call(Helper.ForEachMapElem);
+            return;
         }
-    }
 
-    private void EmitCallbacks()
-    {
-        foreach (var (function, body, mark) in _callbacks)
+        var mark = Marked();
+        var context = CarryContext();
+        var callback = _a.Declare($"{name}_{_a.NewLabel().Id}");
+        LoadMap(Reg.R1, map);
+        _a.LdFunc(Reg.R2, callback);
+        Address(Reg.R3, context);
+        _a.Emit(Instruction.Mov(Reg.R4, 0));
+        _a.Call(Helper.ForEachMapElem);
+        Aside(callback, Reg.R4, () =>
         {
-            _f = new FunctionState(null, function);
-            _a.Mark = mark;
-            _a.Begin(function);
             body();
             _a.Emit(Instruction.Mov(Reg.R0, 0));
             _a.Exit();
-        }
+        });
+        Release(mark);
     }
 
-    /// <summary>Deletes the elements whose keys equal those given; all when none is given.</summary>
-    private void DeleteMatching(int map, KeyLayout layout, DeleteStmt s)
+    /// <summary>Evaluates the given ones of wanted keys into an area of the frame laid out like the map's key.</summary>
+    private Mem Wanted(KeyLayout layout, IReadOnlyList<Expr?> keys)
     {
-        // The context holds the wanted keys, in the layout of the map's key.
-        var given = new List<(int Offset, int Size)>();
-        var size = 8;
+        var area = TakeFrame(layout.Size);
         for (int i = 0, at = 0; i < layout.Types.Count; at += layout.Capacities[i++])
         {
-            if (s.Keys?[i] is not null)
-            {
-                given.Add((at, layout.Capacities[i]));
-                size = at + layout.Capacities[i];
-            }
-        }
-
-        var context = StackArea(size, s.Span);
-        Store(context, 0);
-        for (int i = 0, at = 0; i < layout.Types.Count; at += layout.Capacities[i++])
-        {
-            if (s.Keys?[i] is not { } key)
+            if (keys[i] is not { } key)
             {
                 continue;
             }
@@ -73,72 +54,103 @@ internal sealed partial class ProgramEmitter
             if (layout.Types[i] == ScriptType.Long)
             {
                 Long(key, Reg.R0);
-                Save(context.At(at), Reg.R0);
+                Save(area.At(at), Reg.R0);
             }
             else
             {
-                TextInto(key, context.At(at), layout.Capacities[i]);
+                TextInto(key, area.At(at), layout.Capacities[i]);
             }
         }
 
+        return area;
+    }
+
+    /// <summary>Goes to the label unless the key at a register equals the wanted ones. R0 and R5 are lost.</summary>
+    private void Unless(KeyLayout layout, IReadOnlyList<Expr?> keys, Mem wanted, Reg key, Label other)
+    {
+        for (int i = 0, at = 0; i < layout.Types.Count; at += layout.Capacities[i++])
+        {
+            for (var word = 0; keys[i] is not null && word < layout.Capacities[i]; word += 8)
+            {
+                Load(Reg.R0, new Mem(key, at + word));
+                Load(Reg.R5, wanted.At(at + word));
+                _a.JumpIf(JumpOp.Ne, Reg.R0, Reg.R5, other);
+            }
+        }
+    }
+
+    /// <summary>Deletes the elements whose keys equal those given; all when none is given.</summary>
+    private void DeleteMatching(int map, KeyLayout layout, DeleteStmt s)
+    {
+        var keys = s.Keys ?? new Expr?[layout.Types.Count];
+        var some = false;
+        foreach (var key in keys)
+        {
+            some |= key is not null;
+        }
+
+        var area = some ? Wanted(layout, keys) : default;
         At(s.Span);
-        ForEach(map, "delete_match", context, () =>
+        Visit(map, "delete_match", () =>
         {
             var other = _a.NewLabel();
-            foreach (var (offset, bytes) in given)
-            {
-                for (var i = 0; i < bytes; i += 8)
-                {
-                    Load(Reg.R0, new Mem(Reg.R2, offset + i));
-                    Load(Reg.R5, new Mem(Reg.R4, offset + i));
-                    _a.JumpIf(JumpOp.Ne, Reg.R0, Reg.R5, other);
-                }
-            }
-
+            Unless(layout, keys, area, Reg.R2, other);
             _a.Call(Helper.MapDeleteElem);
             _a.Bind(other);
         });
     }
 
-    /// <summary>Drops the oldest element.</summary>
-    private void DropOldest(GlobalStorage.Array storage, SourceSpan span)
+    /// <summary>R0 = 1 when some element has the keys that are given.</summary>
+    private void InMatching(int map, KeyLayout layout, InExpr e)
     {
-        var context = StackArea(8 + storage.Key.Size, span);
-        Store(context, -1);
-        for (var i = 0; i < storage.Key.Size; i += 8)
+        var area = Wanted(layout, e.Keys);
+        var found = TakeFrame(8);
+        Store(found, 0);
+        At(e.Span);
+        Visit(map, "find_match", () =>
         {
-            Store(context.At(8 + i), 0);
-        }
-
-        ForEach(storage.MapId, "find_oldest", context, () =>
-        {
-            var younger = _a.NewLabel();
-            Load(Reg.R5, new Mem(Reg.R3, 0));
-            Load(Reg.R0, new Mem(Reg.R4, 0));
-            _a.JumpIf(JumpOp.Ge, Reg.R5, Reg.R0, younger);
-            Save(new Mem(Reg.R4, 0), Reg.R5);
-            for (var i = 0; i < storage.Key.Size; i += 8)
-            {
-                Load(Reg.R0, new Mem(Reg.R2, i));
-                Save(new Mem(Reg.R4, 8 + i), Reg.R0);
-            }
-
-            _a.Bind(younger);
+            var other = _a.NewLabel();
+            Unless(layout, e.Keys, area, Reg.R2, other);
+            Store(found, 1);
+            _a.Emit(Instruction.Mov(Reg.R0, 1));
+            _a.Exit();
+            _a.Bind(other);
         });
-        LoadMap(Reg.R1, storage.MapId);
-        Address(Reg.R2, context.At(8));
-        _a.Call(Helper.MapDeleteElem);
+        Load(Reg.R0, found);
     }
 
-    /// <summary>Stack memory, which is all a callback's context may be.</summary>
-    private Mem StackArea(int bytes, SourceSpan span)
+    /// <summary>Drops the oldest element of a full array.</summary>
+    private void DropOldest(int map, KeyLayout layout, bool isPerCpu, SourceSpan span)
     {
-        if (bytes > LargestStackKey || _f.Stack + bytes > 400)
+        var oldest = TakeFrame(8 + layout.Size);
+        _a.LdImm64(Reg.R0, long.MaxValue);
+        Save(oldest, Reg.R0);
+        Clear(oldest.At(8), layout.Size);
+        At(span);
+        Visit(map, "find_oldest", () =>
         {
-            throw Cannot($"keys of {bytes} bytes in a bulk operation of a handler that runs in the kernel", span, "use shorter string keys, or run with --runtime=kernel");
-        }
+            var younger = _a.NewLabel();
+            (_f.R8InUse, _f.R9InUse) = (true, true);
+            Move(Reg.R9, Reg.R2);
+            if (isPerCpu)
+            {
+                var sequence = TakeStack(8);
+                ElementSequence(map, sequence);
+                Load(Reg.R8, sequence);
+            }
+            else
+            {
+                Load(Reg.R8, new Mem(Reg.R3, 0));
+            }
 
-        _f.Stack += (bytes + 7) & ~7;
-        return new Mem(Reg.R10, -_f.Stack);
+            Load(Reg.R0, oldest);
+            _a.JumpIf(JumpOp.Ge, Reg.R8, Reg.R0, younger);
+            Save(oldest, Reg.R8);
+            Copy(oldest.At(8), new Mem(Reg.R9, 0), layout.Size);
+            _a.Bind(younger);
+        });
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, oldest.At(8));
+        _a.Call(Helper.MapDeleteElem);
     }
 }

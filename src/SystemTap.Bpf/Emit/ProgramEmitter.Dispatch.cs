@@ -49,7 +49,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Finds the row of a number; goes to the label when the table does not serve it.</summary>
     public void FindRow(int table, Mem number, IReadOnlyList<RowColumn> columns, int probeColumn, Label next)
     {
-        _rowSlot ??= TakeStack(8);
+        _rowSlot ??= TakeStack(8, onStack: true);
         _row = _rowSlot.Value;
         var mark = Marked();
         var key = TakeStack(8);

@@ -13,8 +13,6 @@ namespace SystemTap.Bpf.Emit;
 internal sealed partial class ProgramEmitter
 {
     private Label _exit;
-    private int _lockWord = -1;
-    private readonly List<(Label Slow, Label Back)> _slowLocks = [];
 
     /// <summary>Loads the context, tests the session's state. Code that follows runs only while the session runs.</summary>
     public void Begin(SourceSpan span)
@@ -31,8 +29,9 @@ internal sealed partial class ProgramEmitter
     public Label Exit => _exit;
 
     /// <summary>Looks up the frame, when the program has one.</summary>
-    public void EnterFrame(bool needsErrorText, IEnumerable<Function> functions)
+    public void EnterFrame(HandlerNeeds needs)
     {
+        _loops = needs.Loops;
         if (!_hasFrame)
         {
             // Two words of the stack take the place of the frame's head.
@@ -44,12 +43,12 @@ internal sealed partial class ProgramEmitter
         LookupScalar(_frameMap!.Id);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
         Move(Frame, Reg.R0);
-        if (needsErrorText)
+        if (needs.ErrorText)
         {
             _errorText = TakeString(Capacities.BufferFor(_c.MaxText)).Memory.Offset;
         }
 
-        foreach (var function in functions)
+        foreach (var function in needs.Functions)
         {
             for (var f = function; f is not null && !_functions.ContainsKey(f); f = f.NextOverload)
             {
@@ -115,10 +114,10 @@ internal sealed partial class ProgramEmitter
         _f.End = _f.Next = _a.NewLabel();
         var done = _a.NewLabel();
 
-        _lockWord = _c.Locks.WordOf(probe);
-        if (_lockWord >= 0)
+        _lock = _c.Locks.Of(probe);
+        if (_lock is not null)
         {
-            Lock(done);
+            Lock(_c.Locks.ModeOf(probe), done);
         }
 
         if (_hasFrame && hasLoops)
@@ -145,7 +144,7 @@ internal sealed partial class ProgramEmitter
         Statement(body);
         At(probe.Span);
         _a.Bind(_f.End);
-        if (_lockWord >= 0)
+        if (_lock is not null)
         {
             Unlock();
         }
@@ -163,7 +162,7 @@ internal sealed partial class ProgramEmitter
         _a.Bind(_f.ErrorExit);
         ReportError(probe.Span);
         _a.Bind(quiet);
-        if (_lockWord >= 0)
+        if (_lock is not null)
         {
             Unlock();
         }
@@ -179,14 +178,16 @@ internal sealed partial class ProgramEmitter
         _a.Bind(_exit);
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Exit();
+        _columns = [];
         while (_pending.TryDequeue(out var frame))
         {
             EmitFunction(frame);
         }
 
         EmitMessageWriter();
-        EmitLockWaiter();
-        EmitCallbacks();
+        EmitLockWaiters();
+        EmitSorters();
+        EmitBucketAdders();
     }
 
     /// <summary>Calls a function; the result stands at its place in the frame until the next call.</summary>
@@ -207,7 +208,7 @@ internal sealed partial class ProgramEmitter
             {
                 texts[i] = Text(c.Arguments[i]);
             }
-            else if (overloaded || !IsSimple(c.Arguments[i]))
+            else if (overloaded || !IsSimple(c.Arguments[i]) || KeyOrder.Matters([c.Arguments[i]], c.Arguments, i + 1))
             {
                 Long(c.Arguments[i], Reg.R0);
                 var temp = Temp.InMemory(TakeFrame(8));
@@ -346,85 +347,6 @@ internal sealed partial class ProgramEmitter
         }
 
         _a.Bind(leave);
-        _a.Exit();
-    }
-
-    // ---- the lock --------------------------------------------------------------------------------------------------------
-
-    private Subprogram? _lockWaiter;
-
-    /// <summary>Takes the handler's lock or counts a skip and goes to <paramref name="skipped"/>.</summary>
-    private void Lock(Label skipped)
-    {
-        var taken = _a.NewLabel();
-        _a.Emit(Instruction.Mov(Reg.R0, 0));
-        _a.Emit(Instruction.Mov(Reg.R2, 1));
-        DataAddress(Reg.R1, _lockWord);
-        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R1, 0, Reg.R2));
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
-        if (_c.Features.MayGoto)
-        {
-            _lockWaiter ??= _a.Declare("wait_for_lock");
-            DataAddress(Reg.R1, _lockWord);
-            _a.Call(_lockWaiter);
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
-        }
-
-        Increment(ControlBlock.SkippedLock);
-        _a.Jump(skipped);
-        _a.Bind(taken);
-    }
-
-    private void Unlock()
-    {
-        DataAddress(Reg.R1, _lockWord);
-        if (_c.Target.Architecture.Name == "x86_64")
-        {
-            // Stores are releases there.
-            _a.Emit(Instruction.Store(MemSize.DW, Reg.R1, 0, 0));
-        }
-        else
-        {
-            _a.Emit(Instruction.Mov(Reg.R2, 0));
-            _a.Emit(Instruction.Atomic(AtomicOp.Xchg, MemSize.DW, Reg.R1, 0, Reg.R2));
-        }
-    }
-
-    /// <summary>Waits for the lock word at R1 as long as SystemTap would, by the clock; R0 is 0 when it was taken.</summary>
-    private void EmitLockWaiter()
-    {
-        if (_lockWaiter is null)
-        {
-            return;
-        }
-
-        _f = new FunctionState(null, _lockWaiter);
-        _a.Begin(_lockWaiter);
-        var failed = _a.NewLabel();
-        var taken = _a.NewLabel();
-        Move(Reg.R6, Reg.R1);
-        var deadline = TakeStack(8);
-        _a.Call(Helper.KtimeGetNs);
-        _a.LdImm64(Reg.R1, (long)_c.Limits.MaxTryLock * _c.Limits.TryLockDelay * 1000);
-        _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
-        Save(deadline, Reg.R0);
-        var top = _a.Here();
-        var again = _a.NewLabel();
-        _a.MayGoto(failed);
-        Load(Reg.R0, new Mem(Reg.R6, 0));
-        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, again);
-        _a.Emit(Instruction.Mov(Reg.R2, 1));
-        _a.Emit(Instruction.Atomic(AtomicOp.CmpXchg, MemSize.DW, Reg.R6, 0, Reg.R2));
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, taken);
-        _a.Bind(again);
-        _a.Call(Helper.KtimeGetNs);
-        Load(Reg.R1, deadline);
-        _a.JumpIf(JumpOp.Lt, Reg.R0, Reg.R1, top);
-        _a.Bind(failed);
-        _a.Emit(Instruction.Mov(Reg.R0, 1));
-        _a.Exit();
-        _a.Bind(taken);
-        _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Exit();
     }
 }

@@ -14,7 +14,10 @@ namespace SystemTap.Bpf.Emit;
 internal sealed partial class ProgramEmitter
 {
     private const int NoExist = 1, Eexist = -17;
-    private const string OverflowMessage = "Array overflow, check MAXMAPENTRIES";
+
+    private static string OverflowMessage(Global array) => array.Type == ScriptType.Statistics
+        ? $"aggregation overflow in {array.Name}"
+        : $"Array overflow, check MAXMAPENTRIES / size limit ({array.MaxEntries})";
 
     private GlobalStorage StorageOf(Global g) => _c.Storage.Globals[g.Index];
 
@@ -58,26 +61,36 @@ internal sealed partial class ProgramEmitter
                 break;
             case ElementPlace p:
                 var mark = Marked();
-                var temp = TakeTemp();
-                Put(temp, value);
-                var key = Key((GlobalStorage.Array)StorageOf(p.Array), p.Keys);
-                Modify(p.Array, key, span,
-                    hit =>
-                    {
-                        Get(Reg.R1, temp);
-                        Save(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
-                    },
-                    area =>
-                    {
-                        Get(Reg.R1, temp);
-                        Save(area, Reg.R1);
-                    },
-                    null);
-                Get(Reg.R0, temp);
-                Free(temp);
+                AssignElement(p, null, value, span);
                 Release(mark);
                 break;
         }
+    }
+
+    /// <summary>Stores a register to an element and leaves it in R0.</summary>
+    /// <param name="place">The element.</param>
+    /// <param name="ready">Its key when that is computed already.</param>
+    /// <param name="value">The value.</param>
+    /// <param name="span">Where.</param>
+    private void AssignElement(ElementPlace place, Mem? ready, Reg value, SourceSpan span)
+    {
+        var temp = TakeTemp();
+        Put(temp, value);
+        var key = ready ?? Key((GlobalStorage.Array)StorageOf(place.Array), place.Keys);
+        Modify(place.Array, key, span,
+            hit =>
+            {
+                Get(Reg.R1, temp);
+                Save(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
+            },
+            area =>
+            {
+                Get(Reg.R1, temp);
+                Save(area, Reg.R1);
+            },
+            null);
+        Get(Reg.R0, temp);
+        Free(temp);
     }
 
     /// <summary>One-step update of a long; the yielded value is in R0 when wanted.</summary>
@@ -285,12 +298,6 @@ internal sealed partial class ProgramEmitter
 
     private void In(InExpr e)
     {
-        var keys = new Expr[e.Keys.Count];
-        for (var i = 0; i < keys.Length; i++)
-        {
-            keys[i] = e.Keys[i] ?? throw Cannot($"\"in {e.Array.Name}\" with a wildcard key in a handler that runs in the kernel", e.Span);
-        }
-
         var mark = Marked();
         var (map, layout) = StorageOf(e.Array) switch
         {
@@ -298,11 +305,28 @@ internal sealed partial class ProgramEmitter
             GlobalStorage.StatisticsArray s => (s.MapId, s.Key),
             _ => throw new InvalidOperationException("array without storage"),
         };
-        LookupKey(map, Key(layout, keys));
-        var no = _a.NewLabel();
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, no);
-        _a.Emit(Instruction.Mov(Reg.R0, 1));
-        _a.Bind(no);
+        var keys = new List<Expr>(e.Keys.Count);
+        foreach (var key in e.Keys)
+        {
+            if (key is not null)
+            {
+                keys.Add(key);
+            }
+        }
+
+        if (keys.Count < e.Keys.Count)
+        {
+            InMatching(map, layout, e);
+        }
+        else
+        {
+            LookupKey(map, Key(layout, keys));
+            var no = _a.NewLabel();
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, no);
+            _a.Emit(Instruction.Mov(Reg.R0, 1));
+            _a.Bind(no);
+        }
+
         Release(mark);
     }
 
@@ -337,7 +361,7 @@ internal sealed partial class ProgramEmitter
         _a.Bind(failed);
         if (array.Wraps)
         {
-            DropOldest(storage, span);
+            DropOldest(storage.MapId, storage.Key, isPerCpu: false, span);
             LoadMap(Reg.R1, storage.MapId);
             Address(Reg.R2, key);
             Address(Reg.R3, area);
@@ -346,7 +370,7 @@ internal sealed partial class ProgramEmitter
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
         }
 
-        Raise(OverflowMessage, span);
+        Raise(OverflowMessage(array), span);
 
         _a.Bind(hit);
         onHit(Reg.R0);

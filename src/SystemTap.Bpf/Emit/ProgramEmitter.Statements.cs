@@ -66,8 +66,12 @@ internal sealed partial class ProgramEmitter
             case SendStmt p:
                 SendPrint(p);
                 break;
+            case ForeachStmt { OverBuckets: true } f:
+                ForeachBucket(f);
+                break;
             case ForeachStmt f:
-                throw Cannot($"foreach over \"{f.Array.Name}\" in a handler that runs in the kernel: the BPF engine sorts and iterates only in stap's own handlers (begin, end, timers)", f.Span, "move the loop to a timer or end probe, or run with --runtime=kernel");
+                Foreach(f);
+                break;
             default:
                 throw new InvalidOperationException($"statement {s.GetType().Name} has no code");
         }
@@ -108,50 +112,6 @@ internal sealed partial class ProgramEmitter
         {
             _a.Bind(otherwise);
         }
-    }
-
-    private void Loop(LoopStmt l)
-    {
-        if (!_c.Features.MayGoto)
-        {
-            throw Cannot("a loop in a handler that runs in the kernel: this kernel lacks the BPF instruction may_goto (Linux 6.9)", l.Span);
-        }
-
-        var (outerBreak, outerContinue) = (_f.Break, _f.Continue);
-        var top = _a.Here();
-        _f.Break = _a.NewLabel();
-        _f.Continue = _a.NewLabel();
-        var tooLong = _a.NewLabel();
-
-        // The verifier's own budget (8 million) is larger than any sane MAXACTION; reaching it is the same error.
-        _a.MayGoto(tooLong);
-        if (!_c.Limits.SuppressTimeLimits)
-        {
-            Load(Reg.R0, new Mem(Frame, FrameActions));
-            _a.Emit(Instruction.Add64Imm(Reg.R0, -(1 + StatementCounter.Count(l.Body))));
-            Save(new Mem(Frame, FrameActions), Reg.R0);
-            _a.JumpIf(JumpOp.SLt, Reg.R0, 0, tooLong);
-        }
-
-        if (l.Condition is { } condition)
-        {
-            Branch(condition, false, _f.Break);
-        }
-
-        Statement(l.Body);
-        _a.Bind(_f.Continue);
-        if (l.Step is { } step)
-        {
-            var mark = Marked();
-            Discard(step);
-            Release(mark);
-        }
-
-        _a.Jump(top);
-        _a.Bind(tooLong);
-        Stop("MAXACTION exceeded", l.Span);
-        _a.Bind(_f.Break);
-        (_f.Break, _f.Continue) = (outerBreak, outerContinue);
     }
 
     private void Return(ReturnStmt r)

@@ -1,6 +1,8 @@
 using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;
@@ -13,6 +15,8 @@ internal sealed partial class ProgramEmitter
 {
     private void AddSample(StatAddStmt s)
     {
+        var mark = Marked();
+        Mem? ready = StorageOf(s.Aggregate) is GlobalStorage.StatisticsArray keyed && KeyOrder.Matters(s.Keys, s.Value) ? Key(keyed.Key, s.Keys) : null;
         var temp = TakeTemp();
         Long(s.Value, Reg.R0);
         Put(temp, Reg.R0);
@@ -28,11 +32,12 @@ internal sealed partial class ProgramEmitter
                 _a.Bind(missing);
                 break;
             case GlobalStorage.StatisticsArray array:
-                AddToElement(s, array, temp);
+                AddToElement(s, array, ready ?? Key(array.Key, s.Keys), temp);
                 break;
         }
 
         Free(temp);
+        Release(mark);
     }
 
     /// <summary>R0 = the only element of a per-CPU array.</summary>
@@ -45,11 +50,10 @@ internal sealed partial class ProgramEmitter
         Release(mark);
     }
 
-    private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Temp value)
+    private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Mem key, Temp value)
     {
         var hit = _a.NewLabel();
         var ready = _a.NewLabel();
-        var key = Key(array.Key, s.Keys);
         LookupKey(array.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         LoadMap(Reg.R1, array.MapId);
@@ -59,7 +63,19 @@ internal sealed partial class ProgramEmitter
         _a.Call(Helper.MapUpdateElem);
         LookupKey(array.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
-        Raise(OverflowMessage, s.Span);
+        if (s.Aggregate.Wraps)
+        {
+            DropOldest(array.MapId, array.Key, isPerCpu: true, s.Span);
+            LoadMap(Reg.R1, array.MapId);
+            Address(Reg.R2, key);
+            ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
+            _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+            _a.Call(Helper.MapUpdateElem);
+            LookupKey(array.MapId, key);
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        }
+
+        Raise(OverflowMessage(s.Aggregate), s.Span);
 
         _a.Bind(hit);
         Move(Reg.R3, Reg.R0);
@@ -247,108 +263,174 @@ internal sealed partial class ProgramEmitter
 
     // ---- reading and resetting -------------------------------------------------------------------------------------------
 
+    /// <summary>Map, layout and offset of an aggregate's block, and its key in memory.</summary>
+    private (int Map, StatLayout Layout, int Offset, Mem Key) AggregatePlace(Global aggregate, IReadOnlyList<Expr> keys)
+    {
+        switch (StorageOf(aggregate))
+        {
+            case GlobalStorage.ScalarStatistics scalar:
+                var zero = TakeStack(8);
+                Store(zero, 0);
+                return (scalar.MapId, scalar.Layout, 0, zero);
+            case GlobalStorage.StatisticsArray array:
+                return (array.MapId, array.Layout, 8, Key(array.Key, keys));
+            default:
+                throw new InvalidOperationException("aggregate without storage");
+        }
+    }
+
+    /// <summary>For each CPU: R0 = its value of the element whose key the action loads. The body may go to the label to have done with the CPU.</summary>
+    private void EachCpu(int map, Action<Reg> key, Action<Label> body)
+    {
+        if (!_c.Features.LookupPerCpu)
+        {
+            throw Cannot("reading an aggregate in a handler that runs in the kernel: this kernel lacks bpf_map_lookup_percpu_elem (Linux 5.19)", default);
+        }
+
+        for (var cpu = 0; cpu < _c.Target.PossibleCpuCount; cpu++)
+        {
+            var next = _a.NewLabel();
+            LoadMap(Reg.R1, map);
+            key(Reg.R2);
+            _a.Emit(Instruction.Mov(Reg.R3, cpu));
+            _a.Call(Helper.MapLookupPercpuElem);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
+            body(next);
+            _a.Bind(next);
+        }
+    }
+
     /// <summary>R0 = an extractor's value, over all CPUs.</summary>
     private void Statistic(StatExpr s)
     {
-        if (s.Kind == StatisticKind.Variance)
-        {
-            throw Cannot("@variance in a handler that runs in the kernel", s.Span, "read it in a timer or end probe, or run with --runtime=kernel");
-        }
-
-        if (!_c.Features.LookupPerCpu)
-        {
-            throw Cannot("reading an aggregate in a handler that runs in the kernel: this kernel lacks bpf_map_lookup_percpu_elem (Linux 5.19)", s.Span);
-        }
-
         var mark = Marked();
-        var (map, layout, offset, key) = StorageOf(s.Aggregate) switch
-        {
-            GlobalStorage.ScalarStatistics scalar => (scalar.MapId, scalar.Layout, 0, TakeStack(8)),
-            GlobalStorage.StatisticsArray array => (array.MapId, array.Layout, 8, Key(array.Key, s.Keys)),
-            _ => throw new InvalidOperationException("aggregate without storage"),
-        };
-        if (offset == 0)
-        {
-            Store(key, 0);
-        }
-
+        var (map, layout, offset, key) = AggregatePlace(s.Aggregate, s.Keys);
         At(s.Span);
+        var empty = _a.NewLabel();
+        var end = _a.NewLabel();
+        Extract(s.Kind, map, layout, offset, to => Address(to, key), empty, s.Span);
+        _a.Jump(end);
+        _a.Bind(empty);
+        Raise("empty aggregate", s.Span);
+        _a.Bind(end);
+        Release(mark);
+    }
+
+    /// <summary>R0 = an extractor's value. Of an empty aggregate count and sum are 0; the others go to the label, or are 0 without one.</summary>
+    private void Extract(StatisticKind kind, int map, StatLayout layout, int offset, Action<Reg> key, Label? empty, SourceSpan span)
+    {
+        At(span);
+        var mark = Marked();
         var count = TakeStack(8);
         var result = TakeStack(8);
+        var end = _a.NewLabel();
         Store(count, 0);
-        Store(result, s.Kind switch
+        Store(result, kind switch
         {
             StatisticKind.Min => long.MaxValue,
             StatisticKind.Max => long.MinValue,
             _ => 0,
         });
-        for (var cpu = 0; cpu < _c.Target.PossibleCpuCount; cpu++)
+        EachCpu(map, key, next =>
         {
-            var next = _a.NewLabel();
-            LoadMap(Reg.R1, map);
-            Address(Reg.R2, key);
-            _a.Emit(Instruction.Mov(Reg.R3, cpu));
-            _a.Call(Helper.MapLookupPercpuElem);
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
             Load(Reg.R1, new Mem(Reg.R0, offset + layout.Count));
             _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
             Load(Reg.R2, count);
             _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
             Save(count, Reg.R2);
-            var part = s.Kind switch
+            switch (kind)
             {
-                StatisticKind.Sum or StatisticKind.Average => layout.Sum,
-                StatisticKind.Min => layout.Min,
-                StatisticKind.Max => layout.Max,
-                _ => layout.Count,
-            };
-            Load(Reg.R1, new Mem(Reg.R0, offset + part));
-            Load(Reg.R2, result);
-            if (s.Kind is StatisticKind.Min or StatisticKind.Max)
-            {
-                _a.JumpIf(s.Kind == StatisticKind.Min ? JumpOp.SGe : JumpOp.SLe, Reg.R1, Reg.R2, next);
-            }
-            else
-            {
-                _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+                case StatisticKind.Min or StatisticKind.Max:
+                    Load(Reg.R1, new Mem(Reg.R0, offset + (kind == StatisticKind.Min ? layout.Min : layout.Max)));
+                    Load(Reg.R2, result);
+                    _a.JumpIf(kind == StatisticKind.Min ? JumpOp.SGe : JumpOp.SLe, Reg.R1, Reg.R2, next);
+                    break;
+                case StatisticKind.Variance:
+                    // Sum of the CPUs' means, each times its count.
+                    Load(Reg.R2, new Mem(Reg.R0, offset + layout.Variance));
+                    _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R1, Reg.R2));
+                    Load(Reg.R2, result);
+                    _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+                    break;
+                default:
+                    Load(Reg.R1, new Mem(Reg.R0, offset + (kind == StatisticKind.Count ? layout.Count : layout.Sum)));
+                    Load(Reg.R2, result);
+                    _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+                    break;
             }
 
             Save(result, Reg.R1);
-            _a.Bind(next);
-        }
-
+        });
         Load(Reg.R0, result);
-        if (s.Kind is not (StatisticKind.Count or StatisticKind.Sum))
+        if (kind is not (StatisticKind.Count or StatisticKind.Sum))
         {
             var some = _a.NewLabel();
             Load(Reg.R1, count);
             _a.JumpIf(JumpOp.Ne, Reg.R1, 0, some);
-            Raise("empty aggregate", s.Span);
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+            _a.Jump(empty ?? end);
             _a.Bind(some);
-            if (s.Kind == StatisticKind.Average)
+            if (kind is StatisticKind.Average or StatisticKind.Variance)
             {
                 DivideByRegister(BinaryOperator.Divide);
             }
+
+            if (kind == StatisticKind.Variance)
+            {
+                MergeVariance(map, layout, offset, key, count, result);
+            }
         }
 
+        _a.Bind(end);
         Release(mark);
+    }
+
+    /// <summary>
+    /// R0 = the sample variance, from R0 = the grand mean: (sum of the CPUs' squares + sum of count · (mean − grand mean)²) / (n − 1), unscaled. In 64 bits,
+    /// as in SystemTap; stap's own handlers merge in 128.
+    /// </summary>
+    private void MergeVariance(int map, StatLayout layout, int offset, Action<Reg> key, Mem count, Mem mean)
+    {
+        var squares = TakeStack(8);
+        var several = _a.NewLabel();
+        var end = _a.NewLabel();
+        Save(mean, Reg.R0);
+        Store(squares, 0);
+        EachCpu(map, key, next =>
+        {
+            Load(Reg.R1, new Mem(Reg.R0, offset + layout.Count));
+            _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
+            Load(Reg.R2, new Mem(Reg.R0, offset + layout.Variance));
+            Load(Reg.R3, mean);
+            _a.Emit(Instruction.Sub64(Reg.R2, Reg.R3));
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R2, Reg.R2));
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R1, Reg.R2));
+            Load(Reg.R2, new Mem(Reg.R0, offset + layout.Variance + 8));
+            _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+            Load(Reg.R2, squares);
+            _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
+            Save(squares, Reg.R1);
+        });
+        Load(Reg.R1, count);
+        _a.JumpIf(JumpOp.SGt, Reg.R1, 1, several);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Jump(end);
+        _a.Bind(several);
+        Load(Reg.R0, squares);
+        _a.Emit(Instruction.Add64Imm(Reg.R1, -1));
+        DivideByRegister(BinaryOperator.Divide);
+        _a.Emit(Instruction.Alu64(AluOp.Arsh, Reg.R0, Math.Min(63, 2 * layout.Shape.VarianceShift)));
+        _a.Bind(end);
     }
 
     private void ResetStatistics(GlobalStorage.ScalarStatistics statistics)
     {
         var key = TakeStack(8);
         Store(key, 0);
-        for (var cpu = 0; cpu < _c.Target.PossibleCpuCount; cpu++)
+        EachCpu(statistics.MapId, to => Address(to, key), _ =>
         {
-            var next = _a.NewLabel();
-            LoadMap(Reg.R1, statistics.MapId);
-            Address(Reg.R2, key);
-            _a.Emit(Instruction.Mov(Reg.R3, cpu));
-            _a.Call(Helper.MapLookupPercpuElem);
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
             Move(Reg.R3, Reg.R0);
             InitializeBlock(Reg.R3, statistics.Layout, 0, clear: true);
-            _a.Bind(next);
-        }
+        });
     }
 }

@@ -13,22 +13,17 @@ internal sealed partial class ProgramEmitter
     /// <summary>A loop over an index word from its present value to the bound in memory; the body gets R1 = the index, proven ≤ most.</summary>
     private void Scan(Mem index, Mem bound, int most, Label done, Action body)
     {
-        if (!_c.Features.MayGoto)
+        Repeat(done, () =>
         {
-            throw Cannot("a text function in a handler that runs in the kernel: this kernel lacks the BPF instruction may_goto (Linux 6.9)", default);
-        }
-
-        var top = _a.Here();
-        _a.MayGoto(done);
-        Load(Reg.R1, index);
-        Load(Reg.R2, bound);
-        _a.JumpIf(JumpOp.SGe, Reg.R1, Reg.R2, done);
-        _a.JumpIf(JumpOp.Gt, Reg.R1, most, done);
-        body();
-        Load(Reg.R1, index);
-        _a.Emit(Instruction.Add64Imm(Reg.R1, 1));
-        Save(index, Reg.R1);
-        _a.Jump(top);
+            Load(Reg.R1, index);
+            Load(Reg.R2, bound);
+            _a.JumpIf(JumpOp.SGe, Reg.R1, Reg.R2, done);
+            _a.JumpIf(JumpOp.Gt, Reg.R1, most, done);
+            body();
+            Load(Reg.R1, index);
+            _a.Emit(Instruction.Add64Imm(Reg.R1, 1));
+            Save(index, Reg.R1);
+        });
     }
 
     /// <summary>A buffer in memory, also of a literal.</summary>

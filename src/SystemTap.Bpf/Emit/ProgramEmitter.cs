@@ -40,7 +40,7 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 24, FrameErrorCallers = 32, FrameHead = 40;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameErrorCallers = 40, FrameHead = 48;
 
     private readonly Compilation _c;
     private readonly EventContext _event;
@@ -53,6 +53,7 @@ internal sealed partial class ProgramEmitter
     private int _frameTop = FrameHead, _frameMost = FrameHead;
     private int _errorText = -1;
     private int _probeIndex;
+    private bool _loops;
     private FunctionState _f;
 
     /// <param name="compilation">What all programs share.</param>
@@ -149,11 +150,15 @@ internal sealed partial class ProgramEmitter
     private void Release(Mark mark) => (_frameTop, _f.Stack) = (mark.Frame, mark.Stack);
 
     /// <summary>Takes bytes of the stack, or of the frame when the stack is getting full.</summary>
-    private Mem TakeStack(int bytes)
+    /// <param name="bytes">How many.</param>
+    /// <param name="onStack">Only the stack will do: a pointer is kept there, or a helper wants stack memory.</param>
+    private Mem TakeStack(int bytes, bool onStack = false)
     {
         bytes = (bytes + 7) & ~7;
-        var limit = _f.Function is null ? 384 : 96;
-        if (_f.Stack + bytes > limit && _hasFrame)
+
+        // All functions on the way share 512 bytes.
+        var limit = _f.Function is not null || _f.IsCallback ? 64 : _functions.Count > 0 || _loops || !_c.Features.MayGoto ? 160 : 384;
+        if (_f.Stack + bytes > limit && _hasFrame && !onStack)
         {
             return TakeFrame(bytes);
         }

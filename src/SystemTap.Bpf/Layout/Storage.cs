@@ -25,7 +25,7 @@ internal sealed class Storage
     /// <summary>First content of the data map.</summary>
     public byte[] Data { get; }
 
-    public static Storage Of(LoweredProgram program, Placement placement, Capacities capacities, MapTable maps, int cpus)
+    public static Storage Of(LoweredProgram program, Placement placement, Capacities capacities, Locks locks, MapTable maps, int cpus)
     {
         var storage = new GlobalStorage[program.Globals.Count];
         var end = ControlBlock.Size;
@@ -51,7 +51,7 @@ internal sealed class Storage
             }
         }
 
-        var data = new byte[end];
+        var data = new byte[PlaceLocks(locks, end, cpus)];
         foreach (var s in storage)
         {
             if (s is GlobalStorage.Scalar { Global: var g } scalar)
@@ -69,6 +69,33 @@ internal sealed class Storage
         }
 
         return new Storage(storage, data);
+    }
+
+    /// <summary>
+    /// Gives locks their places: the first word is the control block's, the others and all counts of shared holders stand behind the scalars, each on a
+    /// cache line of its own. Returns the end.
+    /// </summary>
+    private static int PlaceLocks(Locks locks, int end, int cpus)
+    {
+        var line = LockWord.Stride;
+        var next = (end + line - 1) / line * line;
+        var used = end;
+        var isFirst = true;
+        foreach (var word in locks.Words)
+        {
+            word.Offset = isFirst ? ControlBlock.Lock : next;
+            next += isFirst ? 0 : line;
+            isFirst = false;
+            if (word.HasShared)
+            {
+                word.SharedOffset = next;
+                next += line * cpus;
+            }
+
+            used = Math.Max(end, next);
+        }
+
+        return used;
     }
 
     private static GlobalStorage OfArray(Global g, Capacities capacities, MapTable maps, int cpus)

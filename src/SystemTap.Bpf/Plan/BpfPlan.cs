@@ -45,6 +45,12 @@ public sealed class BpfPlan
     /// <summary>Map pid (u32) → u32 of the target's process tree; −1 when the script needs none.</summary>
     public int TargetSetMap { get; init; } = -1;
 
+    /// <summary>
+    /// Handlers of stap that touch several globals of kernel handlers and yet cannot be run inside the kernel, with the reason: their single accesses are
+    /// atomic, the whole handler is not.
+    /// </summary>
+    public IReadOnlyList<(Probe Probe, BpfCannotException Reason)> LeftToHost { get; init; } = [];
+
     /// <summary>Source texts that marks of the programs' code point into (<c>SourceMark.File</c> is the position here): what <c>ProgramSpec.Sources</c> is made from.</summary>
     public IReadOnlyList<SourceText> Sources { get; init; } = [];
 }
@@ -82,13 +88,13 @@ public static class ControlBlock
     /// <summary>Pid of stap itself (its own system calls may be left out of feedback loops).</summary>
     public const int StapPid = 72;
 
-    /// <summary>Lock word for handlers that need several globals at once: 0 free.</summary>
+    /// <summary>Word of the first lock of handlers that need several globals at once: 0 free, else 1 + the CPU of the exclusive holder.</summary>
     public const int Lock = 80;
 
     /// <summary>Reads of user strings that failed because the page was not resident.</summary>
     public const int NonResidentReads = 88;
 
-    /// <summary>First byte after the block: 256. Words 96…255 are free for later work.</summary>
+    /// <summary>First byte after the block: 256. Words 96…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
     public const int Size = 256;
 }
 
@@ -127,7 +133,7 @@ public abstract record AttachPlan
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 
-    /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN (the probe's handler needs the kernel).</summary>
+    /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;
 }
 
@@ -229,6 +235,19 @@ public sealed class LeafExpr(int index, ScriptType type, SourceSpan span) : Expr
 {
     /// <summary>Position in <see cref="PrintSite.Leaves"/>.</summary>
     public int Index { get; } = index;
+}
+
+/// <summary>The picture of a histogram whose buckets were sent.</summary>
+/// <param name="aggregate">Whose shape says what the buckets are.</param>
+/// <param name="buckets">A string of 8 bytes for each bucket.</param>
+/// <param name="span">The print's argument.</param>
+public sealed class HistogramLeafExpr(Global aggregate, Expr buckets, SourceSpan span) : Expr(ScriptType.String, span)
+{
+    /// <summary>Whose histogram it is.</summary>
+    public Global Aggregate { get; } = aggregate;
+
+    /// <summary>The bytes.</summary>
+    public Expr Buckets { get; } = buckets;
 }
 
 /// <summary>An uncaught error of a kernel handler.</summary>

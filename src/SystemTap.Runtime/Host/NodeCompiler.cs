@@ -206,6 +206,7 @@ internal sealed class NodeCompiler(LoweredProgram program)
         RegexExpr e => new RegexNode(Expression(e.Subject), Regex(e.Regex), e.Regex.NeedsGroups, e.IsNegated, e.Span),
         SequenceExpr e => new SequenceNode(Statements(e.Statements), Expression(e.Value), e.Span),
         LeafExpr e => new LeafNode(e.Index, e.Span),
+        HistogramLeafExpr e => new HistogramLeafNode(e.Aggregate.Shape!, Expression(e.Buckets), e.Span),
         _ => throw new NotSupportedException($"expression {expression.GetType().Name} has no host form"),
     };
 

@@ -15,6 +15,7 @@ public sealed class KernelSide : IDisposable
     private readonly BpfMap[] _maps;
     private readonly List<BpfProgram> _programs = [];
     private readonly List<BpfLink> _links = [];
+    private readonly Dictionary<SystemTap.Semantics.Lowered.Probe, BpfProgram> _onDemand = new(ReferenceEqualityComparer.Instance);
     private MappedMemory? _data;
     private RingBuffer? _ring;
     private KernelFd? _statistics;
@@ -275,6 +276,21 @@ public sealed class KernelSide : IDisposable
         }
     }
 
+    /// <summary>
+    /// Runs the handler of a probe of stap inside the kernel, when the plan has a program for it. What it prints is in the ring afterwards.
+    /// </summary>
+    /// <returns>False: the host evaluator runs it.</returns>
+    public bool Run(SystemTap.Semantics.Lowered.Probe probe)
+    {
+        if (!_onDemand.TryGetValue(probe, out var program))
+        {
+            return false;
+        }
+
+        program.TestRun(default);
+        return true;
+    }
+
     private void LoadPrograms()
     {
         foreach (var plan in _plan.Programs)
@@ -285,6 +301,10 @@ public sealed class KernelSide : IDisposable
                 AttachBtfId = plan.AttachBtfId,
                 ResolveMap = key => _maps[(int)key],
             }));
+            if (plan.Attach is AttachPlan.OnDemand)
+            {
+                _onDemand[plan.Probes[0]] = _programs[^1];
+            }
         }
     }
 

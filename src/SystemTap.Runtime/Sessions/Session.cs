@@ -172,6 +172,14 @@ public sealed partial class Session : IDisposable
     private void RunHandler(Probe probe, string text)
     {
         var start = _times.Begin();
+        if (_kernel?.Run(probe) == true)
+        {
+            // Errors and prints come as records.
+            _times.End(probe, start);
+            Drain();
+            return;
+        }
+
         var result = _evaluator.Run(probe, text);
         _times.End(probe, start);
         switch (result)

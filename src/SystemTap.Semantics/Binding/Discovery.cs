@@ -154,6 +154,11 @@ internal sealed partial class Discovery(BindingSession session, BodyUnit unit)
                 if (ArrayOf(id, id.Span) is { } array)
                 {
                     Read(array);
+                    if (f.SortStatistic is { } sortBy)
+                    {
+                        NeedStatistic(array, sortBy);
+                    }
+
                     SetArity(array, count, id.Span);
                     if (f.Slice is { } slice && slice.Count != count)
                     {

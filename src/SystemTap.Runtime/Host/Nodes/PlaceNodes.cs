@@ -320,3 +320,19 @@ internal sealed class HistogramTextNode(Global aggregate, KeyNodes? keys, Source
             : Output.HistogramRenderer.Text(aggregate.Shape!, stat, m.Limits);
     }
 }
+
+/// <summary>A histogram whose buckets came in a record: 8 bytes each.</summary>
+internal sealed class HistogramLeafNode(StatisticShape shape, Node buckets, SourceSpan span) : Node(span)
+{
+    public override string Text(Machine m)
+    {
+        var bytes = buckets.Text(m);
+        var stat = new StatSnapshot { Count = 1, Buckets = new long[shape.BucketCount] };
+        for (var i = 0; i < bytes.Length && i < 8 * stat.Buckets.Length; i++)
+        {
+            stat.Buckets[i / 8] |= (long)(byte)bytes[i] << (8 * (i % 8));
+        }
+
+        return Output.HistogramRenderer.Text(shape, stat, m.Limits);
+    }
+}

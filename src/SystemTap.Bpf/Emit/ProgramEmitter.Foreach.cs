@@ -1,0 +1,534 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
+using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// foreach inside the kernel
+// -------------------------
+// A BPF hash map can be visited (bpf_for_each_map_elem), but in no order, and a loop body cannot be the visitor: it may break, fail, or loop itself. So
+// a foreach first copies what it will visit into two maps of its own – *entries* (keys and value) and a *heap* – and then takes one entry after the
+// other from the heap, smallest first. Unsorted means "by insertion number". A heap, because `limit 10` over 10,000 elements then costs ten look-ups
+// after one linear pass, and because building and popping are short loops over one direct-access map, which every verifier accepts.
+//
+// A heap entry is three words: what to sort by, then the insertion number (equal keys keep insertion order), then the index of the entry. Long keys
+// are complemented for descending order. Of strings the first word holds eight bytes as a number; only ties look at the entries.
+//
+// The maps exist once for each foreach of the script. That is sound because every handler with a foreach holds the exclusive lock of the array
+// (see Locks); a recursive function would need several and is refused.
+
+internal sealed partial class ProgramEmitter
+{
+    // The heap map's head; then the entries.
+    private const int HeapCount = 0, HeapCursor = 8, HeapLimit = 16, HeapCurrent = 24, HeapChild = 32, HeapEntries = 64, HeapEntry = 24;
+
+    private readonly List<(SnapshotSite Site, Subprogram Sift, Subprogram Less)> _sorters = [];
+
+    /// <summary>Bytes of the heap map for so many entries.</summary>
+    public static long HeapBytes(int most) => HeapEntries + ((long)HeapEntry * most);
+
+    private void Foreach(ForeachStmt f)
+    {
+        RefuseRecursion(f);
+        var (map, key, valueSize) = StorageOf(f.Array) switch
+        {
+            GlobalStorage.Array a => (a.MapId, a.Key, a.ValueCapacity),
+            GlobalStorage.StatisticsArray s => (s.MapId, s.Key, 0),
+            _ => throw new InvalidOperationException("array without storage"),
+        };
+        var site = _c.Snapshot(f, f.Array.MaxEntries, key.Size + valueSize, TextSort(f, key));
+        var end = _a.NewLabel();
+        var area = f.Slice is { } slice ? Wanted(key, slice) : (Mem?)null;
+        Limit(f, site, end);
+        At(f.Span);
+        HeapAddress(site, Reg.R1, 0);
+        Store(new Mem(Reg.R1, HeapCount), 0);
+        Visit(map, "collect", () => Collect(f, site, map, key, valueSize, area));
+        Heapify(site);
+        Iterate(f, site, end, current =>
+        {
+            var at = 0;
+            for (var i = 0; i < f.Keys.Count; i++)
+            {
+                FromEntry(site, current, at, key.Capacities[i], f.Keys[i]);
+                at += key.Capacities[i];
+            }
+
+            if (f.Value is { } value)
+            {
+                FromEntry(site, current, key.Size, valueSize, value);
+            }
+        });
+    }
+
+    /// <summary>foreach (b in @hist_log(x)).</summary>
+    private void ForeachBucket(ForeachStmt f)
+    {
+        RefuseRecursion(f);
+        var count = f.Array.Shape!.BucketCount;
+        var site = _c.Snapshot(f, count, 0, null);
+        var end = _a.NewLabel();
+        Limit(f, site, end);
+        var buckets = SumBuckets(f.Array, f.BucketKeys, f.Span);
+        At(f.Span);
+        HeapAddress(site, Reg.R1, 0);
+        Store(new Mem(Reg.R1, HeapCount), 0);
+        var built = _a.NewLabel();
+        Repeat(built, () =>
+        {
+            HeapAddress(site, Reg.R1, 0);
+            Load(Reg.R0, new Mem(Reg.R1, HeapCount));
+            _a.JumpIf(JumpOp.Ge, Reg.R0, count, built);
+            BucketAt(buckets, Reg.R0, Reg.R4);
+            if (f.Direction == SortDirection.None)
+            {
+                _a.Emit(Instruction.Mov(Reg.R4, 0));
+            }
+            else if (f.SortKey != 0)
+            {
+                Move(Reg.R4, Reg.R0);
+            }
+
+            if (f.Direction == SortDirection.Descending)
+            {
+                _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R4, -1));
+            }
+
+            EntryAddress(site, Reg.R0, Reg.R3, built);
+            Save(new Mem(Reg.R3, 0), Reg.R4);
+            Save(new Mem(Reg.R3, 8), Reg.R0);
+            Save(new Mem(Reg.R3, 16), Reg.R0);
+            _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
+            Save(new Mem(Reg.R1, HeapCount), Reg.R0);
+        }, f.Span);
+        _a.Bind(built);
+        Heapify(site);
+        Iterate(f, site, end, current =>
+        {
+            Load(Reg.R0, current);
+            Save(_f.Locals[f.Keys[0]].Memory, Reg.R0);
+            if (f.Value is { } value)
+            {
+                Bound(Reg.R0, count - 1);
+                BucketAt(buckets, Reg.R0, Reg.R4);
+                Save(_f.Locals[value].Memory, Reg.R4);
+            }
+        });
+    }
+
+    private void RefuseRecursion(ForeachStmt f)
+    {
+        if (_f.Function is { IsRecursive: true } function)
+        {
+            throw Cannot($"foreach over \"{f.Array.Name}\" in the recursive function \"{function.Name}\" in a handler that runs in the kernel", f.Span, "move the loop out of the recursion, or run with --runtime=kernel");
+        }
+    }
+
+    /// <summary>What a foreach sorts by when that is a string longer than a word: its place in the entry.</summary>
+    private static (int Offset, int Capacity, bool Descending)? TextSort(ForeachStmt f, KeyLayout key)
+    {
+        if (f.Direction == SortDirection.None || f.Array.Type == ScriptType.Statistics && f.SortKey == 0)
+        {
+            return null;
+        }
+
+        var offset = 0;
+        for (var i = 0; i < key.Types.Count; i++)
+        {
+            if (f.SortKey == i + 1)
+            {
+                return key.Types[i] == ScriptType.String ? (offset, key.Capacities[i], f.Direction == SortDirection.Descending) : null;
+            }
+
+            offset += key.Capacities[i];
+        }
+
+        return f.Array.Type == ScriptType.String ? (key.Size, -1, f.Direction == SortDirection.Descending) : null;
+    }
+
+    private void Limit(ForeachStmt f, SnapshotSite site, Label end)
+    {
+        if (f.Limit is { } limit)
+        {
+            Long(limit, Reg.R0);
+            _a.JumpIf(JumpOp.SLe, Reg.R0, 0, end);
+        }
+        else
+        {
+            _a.LdImm64(Reg.R0, long.MaxValue);
+        }
+
+        HeapAddress(site, Reg.R1, HeapLimit);
+        Save(new Mem(Reg.R1, 0), Reg.R0);
+    }
+
+    // ---- collecting ------------------------------------------------------------------------------------------------------
+
+    /// <summary>The callback of one element: R2 key, R3 value.</summary>
+    private void Collect(ForeachStmt f, SnapshotSite site, int map, KeyLayout key, int valueSize, Mem? wanted)
+    {
+        var skip = _a.NewLabel();
+        (_f.R8InUse, _f.R9InUse) = (true, true);
+        Move(Reg.R9, Reg.R2);
+        Move(Reg.R8, Reg.R3);
+        if (wanted is { } area)
+        {
+            Unless(key, f.Slice!, area, Reg.R9, skip);
+        }
+
+        // The first word of a heap entry, and the insertion number.
+        var sortBy = TakeStack(8);
+        var sequence = TakeStack(8);
+        var isText = false;
+        if (f.Array.Type == ScriptType.Statistics)
+        {
+            ElementSequence(map, sequence);
+        }
+        else
+        {
+            Load(Reg.R0, new Mem(Reg.R8, 0));
+            Save(sequence, Reg.R0);
+        }
+
+        if (f.Direction == SortDirection.None)
+        {
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+        }
+        else if (f.SortKey > 0)
+        {
+            var offset = 0;
+            for (var i = 0; i < f.SortKey - 1; i++)
+            {
+                offset += key.Capacities[i];
+            }
+
+            Load(Reg.R0, new Mem(Reg.R9, offset));
+            isText = key.Types[f.SortKey - 1] == ScriptType.String;
+        }
+        else if (StorageOf(f.Array) is GlobalStorage.StatisticsArray aggregates)
+        {
+            Extract(f.SortStatistic, map, aggregates.Layout, 8, to => Move(to, Reg.R9), null, f.Span);
+        }
+        else
+        {
+            Load(Reg.R0, new Mem(Reg.R8, GlobalStorage.Array.ValueOffset));
+            isText = f.Array.Type == ScriptType.String;
+        }
+
+        if (isText)
+        {
+            _a.Emit(Instruction.ToBigEndian(Reg.R0, 64));
+            _a.LdImm64(Reg.R1, long.MinValue);
+            _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, Reg.R1));
+        }
+
+        if (f.Direction == SortDirection.Descending)
+        {
+            _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, -1));
+        }
+
+        Save(sortBy, Reg.R0);
+        HeapAddress(site, Reg.R1, HeapCount);
+        Load(Reg.R0, new Mem(Reg.R1, 0));
+        FindEntry(site, Reg.R0, skip);
+        Move(Reg.R6, Reg.R0);
+        Copy(new Mem(Reg.R6, 0), new Mem(Reg.R9, 0), key.Size);
+        if (valueSize > 0)
+        {
+            Copy(new Mem(Reg.R6, key.Size), new Mem(Reg.R8, GlobalStorage.Array.ValueOffset), valueSize);
+        }
+
+        HeapAddress(site, Reg.R1, 0);
+        Load(Reg.R0, new Mem(Reg.R1, HeapCount));
+        EntryAddress(site, Reg.R0, Reg.R3, skip);
+        Load(Reg.R2, sortBy);
+        Save(new Mem(Reg.R3, 0), Reg.R2);
+        Load(Reg.R2, sequence);
+        Save(new Mem(Reg.R3, 8), Reg.R2);
+        Save(new Mem(Reg.R3, 16), Reg.R0);
+        _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
+        Save(new Mem(Reg.R1, HeapCount), Reg.R0);
+        _a.Bind(skip);
+    }
+
+    /// <summary>Insertion number of the element whose key R9 points to: an element of a per-CPU map has one on each CPU that added to it.</summary>
+    private void ElementSequence(int map, Mem result)
+    {
+        Store(result, long.MaxValue);
+        EachCpu(map, to => Move(to, Reg.R9), next =>
+        {
+            Load(Reg.R1, new Mem(Reg.R0, 0));
+            _a.JumpIf(JumpOp.Eq, Reg.R1, 0, next);
+            Load(Reg.R2, result);
+            _a.JumpIf(JumpOp.SGe, Reg.R1, Reg.R2, next);
+            Save(result, Reg.R1);
+        });
+    }
+
+    // ---- the heap --------------------------------------------------------------------------------------------------------
+
+    private void HeapAddress(SnapshotSite site, Reg to, int offset) => _a.LdMapValue(to, _c.MapKey(site.HeapMap), offset);
+
+    /// <summary>Address of heap entry number <paramref name="index"/>, which survives and is proven small enough.</summary>
+    private void EntryAddress(SnapshotSite site, Reg index, Reg to, Label outside)
+    {
+        _a.JumpIf(JumpOp.Ge, index, site.Most, outside);
+        HeapAddress(site, to, HeapEntries);
+        Move(Reg.R5, index);
+        _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R5, HeapEntry));
+        _a.Emit(Instruction.Add64(to, Reg.R5));
+    }
+
+    /// <summary>R0 = address of the entry with that number.</summary>
+    private void FindEntry(SnapshotSite site, Reg index, Label missing)
+    {
+        var mark = Marked();
+        var key = TakeStack(8);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, index));
+        LookupKey(site.EntriesMap, key);
+        Release(mark);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, missing);
+    }
+
+    /// <summary>Brings the collected entries into heap order.</summary>
+    private void Heapify(SnapshotSite site)
+    {
+        HeapAddress(site, Reg.R1, 0);
+        Load(Reg.R0, new Mem(Reg.R1, HeapCount));
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 1));
+        Save(new Mem(Reg.R1, HeapCursor), Reg.R0);
+        var built = _a.NewLabel();
+        Repeat(built, () =>
+        {
+            HeapAddress(site, Reg.R1, HeapCursor);
+            Load(Reg.R3, new Mem(Reg.R1, 0));
+            _a.JumpIf(JumpOp.Eq, Reg.R3, 0, built);
+            _a.Emit(Instruction.Add64Imm(Reg.R3, -1));
+            Save(new Mem(Reg.R1, 0), Reg.R3);
+            CallSift(site);
+        });
+        _a.Bind(built);
+    }
+
+    /// <summary>Takes entries from the heap until it or the limit is used up.</summary>
+    private void Iterate(ForeachStmt f, SnapshotSite site, Label end, Action<Mem> load)
+    {
+        var (outerBreak, outerContinue) = (_f.Break, _f.Continue);
+        var tooLong = _a.NewLabel();
+        var current = TakeFrame(8);
+        var charge = 1 + StatementCounter.Count(f.Body);
+        Repeat(tooLong, () =>
+        {
+            _f.Break = end;
+            _f.Continue = _a.NewLabel();
+            HeapAddress(site, Reg.R1, 0);
+            Load(Reg.R0, new Mem(Reg.R1, HeapCount));
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, end);
+            Load(Reg.R2, new Mem(Reg.R1, HeapLimit));
+            _a.JumpIf(JumpOp.Eq, Reg.R2, 0, end);
+            _a.Emit(Instruction.Add64Imm(Reg.R2, -1));
+            Save(new Mem(Reg.R1, HeapLimit), Reg.R2);
+
+            // The last entry takes the place of the first and sinks.
+            _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
+            Save(new Mem(Reg.R1, HeapCount), Reg.R0);
+            Load(Reg.R2, new Mem(Reg.R1, HeapEntries + 16));
+            Save(current, Reg.R2);
+            EntryAddress(site, Reg.R0, Reg.R3, end);
+            for (var i = 0; i < HeapEntry; i += 8)
+            {
+                Load(Reg.R2, new Mem(Reg.R3, i));
+                Save(new Mem(Reg.R1, HeapEntries + i), Reg.R2);
+            }
+
+            _a.Emit(Instruction.Mov(Reg.R3, 0));
+            CallSift(site);
+            Charge(charge, tooLong);
+            load(current);
+            Statement(f.Body);
+            _a.Bind(_f.Continue);
+        }, f.Span);
+        _a.Bind(tooLong);
+        Stop("MAXACTION exceeded", f.Span);
+        _a.Bind(end);
+        (_f.Break, _f.Continue) = (outerBreak, outerContinue);
+    }
+
+    /// <summary>Copies a field of the current entry into a variable.</summary>
+    private void FromEntry(SnapshotSite site, Mem current, int offset, int capacity, Local local)
+    {
+        var slot = _f.Locals[local];
+        var gone = _a.NewLabel();
+        Load(Reg.R0, current);
+        FindEntry(site, Reg.R0, gone);
+        if (slot.Capacity == 0)
+        {
+            Load(Reg.R1, new Mem(Reg.R0, offset));
+            Save(slot.Memory, Reg.R1);
+        }
+        else
+        {
+            var common = Math.Min(capacity, slot.Capacity);
+            Move(Reg.R3, Reg.R0);
+            Copy(slot.Memory.At(8), new Mem(Reg.R3, offset), common);
+            Clear(slot.Memory.At(8 + common), slot.Capacity - common);
+            Length(new StringValue(null, slot.Memory.At(8), slot.Capacity, null), Reg.R0);
+            Save(slot.Memory, Reg.R0);
+        }
+
+        _a.Bind(gone);
+    }
+
+    /// <summary>Lets the heap entry with number R3 sink to its place.</summary>
+    private void CallSift(SnapshotSite site)
+    {
+        Move(Reg.R1, Frame);
+        Move(Reg.R2, Ctx);
+        _a.Call(Sorter(site).Sift);
+    }
+
+    private (SnapshotSite Site, Subprogram Sift, Subprogram Less) Sorter(SnapshotSite site)
+    {
+        foreach (var known in _sorters)
+        {
+            if (ReferenceEquals(known.Site, site))
+            {
+                return known;
+            }
+        }
+
+        var made = (site, _a.Declare($"sift_{site.HeapMap}"), _a.Declare($"less_{site.HeapMap}"));
+        if (_a.IsAlive)
+        {
+            _sorters.Add(made);
+        }
+
+        return made;
+    }
+
+    private void EmitSorters()
+    {
+        foreach (var (site, sift, less) in _sorters)
+        {
+            EmitSift(site, sift, less);
+            EmitLess(site, less);
+        }
+    }
+
+    private void EmitSift(SnapshotSite site, Subprogram sift, Subprogram less)
+    {
+        _f = new FunctionState(null, sift) { IsCallback = true };
+        _columns = [];
+        _a.Begin(sift);
+        Move(Frame, Reg.R1);
+        Move(Ctx, Reg.R2);
+        HeapAddress(site, Reg.R1, HeapCurrent);
+        Save(new Mem(Reg.R1, 0), Reg.R3);
+        var done = _a.NewLabel();
+        Repeat(done, () =>
+        {
+            var one = _a.NewLabel();
+            HeapAddress(site, Reg.R3, 0);
+            Load(Reg.R2, new Mem(Reg.R3, HeapCurrent));
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R2, 1));
+            _a.Emit(Instruction.Add64Imm(Reg.R2, 1));
+            Load(Reg.R4, new Mem(Reg.R3, HeapCount));
+            _a.JumpIf(JumpOp.Ge, Reg.R2, Reg.R4, done);
+            Save(new Mem(Reg.R3, HeapChild), Reg.R2);
+            Move(Reg.R1, Reg.R2);
+            _a.Emit(Instruction.Add64Imm(Reg.R1, 1));
+            _a.JumpIf(JumpOp.Ge, Reg.R1, Reg.R4, one);
+            _a.Call(less);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, one);
+            HeapAddress(site, Reg.R3, HeapChild);
+            Load(Reg.R2, new Mem(Reg.R3, 0));
+            _a.Emit(Instruction.Add64Imm(Reg.R2, 1));
+            Save(new Mem(Reg.R3, 0), Reg.R2);
+            _a.Bind(one);
+            HeapAddress(site, Reg.R3, 0);
+            Load(Reg.R1, new Mem(Reg.R3, HeapChild));
+            Load(Reg.R2, new Mem(Reg.R3, HeapCurrent));
+            _a.Call(less);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, done);
+            HeapAddress(site, Reg.R1, 0);
+            Load(Reg.R0, new Mem(Reg.R1, HeapChild));
+            EntryAddress(site, Reg.R0, Reg.R3, done);
+            Load(Reg.R2, new Mem(Reg.R1, HeapCurrent));
+            EntryAddress(site, Reg.R2, Reg.R4, done);
+            for (var i = 0; i < HeapEntry; i += 8)
+            {
+                Load(Reg.R2, new Mem(Reg.R3, i));
+                Load(Reg.R5, new Mem(Reg.R4, i));
+                Save(new Mem(Reg.R3, i), Reg.R5);
+                Save(new Mem(Reg.R4, i), Reg.R2);
+            }
+
+            Save(new Mem(Reg.R1, HeapCurrent), Reg.R0);
+        });
+        _a.Bind(done);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+    }
+
+    /// <summary>R0 = 1 when heap entry R1 comes before heap entry R2.</summary>
+    private void EmitLess(SnapshotSite site, Subprogram less)
+    {
+        _f = new FunctionState(null, less) { IsCallback = true };
+        _a.Begin(less);
+        var no = _a.NewLabel();
+        var yes = _a.NewLabel();
+        EntryAddress(site, Reg.R1, Reg.R6, no);
+        EntryAddress(site, Reg.R2, Reg.R7, no);
+        Load(Reg.R1, new Mem(Reg.R6, 0));
+        Load(Reg.R2, new Mem(Reg.R7, 0));
+        _a.JumpIf(JumpOp.SLt, Reg.R1, Reg.R2, yes);
+        _a.JumpIf(JumpOp.Ne, Reg.R1, Reg.R2, no);
+        if (site.Text is { } text && text.Capacity != 8)
+        {
+            // Equal first words: the rest of the texts stands in the entries.
+            var capacity = text.Capacity < 0 ? site.EntrySize - text.Offset : text.Capacity;
+            Load(Reg.R0, new Mem(Reg.R6, 16));
+            FindEntry(site, Reg.R0, no);
+            Move(Reg.R8, Reg.R0);
+            Load(Reg.R0, new Mem(Reg.R7, 16));
+            FindEntry(site, Reg.R0, no);
+            var differ = _a.NewLabel();
+            var same = _a.NewLabel();
+            for (var i = 8; i < capacity; i += 8)
+            {
+                Load(Reg.R1, new Mem(Reg.R8, text.Offset + i));
+                Load(Reg.R2, new Mem(Reg.R0, text.Offset + i));
+                _a.JumpIf(JumpOp.Ne, Reg.R1, Reg.R2, differ);
+            }
+
+            _a.Jump(same);
+            _a.Bind(differ);
+            _a.Emit(Instruction.ToBigEndian(Reg.R1, 64));
+            _a.Emit(Instruction.ToBigEndian(Reg.R2, 64));
+            _a.JumpIf(text.Descending ? JumpOp.Gt : JumpOp.Lt, Reg.R1, Reg.R2, yes);
+            _a.Jump(no);
+            _a.Bind(same);
+        }
+
+        Load(Reg.R1, new Mem(Reg.R6, 8));
+        Load(Reg.R2, new Mem(Reg.R7, 8));
+        _a.JumpIf(JumpOp.SLt, Reg.R1, Reg.R2, yes);
+        _a.Bind(no);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+        _a.Bind(yes);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Exit();
+    }
+}
+
+/// <summary>The maps of one foreach.</summary>
+/// <param name="EntriesMap">Array of keys and values; −1 when the heap says all.</param>
+/// <param name="HeapMap">One value: head and heap.</param>
+/// <param name="Most">Entries there is room for.</param>
+/// <param name="EntrySize">Bytes of an entry.</param>
+/// <param name="Text">Where in the entry the string to sort by stands; capacity −1: to the end. Null when a long decides.</param>
+internal sealed record SnapshotSite(int EntriesMap, int HeapMap, int Most, int EntrySize, (int Offset, int Capacity, bool Descending)? Text);

@@ -41,7 +41,7 @@ public sealed class LoadMatrixVmTests
 
         // A located "cannot" is no refusal of the verifier's.
         Shell = "run 2>err; s=$?; cat err >&2; if grep -q 'Pass 3: translation failed' err; then exit 0; fi; exit $s\n",
-    }));
+    }), ["bpf"]);
 
     /// <summary>The cases.</summary>
     public static TheoryData<string> Cases => Machines.Names();

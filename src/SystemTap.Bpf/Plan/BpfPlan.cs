@@ -347,6 +347,9 @@ public static class StackSnapshot
     /// <summary>Number that prints name it by.</summary>
     public const int Id = 8;
 
+    /// <summary>Number of a stack that did not fit in the ring: what would use it is lost with it, and counted.</summary>
+    public const int Lost = -1;
+
     /// <summary>CLOCK_MONOTONIC, nanoseconds.</summary>
     public const int Time = 16;
 

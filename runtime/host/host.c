@@ -37,7 +37,7 @@ static const struct stap_script *stap_chosen;
 struct stap_session stap_session;
 
 static struct stap_context context;
-static int exiting, aborted, too_many, suppress_errors, show_globals = 1;
+static int exiting, too_many, suppress_errors, show_globals = 1;
 static u64 errors;
 
 /* --- output: standard output, whole prints */
@@ -256,7 +256,7 @@ static void run(const struct stap_probe *probe)
 	probe->handler(&context);
 	stap_context_end(&context);
 	if (context.failed == STAP_ABORTED) {
-		aborted = 1;
+		exiting = 1;	/* what follows is as after exit() */
 	} else if (context.failed) {
 		char line[8192];
 		u32 n = stap_error_line(&context, line, sizeof(line));
@@ -296,7 +296,7 @@ static void run_all(u8 kind, s64 begin)
 
 			if (probe->kind != kind || probe->priority != next)
 				continue;
-			if (kind == STAP_PROBE_BEGIN ? exiting || aborted || too_many : aborted)
+			if (kind == STAP_PROBE_BEGIN && (exiting || too_many))
 				return;
 			run(probe);
 			if (kind == STAP_PROBE_END && too_many)
@@ -317,7 +317,7 @@ static void run_timers(void)
 	for (i = 0; i < script->probe_count; i++)
 		if (script->probes[i].kind == STAP_PROBE_TIMER)
 			due[i] = now + script->probes[i].timer.interval_ns;
-	while (!exiting && !aborted && !too_many) {
+	while (!exiting && !too_many) {
 		struct timespec t;
 		u32 next = script->probe_count;
 
@@ -360,14 +360,12 @@ int main(int argc, char **argv)
 	context.cpu = 1;
 	context.stack_floor = (unsigned long)__builtin_frame_address(0) - (4ul << 20);
 	run_all(STAP_PROBE_BEGIN, 0);
-	if (!exiting && !aborted && !too_many)
+	if (!exiting && !too_many)
 		run_timers();
-	if (!aborted) {
-		if (!too_many)
-			run_all(STAP_PROBE_END, 0);
-		if (too_many)
-			run_all(STAP_PROBE_ERROR, 0);
-	}
+	if (!too_many)
+		run_all(STAP_PROBE_END, 0);
+	if (too_many)
+		run_all(STAP_PROBE_ERROR, 0);
 	if (show_globals)
 		stap_show_globals(&context);
 	flush();
@@ -375,5 +373,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "WARNING: Number of errors: %llu, skipped probes: 0\n", errors);
 	stap_core_stop(stap_chosen);
 	free(memory);
-	return too_many ? 1 : 0;
+	return too_many || (errors && !suppress_errors) ? 1 : 0;
 }

@@ -20,7 +20,7 @@
  *     stap_context_end(c);
  *     release the locks
  *     c->failed == STAP_FAILED or STAP_FAILED_HARD: stap_error_line(c, …) is the "ERROR: " line to send, count it against max_errors
- *     c->failed == STAP_ABORTED: the session ends at once without end probes
+ *     c->failed == STAP_ABORTED: the session ends as after exit()
  *
  * Rules of script code, which keep it loadable and safe:
  *   - It never takes the address of a run-time function (objtool seals the ENDBR of those). Addresses of its own handlers stand in its own table.

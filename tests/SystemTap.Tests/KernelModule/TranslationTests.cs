@@ -59,7 +59,7 @@ public sealed class TranslationTests
     [Fact]
     public void What_only_begin_writes_needs_nothing()
     {
-        var c = C("global limit, names probe begin { limit = 5 names[1] = \"x\" } probe timer.ms(1) { if (cpu() < limit) println(names[1]) }");
+        var c = C("global most, names probe begin { most = 5 names[1] = \"x\" } probe timer.ms(1) { if (cpu() < most) println(names[1]) }");
         Assert.Empty(Locks(c));
         Assert.DoesNotContain("stap_load", c);
     }

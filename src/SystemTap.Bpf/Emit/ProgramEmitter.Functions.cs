@@ -41,9 +41,17 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        LookupScalar(_frameMap!.Id);
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
-        Move(Frame, Reg.R0);
+        if (_event.IsPreemptible)
+        {
+            ClaimFrame();
+        }
+        else
+        {
+            LookupScalar(_frameMap!.Id);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
+            Move(Frame, Reg.R0);
+        }
+
         if (needs.ErrorText)
         {
             _errorText = TakeString(Capacities.BufferFor(_c.MaxText)).Memory.Offset;
@@ -95,6 +103,33 @@ internal sealed partial class ProgramEmitter
 
         CompleteGroups();
     }
+
+    /// <summary>Takes a free frame of this CPU; from here on every exit gives it back.</summary>
+    private void ClaimFrame()
+    {
+        var claimed = _a.NewLabel();
+        var mark = Marked();
+        var key = TakeStack(8);
+        for (var slot = 0; slot < FrameSlots; slot++)
+        {
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
+            LookupKey(_frameMap!.Id, key);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
+            Move(Frame, Reg.R0);
+            _a.Emit(Instruction.Mov(Reg.R1, 1));
+            _a.Emit(Instruction.Atomic(AtomicOp.Xchg, MemSize.DW, Frame, FrameInUse, Reg.R1));
+            _a.JumpIf(JumpOp.Eq, Reg.R1, 0, claimed);
+        }
+
+        Increment(ControlBlock.SkippedReentry);
+        _a.Jump(_exit);
+        _a.Bind(claimed);
+        Release(mark);
+        _noFrame = _exit;
+        _exit = _a.NewLabel();
+    }
+
+    private Label? _noFrame;
 
     private static string ProgramBtfName(string name)
     {
@@ -193,6 +228,12 @@ internal sealed partial class ProgramEmitter
     public void End()
     {
         _a.Bind(_exit);
+        if (_noFrame is { } noFrame)
+        {
+            Store(new Mem(Frame, FrameInUse), 0);
+            _a.Bind(noFrame);
+        }
+
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Exit();
         _columns = [];
@@ -246,7 +287,7 @@ internal sealed partial class ProgramEmitter
                     texts[i] = copy.AsString;
                 }
             }
-            else if (overloaded || !IsSimple(c.Arguments[i]))
+            else if (overloaded || !IsSimple(c.Arguments[i]) || KeyOrder.Matters([c.Arguments[i]], c.Arguments, i + 1))
             {
                 Long(c.Arguments[i], Reg.R0);
                 var temp = Temp.InMemory(TakeFrame(8));
@@ -320,6 +361,7 @@ internal sealed partial class ProgramEmitter
 
             _a.Jump(end);
             _a.Bind(notFine);
+            NoteCaller(c.Span);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
             if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
             {
@@ -394,7 +436,7 @@ internal sealed partial class ProgramEmitter
         {
             var site = _c.ErrorSite("all functions exhausted", function.Span);
             _raised.Add(site);
-            Store(_errorSite, site);
+            StoreSite(site);
             Store(_errorValue, 0);
             if (_errorText >= 0)
             {

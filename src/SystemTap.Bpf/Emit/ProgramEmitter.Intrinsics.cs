@@ -135,6 +135,9 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Position:
                 Position(i);
                 break;
+            case IntrinsicId.WriteUser:
+                WriteUser(i.Arguments, i.Span);
+                break;
             case IntrinsicId.ParseLong:
                 ParseLong(i);
                 break;

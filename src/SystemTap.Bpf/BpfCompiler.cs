@@ -86,6 +86,7 @@ public static class BpfCompiler
             Globals = storage.Globals,
             PrintSites = compilation.PrintSites,
             ErrorSites = compilation.ErrorSites,
+            CallSites = compilation.CallSites,
             HostProbes = placement.HostProbes,
             DataMap = data,
             RingMap = ring,

@@ -58,6 +58,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public List<ErrorSite> ErrorSites { get; } = [];
 
+    /// <summary>Places of calls that an error can pass.</summary>
+    public List<SourceSpan> CallSites { get; } = [];
+
     public List<ProgramPlan> Programs { get; } = [];
 
     /// <summary>Handlers of stap that should be run inside the kernel for their lock and cannot be, with the reason.</summary>
@@ -151,6 +154,19 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
         }
 
         return id;
+    }
+
+    /// <summary>Number of a place that calls a function: 1 to 65535; 65535 also for what is beyond.</summary>
+    public int CallSite(SourceSpan span)
+    {
+        var at = CallSites.IndexOf(span);
+        if (at < 0 && CallSites.Count < 65534)
+        {
+            at = CallSites.Count;
+            CallSites.Add(span);
+        }
+
+        return at < 0 ? 65535 : at + 1;
     }
 
     private readonly Dictionary<object, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);

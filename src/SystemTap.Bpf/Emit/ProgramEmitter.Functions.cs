@@ -287,7 +287,7 @@ internal sealed partial class ProgramEmitter
                     texts[i] = copy.AsString;
                 }
             }
-            else if (overloaded || !IsSimple(c.Arguments[i]))
+            else if (overloaded || !IsSimple(c.Arguments[i]) || KeyOrder.Matters([c.Arguments[i]], c.Arguments, i + 1))
             {
                 Long(c.Arguments[i], Reg.R0);
                 var temp = Temp.InMemory(TakeFrame(8));
@@ -361,6 +361,7 @@ internal sealed partial class ProgramEmitter
 
             _a.Jump(end);
             _a.Bind(notFine);
+            NoteCaller(c.Span);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
             if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
             {
@@ -435,7 +436,7 @@ internal sealed partial class ProgramEmitter
         {
             var site = _c.ErrorSite("all functions exhausted", function.Span);
             _raised.Add(site);
-            Store(_errorSite, site);
+            StoreSite(site);
             Store(_errorValue, 0);
             if (_errorText >= 0)
             {

@@ -41,7 +41,8 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameLibrary = 40, FrameInUse = FrameLibrary + (8 * LibraryWords), FrameHead = FrameInUse + 8;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameErrorCallers = 40, FrameLibrary = 48;
+    private const int FrameInUse = FrameLibrary + (8 * LibraryWords), FrameHead = FrameInUse + 8;
 
     /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
     private const int FrameSlots = 4;

@@ -27,6 +27,9 @@ public sealed class BpfPlan
     /// <summary>Places where kernel handlers can raise an error nobody catches, by site number.</summary>
     public required IReadOnlyList<ErrorSite> ErrorSites { get; init; }
 
+    /// <summary>Places of calls, by the numbers in error records less one.</summary>
+    public IReadOnlyList<SourceSpan> CallSites { get; init; } = [];
+
     /// <summary>Probes whose handlers stap runs itself.</summary>
     public required IReadOnlyList<Probe> HostProbes { get; init; }
 
@@ -313,7 +316,7 @@ public static class RecordKind
     /// <summary>warn(): one string.</summary>
     public const int Warn = 2;
 
-    /// <summary>Uncaught error: one long, one string (may be empty).</summary>
+    /// <summary>Uncaught error: its value, the calls that led there (16 bits each: number of a call site plus one, the innermost highest), and its text (may be empty).</summary>
     public const int Error = 3;
 
     /// <summary>exit(): no values. Sent with a forced wake-up.</summary>
@@ -343,6 +346,9 @@ public static class StackSnapshot
 {
     /// <summary>Number that prints name it by.</summary>
     public const int Id = 8;
+
+    /// <summary>Number of a stack that did not fit in the ring: what would use it is lost with it, and counted.</summary>
+    public const int Lost = -1;
 
     /// <summary>CLOCK_MONOTONIC, nanoseconds.</summary>
     public const int Time = 16;

@@ -13,7 +13,10 @@ fi
 case ${1:-build} in
     build) command -v clang >/dev/null 2>&1 || need gcc gcc
            [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev" ;;
-    test)  need gcc gcc; need strace strace
+    test)  need gcc gcc; need g++ g++; need objcopy binutils; need strace strace
+           # Programs that tests probe: marks, and the reader of debug information.
+           ls /usr/include/sys/sdt.h /usr/include/*/sys/sdt.h 2>/dev/null | grep -q . || missing="$missing systemtap-sdt-dev"
+           ls /usr/lib/*/libdw.so.1 /lib/*/libdw.so.1 /usr/lib/libdw.so.1 /usr/lib64/libdw.so.1 2>/dev/null | grep -q . || missing="$missing libdw1"
            # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
            need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make; need xz xz-utils; need zstd zstd ;;
     bench) need bpftrace bpftrace ;;

@@ -367,6 +367,8 @@ void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, 
 	if (elision >= 0) {
 		first = low - elision > first ? low - elision : first;
 		last = high + elision < last ? high + elision : last;
+		if (!linear && low >= 64 && first < 64)
+			first = 64; /* without negative samples no negative rows, as SystemTap prints it */
 	}
 	p.sink = sink;
 	p.shape = shape;

@@ -34,6 +34,7 @@ public static class BpfCompiler
         var locks = Locks.Of(program, placement);
 
         // Handlers of stap that need a lock are run inside the kernel, where one can be held. Their globals go where BPF reaches them.
+        var shared = Array.ConvertAll(placement.KernelUse, static use => use != GlobalUse.None);
         var onDemand = placement.ConcurrentHostProbes.FindAll(p => locks.Of(p) is not null);
         foreach (var probe in onDemand)
         {
@@ -46,6 +47,7 @@ public static class BpfCompiler
             Placement = placement,
             Capacities = capacities,
             Locks = locks,
+            SharedGlobals = shared,
             Storage = storage,
             Maps = maps,
             DataMap = data,
@@ -72,8 +74,10 @@ public static class BpfCompiler
 
         maps.Complete(data, MapType.Array, 4, storage.Data.Length, 1, MapFlags.Mmapable, storage.Data);
         maps.Complete(ring, MapType.RingBuf, 0, 0, compilation.SendsStacks ? Math.Max(options.RingBytes, LargeRing) : options.RingBytes);
-        var texts = compilation.Constants.ToArray();
-        maps.Complete(constants, MapType.Array, 4, Math.Max(8, texts.Length), 1, MapFlags.ReadOnlyProgram, texts.Length == 0 ? new byte[8] : texts, isConstant: true);
+
+        // Room behind, so that the verifier accepts any index into the last text.
+        byte[] texts = [.. compilation.Constants.ToArray(), .. new byte[compilation.Limits.MaxStringLength + 8]];
+        maps.Complete(constants, MapType.Array, 4, texts.Length, 1, MapFlags.ReadOnlyProgram, texts, isConstant: true);
         return new BpfPlan
         {
             Program = program,
@@ -82,6 +86,7 @@ public static class BpfCompiler
             Globals = storage.Globals,
             PrintSites = compilation.PrintSites,
             ErrorSites = compilation.ErrorSites,
+            CallSites = compilation.CallSites,
             HostProbes = placement.HostProbes,
             DataMap = data,
             RingMap = ring,

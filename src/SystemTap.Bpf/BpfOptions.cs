@@ -35,6 +35,15 @@ public sealed record BpfFeatures
 
     /// <summary><c>bpf_get_current_task_btf</c> (Linux 5.11).</summary>
     public bool CurrentTaskBtf { get; init; } = true;
+
+    /// <summary>uprobe_multi (Linux 6.6): many places of a user-space file in one attachment.</summary>
+    public bool UprobeMulti { get; init; } = true;
+
+    /// <summary><c>bpf_probe_write_user</c>: needs CAP_SYS_ADMIN.</summary>
+    public bool WriteUser { get; init; } = true;
+
+    /// <summary>uprobe_multi attachments of one process see all its threads (Linux 6.10; before, only one).</summary>
+    public bool UprobeMultiPid { get; init; } = true;
 }
 
 /// <summary>What the compiler must know of the session beside the program and the machine.</summary>

@@ -116,6 +116,9 @@ public sealed class Target
     public KernelConfig KernelConfig => _config.Value;
     public ProcessTable Processes { get; }
 
+    /// <summary>Programs and libraries that scripts probe.</summary>
+    public UserFiles UserFiles { get; } = new();
+
     /// <summary>Numbers of the processors in use, ascending.</summary>
     public IReadOnlyList<int> OnlineCpus => _online.Value;
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs many cases in one boot of a virtual machine.
 # usage: run-cases.sh 6.1|6.12 FOLDER
-# Each sub-folder of FOLDER is a case (in the order of their names); its file 'cmd' is run by sh, as root, in that folder, and killed after CASE_SECONDS (30).
+# Each sub-folder of FOLDER is a case (in the order of their names); its file 'cmd' is run by sh, as root, in that folder, and killed after CASE_SECONDS (60).
 # A program 'name.prog' in FOLDER itself is put on the guest's PATH as 'name', with its libraries.
 # For each case four lines come to standard output, also when the machine dies in a later one:
 #   @@case NAME STATUS CENTISECONDS      status of cmd; 137 when it was killed
@@ -29,7 +29,7 @@ for dir in /cases/*; do
     name=\${dir##*/}
     cd "\$dir"
     set -- \$(cat /proc/uptime); from=\$1
-    timeout -s KILL ${CASE_SECONDS:-30} sh ./cmd >/tmp/out 2>/tmp/err </dev/null
+    timeout -s KILL ${CASE_SECONDS:-60} sh ./cmd >/tmp/out 2>/tmp/err </dev/null
     status=\$?
     if [ \$status = 137 ]; then killall -q -9 stap staprun stap-launch; fi
     set -- \$(cat /proc/uptime); to=\$1

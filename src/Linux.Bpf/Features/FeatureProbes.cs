@@ -61,6 +61,7 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
         KernelFeature.KprobeSession => KprobeMultiLink(AttachType.TraceKprobeSession),
         KernelFeature.UprobeMulti => UprobeMultiLink(AttachType.TraceUprobeMulti),
         KernelFeature.UprobeSession => UprobeMultiLink(AttachType.TraceUprobeSession),
+        KernelFeature.WriteUser => Loads(a => Iterator(Slot(a)).Emit(Instruction.Mov(Reg.R2, Reg.R1)).Emit(Instruction.Mov(Reg.R1, 0)).Emit(Instruction.Mov(Reg.R3, 8)).Call(Helper.ProbeWriteUser), ProgramType.KProbe),
         KernelFeature.KprobePmu => PmuExists("kprobe"),
         KernelFeature.UprobePmu => PmuExists("uprobe"),
         KernelFeature.FentryAttach => Fentry(),

@@ -56,7 +56,7 @@ internal static class FeatureTable
 
     private static (string, string)[] Make()
     {
-        var rows = new (string, string)[(int)KernelFeature.UprobeSession + 1];
+        var rows = new (string, string)[(int)KernelFeature.WriteUser + 1];
         rows[(int)KernelFeature.MayGoto] = ("may_goto", "6.9");
         rows[(int)KernelFeature.BpfLoop] = ("bpf_loop", "5.17");
         rows[(int)KernelFeature.ForEachMapElem] = ("bpf_for_each_map_elem", "5.13");
@@ -89,6 +89,7 @@ internal static class FeatureTable
         rows[(int)KernelFeature.SyscallPrograms] = ("SYSCALL programs", "5.14");
         rows[(int)KernelFeature.KprobeSession] = ("kprobe session", "6.10");
         rows[(int)KernelFeature.UprobeSession] = ("uprobe session", "6.13");
+        rows[(int)KernelFeature.WriteUser] = ("bpf_probe_write_user", "4.8");
         return rows;
     }
 }

@@ -67,6 +67,8 @@ public enum KernelFeature
     KprobeSession,
     /// <summary>One program at entry and return of many user-space functions.</summary>
     UprobeSession,
+    /// <summary>The <c>bpf_probe_write_user</c> helper: needs CAP_SYS_ADMIN in the first user namespace.</summary>
+    WriteUser,
 }
 
 /// <summary>Answer of a probe.</summary>

@@ -149,8 +149,11 @@ internal sealed class Capacities : Walker
             case IntrinsicId.Substring:
                 var text = Of(e.Arguments[0]);
                 return e.Arguments[2] is LongConst { Value: >= 0 } n ? (int)Math.Min(text, n.Value) : text;
+            case IntrinsicId.EscapeText:
+                var longest = (int)Math.Min(_limit, (4L * Of(e.Arguments[0])) + 2);
+                return e.Arguments[1] is LongConst { Value: > 0 } cut ? (int)Math.Max(5, Math.Min(longest, cut.Value)) : Math.Max(5, longest);
             case IntrinsicId.Tokenize:
-                return _limit;
+                return e.Arguments[2] is LongConst { Value: 0 } ? Of(e.Arguments[0]) : _limit;
             case IntrinsicId.KernelString or IntrinsicId.UserString:
                 return e.Arguments[1] is LongConst { Value: >= 0 } most ? (int)Math.Min(_limit, most.Value) : _limit;
             default:
@@ -171,7 +174,10 @@ internal sealed class Capacities : Walker
     }
 
     /// <summary>Most bytes of formatted text.</summary>
-    public int OfFormat(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments)
+    public int OfFormat(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments) => (int)Math.Min(LongestFormat(segments, arguments), _limit);
+
+    /// <summary>Most bytes of formatted text before it is cut to what a string holds.</summary>
+    public long LongestFormat(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments)
     {
         var sum = 0L;
         var next = 0;
@@ -185,7 +191,7 @@ internal sealed class Capacities : Walker
 
             if (s.WidthKind == FormatSize.Dynamic || s.PrecisionKind == FormatSize.Dynamic)
             {
-                return _limit;
+                return int.MaxValue / 4;
             }
 
             var argument = arguments[next++];
@@ -198,6 +204,8 @@ internal sealed class Capacities : Walker
                 FormatConversion.Char => s.Flag == FormatFlag.Alternate ? 4 : 1,
                 FormatConversion.String => s.PrecisionKind == FormatSize.Fixed ? Math.Min(s.Precision, Of(argument)) : Of(argument),
                 FormatConversion.Binary => 8,
+                FormatConversion.Memory => s.PrecisionKind == FormatSize.Fixed ? s.Precision : 1,
+                FormatConversion.MemoryHex => 2 * (s.PrecisionKind == FormatSize.Fixed ? s.Precision : 1),
                 _ => _limit,
             };
             if (s.Conversion != FormatConversion.String && s.PrecisionKind == FormatSize.Fixed)
@@ -208,7 +216,7 @@ internal sealed class Capacities : Walker
             sum += Math.Max(natural, s.WidthKind == FormatSize.Fixed ? s.Width : 0);
         }
 
-        return (int)Math.Min(sum, _limit);
+        return sum;
     }
 
     public override void Visit(Expr? expression)

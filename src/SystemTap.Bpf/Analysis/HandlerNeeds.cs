@@ -64,7 +64,11 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
                 }
 
                 break;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Error }:
+            case RegexExpr:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.GroupCount or IntrinsicId.TaskFromPid }:
+                Frame = true;
+                break;
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Error or IntrinsicId.MatchedGroup }:
                 ErrorText = Frame = true;
                 break;
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.RegisterByName or IntrinsicId.RegistersValid or IntrinsicId.KernelStack or IntrinsicId.KernelStackRaw }:

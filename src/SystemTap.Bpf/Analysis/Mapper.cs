@@ -35,7 +35,7 @@ internal static class Mapper
             case IntrinsicExpr { Arguments.Count: > 0 } i:
                 return new IntrinsicExpr(i.Intrinsic, List(i.Arguments, map), i.Span);
             case RawBytesExpr r:
-                return new RawBytesExpr(map(r.Address), map(r.Count), r.IsUser, r.Span);
+                return new RawBytesExpr(map(r.Address), map(r.Count), r.IsUser, r.Span) { Conversion = r.Conversion };
             case DerefExpr d:
                 return new DerefExpr(map(d.Address), d.Size, d.IsSigned, d.IsUser, d.Span) { BitShift = d.BitShift, BitWidth = d.BitWidth, MemberName = d.MemberName };
             case FormatExpr f:

@@ -46,6 +46,9 @@ internal sealed class RawBytesExpr(Expr address, Expr count, bool isUser, Source
     public Expr Count { get; } = count;
 
     public bool IsUser { get; } = isUser;
+
+    /// <summary>What <c>%m</c> ('m') or <c>%M</c> ('M') shows: a negative number means one byte, more than a page is an error. NUL for other uses.</summary>
+    public char Conversion { get; init; }
 }
 
 /// <summary>All buckets of a histogram, 8 bytes each: what is sent of a printed histogram. Raises "empty aggregate".</summary>

@@ -8,7 +8,7 @@ namespace SystemTap.Bpf.Analysis;
 /// <summary>Longest texts of built-ins that look names up.</summary>
 internal sealed class TableBounds(BpfOptions options, Target target)
 {
-    private readonly Dictionary<string, int> _longest = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, NameTable> _tables = new(StringComparer.Ordinal);
     private int _syscall = -1;
 
     /// <summary>Most bytes of a built-in's text; −1 when not known.</summary>
@@ -29,6 +29,8 @@ internal sealed class TableBounds(BpfOptions options, Target target)
                 return _syscall;
             case IntrinsicId.TableName when i.Arguments[0] is StringConst table && i.Arguments[2] is StringConst fallback:
                 return Math.Max(Longest(table.Value), fallback.Value.Length);
+            case IntrinsicId.TableFlags when i.Arguments[0] is StringConst table:
+                return Table(table.Value).LongestFlags;
             case IntrinsicId.ModuleName:
                 return options.ModuleName.Length;
             case IntrinsicId.TimeZoneName:
@@ -46,13 +48,15 @@ internal sealed class TableBounds(BpfOptions options, Target target)
         }
     }
 
-    private int Longest(string table)
+    private int Longest(string table) => Table(table).LongestName;
+
+    private NameTable Table(string name)
     {
-        if (_longest.TryGetValue(table, out var known))
+        if (!_tables.TryGetValue(name, out var table))
         {
-            return known;
+            table = _tables[name] = NameTable.Parse(options.ReadTable(name) ?? "", target.Architecture.Name);
         }
 
-        return _longest[table] = NameTable.Parse(options.ReadTable(table) ?? "", target.Architecture.Name).LongestName;
+        return table;
     }
 }

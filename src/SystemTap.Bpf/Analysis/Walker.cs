@@ -9,7 +9,14 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.HostStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.UnlockStmt or Deferral.HostStmt:
+                break;
+            case Deferral.TakeStmt s:
+                Visit(s.Loop.Slice);
+                Visit(s.Loop.Limit);
+                break;
+            case Deferral.VisitStmt s:
+                Visit(s.Take.Loop);
                 break;
             case RegionStmt s:
                 Visit(s.Body);

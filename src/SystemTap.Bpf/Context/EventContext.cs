@@ -27,6 +27,9 @@ internal abstract class EventContext
     /// <summary>Pointers in the context are typed: loads through them need no helper.</summary>
     public virtual bool IsTyped => false;
 
+    /// <summary>The program can be preempted by itself or another on the same CPU: it claims its frame.</summary>
+    public virtual bool IsPreemptible => false;
+
     /// <summary>The handler is about a task that is not the running one (a walk over all tasks): <see cref="LoadTask"/> finds it, and user memory is out of reach.</summary>
     public virtual bool HasOwnTask => false;
 

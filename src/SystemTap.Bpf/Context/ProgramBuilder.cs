@@ -13,6 +13,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
     {
         var entries = new List<Probe>();
         var returns = new List<Probe>();
+        var user = new List<Probe>();
         var functions = new List<Probe>();
         if (c.TargetSetMap >= 0)
         {
@@ -35,6 +36,9 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case ProfileSpec s:
                     Perf(probe, new AttachPlan.PerfEvent(1, 0, 0, s.FrequencyHz), null);
                     break;
+                case UserFunctionSpec:
+                    user.Add(probe);
+                    break;
                 case ProcessSpec s:
                     Process(probe, s);
                     break;
@@ -47,6 +51,11 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 default:
                     throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
             }
+        }
+
+        if (user.Count > 0)
+        {
+            Uprobes(user);
         }
 
         if (functions.Count > 0)
@@ -88,7 +97,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 }
             }
 
-            var body = rewriter.Rewrite(probe.Body);
+            var body = new EarlyUnlock(c.SharedGlobals, c.Capacities).Apply(rewriter.Rewrite(probe.Body));
             Simple(probe, body, NeedsOf(body), new RequestContext(), new AttachPlan.OnDemand(), null);
         }
         catch (BpfCannotException e)

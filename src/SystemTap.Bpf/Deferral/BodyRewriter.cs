@@ -122,9 +122,10 @@ internal sealed partial class BodyRewriter(Compilation compilation)
 
     private Stmt Print(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments, Scope scope, SourceSpan span)
     {
+        var prepared = new List<Stmt>();
         if (!Purity.IsPlainFormat(segments))
         {
-            throw new BpfCannotException("%m and %M read memory while printing, which a handler in the kernel cannot leave to stap", span, "run with --runtime=kernel");
+            arguments = TakeMemory(segments, arguments, prepared, scope);
         }
 
         // With effects among the arguments, everything is taken at its turn; else reads stay in the record's making.
@@ -134,7 +135,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
             quiet &= !EffectFinder.In(argument);
         }
 
-        var before = new List<Stmt>();
+        var before = prepared;
         var settled = new Expr[arguments.Count];
         for (var i = 0; i < settled.Length; i++)
         {
@@ -152,6 +153,42 @@ internal sealed partial class BodyRewriter(Compilation compilation)
         compilation.PrintSites.Add(site);
         before.Add(new SendStmt(site, leaves, span));
         return before.Count == 1 ? before[0] : new BlockStmt(before, span);
+    }
+
+    /// <summary>%m and %M: the handler takes the bytes, stap shows them.</summary>
+    private Expr[] TakeMemory(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments, List<Stmt> before, Scope scope)
+    {
+        var result = arguments.ToArray();
+        var next = 0;
+        foreach (var s in segments)
+        {
+            if (s.Conversion == FormatConversion.Literal)
+            {
+                continue;
+            }
+
+            next += s.WidthKind == FormatSize.Dynamic ? 1 : 0;
+            int? precision = s.PrecisionKind == FormatSize.Dynamic ? next++ : null;
+            var value = next++;
+            if (s.Conversion is not (FormatConversion.Memory or FormatConversion.MemoryHex))
+            {
+                continue;
+            }
+
+            Expr count = new LongConst(s.PrecisionKind == FormatSize.Fixed ? s.Precision : 1, result[value].Span);
+            if (precision is { } p)
+            {
+                // Used twice: by the handler for the number of bytes, and by the format.
+                count = result[p] = Settle(Substitute(result[p], scope), before, scope, keepReads: false);
+            }
+
+            result[value] = new RawBytesExpr(result[value], count, s.Flag == FormatFlag.Alternate, result[value].Span)
+            {
+                Conversion = s.Conversion == FormatConversion.Memory ? 'm' : 'M',
+            };
+        }
+
+        return result;
     }
 
     // ---- expressions -----------------------------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ internal static class Purity
         {
             Quiet &= expression switch
             {
+                RegexExpr { Regex.NeedsGroups: true } => false,
                 AssignExpr or UpdateExpr or SequenceExpr or DerefExpr or RawBytesExpr or StatExpr or BucketExpr or HistogramTextExpr or BucketsExpr => false,
                 BinaryExpr { Operator: BinaryOperator.Divide or BinaryOperator.Modulo } b => b.Right is LongConst { Value: not 0 },
                 IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Pure) && !i.Intrinsic.Has(IntrinsicTraits.Fallible),

@@ -168,6 +168,13 @@ internal sealed class CodeWriter
         IsAlive |= _used.Contains(label.Id);
     }
 
+    /// <summary>Binds a label that code further down jumps to.</summary>
+    public void BindJumpedToLater(Label label)
+    {
+        _a.Bind(label);
+        IsAlive = true;
+    }
+
     public void Jump(Label label)
     {
         if (IsAlive)

@@ -4,6 +4,7 @@ using SystemTap.Bpf.Layout;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Regex;
 using SystemTap.Targets;
 
 namespace SystemTap.Bpf.Emit;
@@ -35,6 +36,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public required Storage Storage { get; init; }
 
+    /// <summary>By global index: handlers of kernel events touch it.</summary>
+    public bool[] SharedGlobals { get; init; } = [];
+
     public required MapTable Maps { get; init; }
 
     public ConstantPool Constants { get; } = new();
@@ -54,6 +58,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public List<ErrorSite> ErrorSites { get; } = [];
 
+    /// <summary>Places of calls that an error can pass.</summary>
+    public List<SourceSpan> CallSites { get; } = [];
+
     public List<ProgramPlan> Programs { get; } = [];
 
     /// <summary>Handlers of stap that should be run inside the kernel for their lock and cannot be, with the reason.</summary>
@@ -63,6 +70,38 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     public Dictionary<Function, Stmt> FunctionBodies { get; } = new(ReferenceEqualityComparer.Instance);
 
     public List<SourceText> Sources { get; } = [];
+
+    private readonly Dictionary<RegexPattern, RegexProgram> _regexes = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<RegexPattern, TaggedDfa?> _groups = new(ReferenceEqualityComparer.Instance);
+
+    /// <summary>A pattern, compiled once.</summary>
+    public RegexProgram Regex(RegexPattern pattern, SourceSpan span)
+    {
+        if (!_regexes.TryGetValue(pattern, out var program))
+        {
+            try
+            {
+                program = _regexes[pattern] = RegexProgram.Compile(pattern.Pattern);
+            }
+            catch (RegexSyntaxException error)
+            {
+                throw new BpfCannotException(error.Message, span);
+            }
+        }
+
+        return program;
+    }
+
+    /// <summary>Its table for groups; null when that is too large.</summary>
+    public TaggedDfa? Groups(RegexPattern pattern, RegexProgram program)
+    {
+        if (!_groups.TryGetValue(pattern, out var table))
+        {
+            table = _groups[pattern] = TaggedDfa.Build(program, 1000);
+        }
+
+        return table;
+    }
 
     /// <summary>The key under which the loader resolves a map: its id, boxed once.</summary>
     public object MapKey(int id)
@@ -117,12 +156,25 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
         return id;
     }
 
-    private readonly Dictionary<ForeachStmt, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
+    /// <summary>Number of a place that calls a function: 1 to 65535; 65535 also for what is beyond.</summary>
+    public int CallSite(SourceSpan span)
+    {
+        var at = CallSites.IndexOf(span);
+        if (at < 0 && CallSites.Count < 65534)
+        {
+            at = CallSites.Count;
+            CallSites.Add(span);
+        }
+
+        return at < 0 ? 65535 : at + 1;
+    }
+
+    private readonly Dictionary<object, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>The maps of a foreach, made once however often its code is written.</summary>
-    public SnapshotSite Snapshot(ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
+    public SnapshotSite Snapshot(object token, ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
     {
-        if (!_snapshots.TryGetValue(f, out var site))
+        if (!_snapshots.TryGetValue(token, out var site))
         {
             const int largest = 4 << 20;
             var heap = ProgramEmitter.HeapBytes(most);
@@ -136,7 +188,7 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
             site = new SnapshotSite(
                 entrySize > 0 ? Maps.Add(ProgramEmitter.MapName("e_", name), MapType.Array, 4, entrySize, most) : -1,
                 Maps.Add(ProgramEmitter.MapName("h_", name), MapType.Array, 4, (int)heap, 1), most, entrySize, text);
-            _snapshots[f] = site;
+            _snapshots[token] = site;
         }
 
         return site;

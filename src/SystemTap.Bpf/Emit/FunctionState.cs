@@ -11,6 +11,9 @@ internal sealed class FunctionState(Function? function, Subprogram? subprogram)
 
     public Subprogram? Subprogram { get; } = subprogram;
 
+    /// <summary>The group of functions whose step loop this is (ProgramEmitter.Recursion.cs).</summary>
+    public object? Recursion { get; init; }
+
     public Dictionary<Local, LocalSlot> Locals { get; } = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>Where a run-time error goes now: the innermost catch, or the error exit.</summary>

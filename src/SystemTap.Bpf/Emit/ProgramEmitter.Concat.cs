@@ -21,10 +21,10 @@ internal sealed partial class ProgramEmitter
         }
 
         At(span);
-        return Join(values);
+        return Join(values, span);
     }
 
-    private StringValue Join(ReadOnlySpan<StringValue> values)
+    private StringValue Join(ReadOnlySpan<StringValue> values, SourceSpan span)
     {
         var most = 0;
         var literal = "";
@@ -39,43 +39,127 @@ internal sealed partial class ProgramEmitter
             return StringValue.Of(literal.Length > _c.MaxText ? literal[.._c.MaxText] : literal);
         }
 
-        var slot = TakeString(Capacities.BufferFor(most));
-        var bytes = slot.Memory.At(8);
-        Clear(bytes, slot.Capacity);
-        int? known = 0;
-        var soFar = 0;
+        var builder = NewBuilder(most);
         foreach (var value in values)
         {
-            Append(slot.Memory, bytes, ref known, soFar, value);
-            soFar += value.MaxLength;
+            builder.Add(value);
         }
 
-        if (known is { } length)
-        {
-            Store(slot.Memory, length);
-        }
-
-        if (most > _c.MaxText)
-        {
-            Cut(slot, _c.MaxText);
-        }
-
-        return slot.AsString with { Capacity = Math.Min(slot.Capacity, Capacities.BufferFor(_c.MaxText)) };
+        return builder.Finish(span);
     }
 
-    /// <summary>Cuts a text that came out longer than a string may be.</summary>
-    private void Cut(LocalSlot slot, int most)
+    private TextBuilder NewBuilder(int most) => new(this, most);
+
+    /// <summary>
+    /// A text in the making: its slot is cleared, parts are appended in turn. As long as all parts together fit, plain ones are written in place; a text that
+    /// could get longer than a string may be is made by routines that cut.
+    /// </summary>
+    private sealed class TextBuilder
     {
-        var fits = _a.NewLabel();
-        Load(Reg.R0, slot.Memory);
-        _a.JumpIf(JumpOp.Le, Reg.R0, most, fits);
-        Store(slot.Memory, most);
-        Increment(ControlBlock.TruncatedStrings);
-        Address(Reg.R1, slot.Memory.At(8 + most));
-        _a.Emit(Instruction.Mov(Reg.R2, slot.Capacity - most));
+        private readonly ProgramEmitter _e;
+        private readonly bool _clips;
+        private int? _known = 0;
+        private int _soFar;
+
+        public TextBuilder(ProgramEmitter e, int most)
+        {
+            _e = e;
+            _clips = most > e._c.MaxText;
+            Slot = e.TakeString(Capacities.BufferFor(Math.Min(most, e._c.MaxText)));
+            e.Clear(Slot.Memory.At(8), Slot.Capacity);
+            if (_clips)
+            {
+                e.Store(CutWord, 0);
+            }
+        }
+
+        public LocalSlot Slot { get; }
+
+        /// <summary>Some part may have written a NUL, where a string ends.</summary>
+        public bool MayHoldNul { get; set; }
+
+        private int Limit => Math.Min(Slot.Capacity - 1, _e._c.MaxText);
+
+        /// <summary>The packed slot into R2, its length in memory, for a routine that appends at most that much.</summary>
+        public void Ready(int most)
+        {
+            if (_known is { } length)
+            {
+                _e.Store(Slot.Memory, length);
+                _known = null;
+            }
+
+            _e._a.LdImm64(Reg.R2, Pack(Slot, Limit));
+            _soFar = Math.Min(_soFar + most, Limit);
+        }
+
+        public void Add(StringValue value)
+        {
+            if (!_clips)
+            {
+                _e.Append(Slot.Memory, Slot.Memory.At(8), ref _known, _soFar, value);
+                _soFar += value.MaxLength;
+                return;
+            }
+
+            _e.Source(value);
+            Ready(value.MaxLength);
+            _e.CallAppend();
+        }
+
+        public StringValue Finish(SourceSpan span)
+        {
+            if (_known is { } length)
+            {
+                _e.Store(Slot.Memory, length);
+            }
+
+            if (MayHoldNul)
+            {
+                _e.CutAtNul(Slot);
+            }
+
+            if (_clips)
+            {
+                var whole = _e._a.NewLabel();
+                _e.Load(Reg.R0, CutWord);
+                _e._a.JumpIf(JumpOp.Eq, Reg.R0, 0, whole);
+                _e.CountCut(span);
+                _e._a.Bind(whole);
+            }
+
+            return Slot.AsString;
+        }
+    }
+
+    /// <summary>R3 = address of a text, R4 = its length.</summary>
+    private void Source(StringValue value)
+    {
+        Length(value, Reg.R4);
+        if (value.Literal is { } literal)
+        {
+            ConstantAddress(Reg.R3, _c.Constants.Text(literal));
+        }
+        else
+        {
+            Address(Reg.R3, value.Bytes);
+        }
+    }
+
+    /// <summary>Ends a text at its first NUL and clears what follows.</summary>
+    private void CutAtNul(LocalSlot slot)
+    {
+        Length(slot.AsString with { Length = null }, Reg.R0);
+        var most = slot.Capacity - 1;
+        Bound(Reg.R0, most);
+        Save(slot.Memory, Reg.R0);
+        Address(Reg.R1, slot.Memory.At(8));
+        _a.Emit(Instruction.Add64(Reg.R1, Reg.R0));
+        _a.Emit(Instruction.Mov(Reg.R2, most));
+        _a.Emit(Instruction.Sub64(Reg.R2, Reg.R0));
         _a.Emit(Instruction.Mov(Reg.R3, 0));
+        _usesLibrary = true;
         _a.Call(Helper.ProbeReadKernel);
-        _a.Bind(fits);
     }
 
     /// <summary>Adds 1 to a word of the control block. R1 and R2 are lost.</summary>
@@ -169,87 +253,6 @@ internal sealed partial class ProgramEmitter
         }
     }
 
-    // ---- formats ---------------------------------------------------------------------------------------------------------
-
-    private StringValue Format(FormatExpr f)
-    {
-        var values = new List<StringValue>();
-        var next = 0;
-        foreach (var s in f.Segments)
-        {
-            if (s.Conversion == FormatConversion.Literal)
-            {
-                values.Add(StringValue.Of(s.Text));
-                continue;
-            }
-
-            if (s.WidthKind == FormatSize.Dynamic || s.PrecisionKind == FormatSize.Dynamic)
-            {
-                throw Cannot("a format with \"*\" whose text is used in a kernel handler", f.Span, "print it instead, or run with --runtime=kernel");
-            }
-
-            values.Add(FormatOne(s, f.Arguments[next++], f.Span));
-        }
-
-        At(f.Span);
-        return Join(values.ToArray());
-    }
-
-    private StringValue FormatOne(FormatSegment s, Expr argument, SourceSpan span)
-    {
-        switch (s.Conversion)
-        {
-            case FormatConversion.String:
-                var text = Text(argument);
-                if (s.PrecisionKind == FormatSize.Fixed && s.Precision < text.MaxLength)
-                {
-                    text = Prefix(text, s.Precision);
-                }
-
-                return s.WidthKind == FormatSize.Fixed && s.Width > 0 ? PadText(text, s, span) : text;
-            case FormatConversion.Char when s.Flag != FormatFlag.Alternate && s.WidthKind == FormatSize.Unspecified:
-                return CharText(argument);
-            case FormatConversion.Signed or FormatConversion.Unsigned or FormatConversion.HexLower or FormatConversion.HexUpper or FormatConversion.Pointer
-                when s.PrecisionKind == FormatSize.Unspecified:
-                return NumberText(s, argument, span);
-            default:
-                throw Cannot($"the conversion {s.Conversion} with these flags in a text that a kernel handler uses", span, "print it instead, or run with --runtime=kernel");
-        }
-    }
-
-    private StringValue NumberText(FormatSegment s, Expr argument, SourceSpan span)
-    {
-        var prefix = s.Conversion == FormatConversion.Pointer || (s.Flag == FormatFlag.Alternate && s.Conversion is FormatConversion.HexLower or FormatConversion.HexUpper);
-        var flag = s.Flag switch
-        {
-            FormatFlag.Zero => "0",
-            FormatFlag.Plus => "+",
-            FormatFlag.Left => "-",
-            FormatFlag.Space => " ",
-            _ => "",
-        };
-        var width = s.WidthKind == FormatSize.Fixed && s.Width > 0 ? s.Width : 0;
-        var letter = s.Conversion switch
-        {
-            FormatConversion.Signed => "d",
-            FormatConversion.Unsigned => "u",
-            FormatConversion.HexUpper => "X",
-            _ => "x",
-        };
-        var head = prefix ? letter == "X" ? "0X" : "0x" : "";
-        var inner = prefix || width == 0 ? $"{head}%{(prefix ? "" : flag)}ll{letter}" : $"%{flag}{width}ll{letter}";
-        var slot = TakeString(Capacities.BufferFor(Math.Max(24, prefix ? 0 : width)));
-        var mark = Marked();
-        Long(argument, Reg.R0);
-        var data = TakeStack(8);
-        Save(data, Reg.R0);
-        At(span);
-        Clear(slot.Memory.At(8), slot.Capacity);
-        Snprintf(slot, inner, data);
-        Release(mark);
-        return prefix && width > 0 ? PadText(slot.AsString, s with { Flag = s.Flag == FormatFlag.Alternate ? FormatFlag.None : s.Flag }, span) : slot.AsString;
-    }
-
     /// <summary>Writes one value by a format; the length word gets the length.</summary>
     private void Snprintf(LocalSlot slot, string format, Mem data)
     {
@@ -269,47 +272,6 @@ internal sealed partial class ProgramEmitter
         _a.Bind(fits);
         _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
         Save(slot.Memory, Reg.R0);
-    }
-
-    private StringValue PadText(StringValue text, FormatSegment s, SourceSpan span)
-    {
-        var most = Math.Max(s.Width, text.MaxLength);
-        var slot = TakeString(Capacities.BufferFor(most));
-        var source = Padded(text, text.Capacity);
-        var mark = Marked();
-        var data = TakeStack(8);
-        Address(Reg.R1, source);
-        Save(data, Reg.R1);
-        At(span);
-        Clear(slot.Memory.At(8), slot.Capacity);
-        Snprintf(slot, $"%{(s.Flag == FormatFlag.Left ? "-" : "")}{s.Width}s", data);
-        Release(mark);
-        return slot.AsString;
-    }
-
-    /// <summary>The first bytes of a text.</summary>
-    private StringValue Prefix(StringValue text, int most)
-    {
-        if (text.Literal is { } literal)
-        {
-            return StringValue.Of(literal[..Math.Min(most, literal.Length)]);
-        }
-
-        var slot = TakeString(Capacities.BufferFor(most));
-        CopyPadded(text, slot.Memory.At(8), slot.Capacity);
-        var end = slot.Memory.At(8 + most);
-        for (var i = most; i < slot.Capacity; i++)
-        {
-            _a.Emit(Instruction.Store(MemSize.B, end.Base, end.Offset + i - most, 0));
-        }
-
-        var fits = _a.NewLabel();
-        Length(text, Reg.R0);
-        _a.JumpIf(JumpOp.Le, Reg.R0, most, fits);
-        _a.Emit(Instruction.Mov(Reg.R0, most));
-        _a.Bind(fits);
-        Save(slot.Memory, Reg.R0);
-        return slot.AsString;
     }
 
     /// <summary>One byte; "" for 0.</summary>

@@ -14,6 +14,9 @@ internal sealed partial class ProgramEmitter
     private Mem _errorSite = new(Frame, FrameErrorSite), _errorValue = new(Frame, FrameErrorValue);
     private Subprogram? _messageWriter;
 
+    /// <summary>Bytes of an error record before its text: head, value, callers.</summary>
+    private const int ErrorHeadSize = 24;
+
     private LocalSlot ErrorText => new(new Mem(Frame, _errorText), Capacities.BufferFor(_c.MaxText));
 
     /// <summary>Raises a run-time error here: code after it is reached only by a label.</summary>
@@ -30,7 +33,7 @@ internal sealed partial class ProgramEmitter
             Store(_errorValue, 0);
         }
 
-        Store(_errorSite, site);
+        StoreSite(site);
         if (_errorText >= 0)
         {
             Store(ErrorText.Memory, 0);
@@ -42,8 +45,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>An error that try does not catch: MAXACTION.</summary>
     private void Stop(string message, SourceSpan span)
     {
-        var site = _c.ErrorSite(message, span);
-        Store(_errorSite, site);
+        StoreSite(_c.ErrorSite(message, span));
         Store(_errorValue, 0);
         if (_errorText >= 0)
         {
@@ -60,8 +62,31 @@ internal sealed partial class ProgramEmitter
         var site = _c.ErrorSite("{s}", span);
         _raised.Add(site);
         Store(_errorValue, 0);
-        Store(_errorSite, site);
+        StoreSite(site);
         _a.Jump(_f.ErrorTarget);
+    }
+
+    private void StoreSite(int site)
+    {
+        Store(_errorSite, site);
+        if (_hasFrame)
+        {
+            Store(new Mem(Frame, FrameErrorCallers), 0);
+        }
+    }
+
+    /// <summary>On the way out of a function that failed: notes the place of the call, for "called from". The innermost four are kept, as 16-bit numbers. Keeps R0.</summary>
+    private void NoteCaller(SourceSpan span)
+    {
+        var full = _a.NewLabel();
+        Load(Reg.R1, new Mem(Frame, FrameErrorCallers));
+        _a.Emit(Instruction.Mov(Reg.R2, Reg.R1));
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R2, 48));
+        _a.JumpIf(JumpOp.Ne, Reg.R2, 0, full);
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 16));
+        _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R1, _c.CallSite(span)));
+        Save(new Mem(Frame, FrameErrorCallers), Reg.R1);
+        _a.Bind(full);
     }
 
     /// <summary>In a catch: puts the message into a variable.</summary>
@@ -111,7 +136,7 @@ internal sealed partial class ProgramEmitter
             if (format.Contains("{0}", StringComparison.Ordinal) || format.Contains("{1}", StringComparison.Ordinal))
             {
                 Clear(ErrorText.Memory.At(8), ErrorText.Capacity);
-                Snprintf(ErrorText, format.Replace("{0}", "0x%llx", StringComparison.Ordinal).Replace("{1}", "%lld", StringComparison.Ordinal), _errorValue);
+                Snprintf(ErrorText, format.Replace("%", "%%", StringComparison.Ordinal).Replace("{0}", "0x%016llx", StringComparison.Ordinal).Replace("{1}", "%lld", StringComparison.Ordinal), _errorValue);
             }
             else
             {
@@ -143,26 +168,26 @@ internal sealed partial class ProgramEmitter
         if (_errorText >= 0)
         {
             // Eight bytes more than can be sent: the verifier does not see that rounding up stays within.
-            var record = TakeFrame(8 + 8 + 8 + ErrorText.Capacity + 8);
+            var record = TakeFrame(ErrorHeadSize + 8 + ErrorText.Capacity + 8);
             ErrorHead(record);
             Load(Reg.R2, ErrorText.Memory);
             var bounded = _a.NewLabel();
             _a.JumpIf(JumpOp.Le, Reg.R2, _c.MaxText, bounded);
             _a.Emit(Instruction.Mov(Reg.R2, 0));
             _a.Bind(bounded);
-            Save(record.At(16), Reg.R2);
-            Address(Reg.R1, record.At(24));
+            Save(record.At(ErrorHeadSize), Reg.R2);
+            Address(Reg.R1, record.At(ErrorHeadSize + 8));
             Address(Reg.R3, ErrorText.Memory.At(8));
             _a.Call(Helper.ProbeReadKernel);
-            Load(Reg.R3, record.At(16));
-            OutputFrame(record, 24, ErrorText.Capacity, RingFlagForce);
+            Load(Reg.R3, record.At(ErrorHeadSize));
+            OutputFrame(record, ErrorHeadSize + 8, ErrorText.Capacity, RingFlagForce);
         }
         else
         {
-            var record = TakeStack(24);
+            var record = TakeStack(ErrorHeadSize + 8);
             ErrorHead(record);
-            Store(record.At(16), 0);
-            Output(record, 24, RingFlagForce);
+            Store(record.At(ErrorHeadSize), 0);
+            Output(record, ErrorHeadSize + 8, RingFlagForce);
         }
 
         Release(mark);
@@ -177,5 +202,14 @@ internal sealed partial class ProgramEmitter
         ProbeIndexInto(record.At(4));
         Load(Reg.R0, _errorValue);
         Save(record.At(8), Reg.R0);
+        if (_hasFrame)
+        {
+            Load(Reg.R0, new Mem(Frame, FrameErrorCallers));
+            Save(record.At(16), Reg.R0);
+        }
+        else
+        {
+            Store(record.At(16), 0);
+        }
     }
 }

@@ -32,23 +32,43 @@ internal sealed partial class ProgramEmitter
 
     private void Foreach(ForeachStmt f)
     {
-        RefuseRecursion(f);
+        TakeElements(f, [], f);
+        VisitElements(f, [], f);
+    }
+
+    private (SnapshotSite Site, int Map, KeyLayout Key, int ValueSize) Snapshot(ForeachStmt f, IReadOnlyList<(StatisticKind, Local)> captured, object token)
+    {
         var (map, key, valueSize) = StorageOf(f.Array) switch
         {
             GlobalStorage.Array a => (a.MapId, a.Key, a.ValueCapacity),
             GlobalStorage.StatisticsArray s => (s.MapId, s.Key, 0),
             _ => throw new InvalidOperationException("array without storage"),
         };
-        var site = _c.Snapshot(f, f.Array.MaxEntries, key.Size + valueSize, TextSort(f, key));
-        var end = _a.NewLabel();
-        var area = f.Slice is { } slice ? Wanted(key, slice) : (Mem?)null;
-        Limit(f, site, end);
-        At(f.Span);
+        return (_c.Snapshot(token, f, f.Array.MaxEntries, key.Size + valueSize + (8 * captured.Count), TextSort(f, key)), map, key, valueSize);
+    }
+
+    /// <summary>First half of a foreach: copies what it will visit, with what the body wants of aggregates.</summary>
+    private void TakeElements(ForeachStmt f, IReadOnlyList<(StatisticKind Kind, Local Local)> captured, object token)
+    {
+        RefuseRecursion(f);
+        var (site, map, key, valueSize) = Snapshot(f, captured, token);
+        var none = _a.NewLabel();
         HeapAddress(site, Reg.R1, 0);
         Store(new Mem(Reg.R1, HeapCount), 0);
-        Visit(map, "collect", () => Collect(f, site, map, key, valueSize, area));
+        var area = f.Slice is { } slice ? Wanted(key, slice) : (Mem?)null;
+        Limit(f, site, none);
+        At(f.Span);
+        Visit(map, "collect", () => Collect(f, site, map, key, valueSize, area, captured));
+        _a.Bind(none);
+    }
+
+    /// <summary>Second half of a foreach: sorts what was taken and goes through it.</summary>
+    private void VisitElements(ForeachStmt f, IReadOnlyList<(StatisticKind Kind, Local Local)> captured, object token)
+    {
+        var (site, _, key, valueSize) = Snapshot(f, captured, token);
+        At(f.Span);
         Heapify(site);
-        Iterate(f, site, end, current =>
+        Iterate(f, site, _a.NewLabel(), current =>
         {
             var at = 0;
             for (var i = 0; i < f.Keys.Count; i++)
@@ -61,6 +81,13 @@ internal sealed partial class ProgramEmitter
             {
                 FromEntry(site, current, key.Size, valueSize, value);
             }
+
+            at = key.Size + valueSize;
+            foreach (var (_, local) in captured)
+            {
+                FromEntry(site, current, at, 8, local);
+                at += 8;
+            }
         });
     }
 
@@ -69,7 +96,7 @@ internal sealed partial class ProgramEmitter
     {
         RefuseRecursion(f);
         var count = f.Array.Shape!.BucketCount;
-        var site = _c.Snapshot(f, count, 0, null);
+        var site = _c.Snapshot(f, f, count, 0, null);
         var end = _a.NewLabel();
         Limit(f, site, end);
         var buckets = SumBuckets(f.Array, f.BucketKeys, f.Span);
@@ -128,7 +155,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>What a foreach sorts by when that is a string longer than a word: its place in the entry.</summary>
-    private static (int Offset, int Capacity, bool Descending)? TextSort(ForeachStmt f, KeyLayout key)
+    private (int Offset, int Capacity, bool Descending)? TextSort(ForeachStmt f, KeyLayout key)
     {
         if (f.Direction == SortDirection.None || f.Array.Type == ScriptType.Statistics && f.SortKey == 0)
         {
@@ -146,7 +173,7 @@ internal sealed partial class ProgramEmitter
             offset += key.Capacities[i];
         }
 
-        return f.Array.Type == ScriptType.String ? (key.Size, -1, f.Direction == SortDirection.Descending) : null;
+        return StorageOf(f.Array) is GlobalStorage.Array { ValueCapacity: var capacity } && f.Array.Type == ScriptType.String ? (key.Size, capacity, f.Direction == SortDirection.Descending) : null;
     }
 
     private void Limit(ForeachStmt f, SnapshotSite site, Label end)
@@ -168,7 +195,7 @@ internal sealed partial class ProgramEmitter
     // ---- collecting ------------------------------------------------------------------------------------------------------
 
     /// <summary>The callback of one element: R2 key, R3 value.</summary>
-    private void Collect(ForeachStmt f, SnapshotSite site, int map, KeyLayout key, int valueSize, Mem? wanted)
+    private void Collect(ForeachStmt f, SnapshotSite site, int map, KeyLayout key, int valueSize, Mem? wanted, IReadOnlyList<(StatisticKind Kind, Local Local)> captured)
     {
         var skip = _a.NewLabel();
         (_f.R8InUse, _f.R9InUse) = (true, true);
@@ -239,6 +266,12 @@ internal sealed partial class ProgramEmitter
         if (valueSize > 0)
         {
             Copy(new Mem(Reg.R6, key.Size), new Mem(Reg.R8, GlobalStorage.Array.ValueOffset), valueSize);
+        }
+
+        for (var i = 0; i < captured.Count; i++)
+        {
+            Extract(captured[i].Kind, map, ((GlobalStorage.StatisticsArray)StorageOf(f.Array)).Layout, 8, to => Move(to, Reg.R9), null, f.Span);
+            Save(new Mem(Reg.R6, key.Size + valueSize + (8 * i)), Reg.R0);
         }
 
         HeapAddress(site, Reg.R1, 0);
@@ -489,7 +522,7 @@ internal sealed partial class ProgramEmitter
         if (site.Text is { } text && text.Capacity != 8)
         {
             // Equal first words: the rest of the texts stands in the entries.
-            var capacity = text.Capacity < 0 ? site.EntrySize - text.Offset : text.Capacity;
+            var capacity = text.Capacity;
             Load(Reg.R0, new Mem(Reg.R6, 16));
             FindEntry(site, Reg.R0, no);
             Move(Reg.R8, Reg.R0);
@@ -530,5 +563,5 @@ internal sealed partial class ProgramEmitter
 /// <param name="HeapMap">One value: head and heap.</param>
 /// <param name="Most">Entries there is room for.</param>
 /// <param name="EntrySize">Bytes of an entry.</param>
-/// <param name="Text">Where in the entry the string to sort by stands; capacity −1: to the end. Null when a long decides.</param>
+/// <param name="Text">Where in the entry the string to sort by stands. Null when a long decides.</param>
 internal sealed record SnapshotSite(int EntriesMap, int HeapMap, int Most, int EntrySize, (int Offset, int Capacity, bool Descending)? Text);

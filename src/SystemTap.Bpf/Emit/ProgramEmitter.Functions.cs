@@ -1,6 +1,7 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Context;
+using SystemTap.Bpf.Deferral;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
@@ -40,30 +41,35 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        LookupScalar(_frameMap!.Id);
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
-        Move(Frame, Reg.R0);
+        if (_event.IsPreemptible)
+        {
+            ClaimFrame();
+        }
+        else
+        {
+            LookupScalar(_frameMap!.Id);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
+            Move(Frame, Reg.R0);
+        }
+
         if (needs.ErrorText)
         {
             _errorText = TakeString(Capacities.BufferFor(_c.MaxText)).Memory.Offset;
         }
 
+        GroupRecursion(needs.Functions);
         foreach (var function in needs.Functions)
         {
             for (var f = function; f is not null && !_functions.ContainsKey(f); f = f.NextOverload)
             {
-                if (f.IsRecursive)
-                {
-                    throw Cannot($"function \"{f.Name}\" calls itself: the BPF engine has no recursion in kernel handlers", f.Span);
-                }
-
+                var group = GroupOf(f);
                 var locals = new List<Local>();
                 for (var i = 0; i < f.ParameterCount; i++)
                 {
                     locals.Add(f.Locals[i]);
                 }
 
-                foreach (var local in LocalFinder.In(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body))
+                foreach (var local in LocalFinder.In(group is null ? _c.FunctionBodies.GetValueOrDefault(f) ?? f.Body : LiftedBody(group, f)))
                 {
                     if (!locals.Contains(local))
                     {
@@ -72,11 +78,17 @@ internal sealed partial class ProgramEmitter
                 }
 
                 var slots = new LocalSlot[locals.Count];
+                var first = _frameTop;
                 for (var i = 0; i < slots.Length; i++)
                 {
                     slots[i] = locals[i].Type == ScriptType.String
                         ? TakeString(Capacities.BufferFor(_c.Capacities.Of(locals[i])))
                         : new LocalSlot(TakeFrame(8), 0);
+                }
+
+                if (group is not null)
+                {
+                    group.Blocks[f] = (first, Math.Max(8, _frameTop - first));
                 }
 
                 LocalSlot? result = f.ReturnType switch
@@ -85,10 +97,39 @@ internal sealed partial class ProgramEmitter
                     ScriptType.String => TakeString(Capacities.BufferFor(_c.Capacities.Of(new CallExpr(f, [], f.Span)))),
                     _ => null,
                 };
-                _functions[f] = new FunctionFrame(f, _a.Declare(ProgramBtfName(f.Name)), locals, slots, result);
+                _functions[f] = new FunctionFrame(f, group?.Driver ?? _a.Declare(ProgramBtfName(f.Name)), locals, slots, result);
             }
         }
+
+        CompleteGroups();
     }
+
+    /// <summary>Takes a free frame of this CPU; from here on every exit gives it back.</summary>
+    private void ClaimFrame()
+    {
+        var claimed = _a.NewLabel();
+        var mark = Marked();
+        var key = TakeStack(8);
+        for (var slot = 0; slot < FrameSlots; slot++)
+        {
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
+            LookupKey(_frameMap!.Id, key);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
+            Move(Frame, Reg.R0);
+            _a.Emit(Instruction.Mov(Reg.R1, 1));
+            _a.Emit(Instruction.Atomic(AtomicOp.Xchg, MemSize.DW, Frame, FrameInUse, Reg.R1));
+            _a.JumpIf(JumpOp.Eq, Reg.R1, 0, claimed);
+        }
+
+        Increment(ControlBlock.SkippedReentry);
+        _a.Jump(_exit);
+        _a.Bind(claimed);
+        Release(mark);
+        _noFrame = _exit;
+        _exit = _a.NewLabel();
+    }
+
+    private Label? _noFrame;
 
     private static string ProgramBtfName(string name)
     {
@@ -118,11 +159,22 @@ internal sealed partial class ProgramEmitter
         if (_lock is not null)
         {
             Lock(_c.Locks.ModeOf(probe), done);
+            _held = UnlockFinder.In(body) ? TakeFrame(8) : null;
+            if (_held is { } held)
+            {
+                Store(held, 1);
+            }
         }
 
         if (_hasFrame && hasLoops)
         {
             Store(new Mem(Frame, FrameActions), _c.Limits.MaxAction);
+        }
+
+        ResetTextState(body);
+        if (_depth is { } depth)
+        {
+            Store(depth, 0);
         }
 
         foreach (var local in locals)
@@ -176,14 +228,28 @@ internal sealed partial class ProgramEmitter
     public void End()
     {
         _a.Bind(_exit);
+        if (_noFrame is { } noFrame)
+        {
+            Store(new Mem(Frame, FrameInUse), 0);
+            _a.Bind(noFrame);
+        }
+
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Exit();
         _columns = [];
-        while (_pending.TryDequeue(out var frame))
+        while (_pending.Count > 0 || _pendingGroups.Count > 0)
         {
-            EmitFunction(frame);
+            if (_pending.TryDequeue(out var frame))
+            {
+                EmitFunction(frame);
+            }
+            else
+            {
+                EmitGroup(_pendingGroups.Dequeue());
+            }
         }
 
+        EmitRoutines();
         EmitMessageWriter();
         EmitLockWaiters();
         EmitSorters();
@@ -194,8 +260,14 @@ internal sealed partial class ProgramEmitter
     private LocalSlot? Call(CallExpr c)
     {
         var frame = _functions[c.Function];
-        Enqueue(frame);
-        var overloaded = frame.Function.NextOverload is not null && UsesNext(frame.Function);
+        var group = GroupOf(c.Function);
+        var within = group is not null && ReferenceEquals(group, _f.Recursion);
+        if (group is null)
+        {
+            Enqueue(frame);
+        }
+
+        var overloaded = within || frame.Function.NextOverload is not null && UsesNext(frame.Function);
 
         // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them. Overloads get them
         // from here again, for the first function may have changed its parameters.
@@ -207,8 +279,15 @@ internal sealed partial class ProgramEmitter
             if (c.Arguments[i].Type == ScriptType.String)
             {
                 texts[i] = Text(c.Arguments[i]);
+                if (within && texts[i].Literal is null)
+                {
+                    // The callee's places may be the caller's own.
+                    var copy = TakeString(texts[i].Capacity);
+                    CopyToSlot(texts[i], copy);
+                    texts[i] = copy.AsString;
+                }
             }
-            else if (overloaded || !IsSimple(c.Arguments[i]))
+            else if (overloaded || !IsSimple(c.Arguments[i]) || KeyOrder.Matters([c.Arguments[i]], c.Arguments, i + 1))
             {
                 Long(c.Arguments[i], Reg.R0);
                 var temp = Temp.InMemory(TakeFrame(8));
@@ -218,7 +297,16 @@ internal sealed partial class ProgramEmitter
         }
 
         At(c.Span);
+        Descend(c.Span);
         var end = _a.NewLabel();
+        var place = 0;
+        if (within && _a.IsAlive)
+        {
+            place = group!.Places.Count;
+            group.Places.Add(_a.NewLabel());
+            Push(group, place);
+        }
+
         for (var f = frame; ;)
         {
             for (var i = 0; i < c.Arguments.Count; i++)
@@ -241,9 +329,25 @@ internal sealed partial class ProgramEmitter
                 Save(f.Slots[i].Memory, Reg.R0);
             }
 
-            Move(Reg.R1, Frame);
-            Move(Reg.R2, Ctx);
-            _a.Call(f.Subprogram);
+            if (within && _a.IsAlive)
+            {
+                Store(group!.Place, Number(group, f.Function));
+                _a.Jump(group.EndOfStep);
+                _a.BindJumpedToLater(group.Places[place]);
+                Pop(group);
+            }
+            else if (group is not null)
+            {
+                Enter(group, f);
+            }
+            else
+            {
+                Move(Reg.R1, Frame);
+                Move(Reg.R2, Ctx);
+                _a.Call(f.Subprogram);
+            }
+
+            Ascend();
             var notFine = _a.NewLabel();
             _a.JumpIf(JumpOp.Ne, Reg.R0, 0, notFine);
             if (!ReferenceEquals(f, frame) && f.Result is { } result)
@@ -257,6 +361,7 @@ internal sealed partial class ProgramEmitter
 
             _a.Jump(end);
             _a.Bind(notFine);
+            NoteCaller(c.Span);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
             if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
             {
@@ -331,7 +436,7 @@ internal sealed partial class ProgramEmitter
         {
             var site = _c.ErrorSite("all functions exhausted", function.Span);
             _raised.Add(site);
-            Store(_errorSite, site);
+            StoreSite(site);
             Store(_errorValue, 0);
             if (_errorText >= 0)
             {

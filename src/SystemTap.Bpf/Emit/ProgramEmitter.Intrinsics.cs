@@ -93,7 +93,11 @@ internal sealed partial class ProgramEmitter
                 Long(i.Arguments[0], Reg.R0);
                 InTargetSet(Reg.R0);
                 break;
+            case IntrinsicId.TaskFromPid:
+                TaskFromPid(i);
+                break;
             case IntrinsicId.MonotonicNs:
+            case IntrinsicId.Cycles:
             case IntrinsicId.CpuClockNs:
                 // The clocks of all CPUs tick together on the machines BPF runs on; SystemTap's per-CPU clock is one of them.
                 if (i.Arguments.Count > 0)
@@ -131,6 +135,9 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Position:
                 Position(i);
                 break;
+            case IntrinsicId.WriteUser:
+                WriteUser(i.Arguments, i.Span);
+                break;
             case IntrinsicId.ParseLong:
                 ParseLong(i);
                 break;
@@ -139,6 +146,10 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.StackEntry when i.Arguments[0] is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack } && TryConstant(i.Arguments[1], out var entry) && entry is >= 0 and < 127:
                 KernelStackEntry((int)entry);
+                break;
+            case IntrinsicId.GroupCount:
+                _ = MatchSubject;
+                Load(Reg.R0, _matchCount);
                 break;
             case IntrinsicId.UserMode or IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName or IntrinsicId.FunctionArgument
                 or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
@@ -237,6 +248,14 @@ internal sealed partial class ProgramEmitter
                 return ChangeCase(i);
             case IntrinsicId.EscapeText:
                 return Escape(i);
+            case IntrinsicId.Replace:
+                return Replace(i);
+            case IntrinsicId.Tokenize:
+                return Tokenize(i);
+            case IntrinsicId.MatchedGroup:
+                return MatchedGroup(i);
+            case IntrinsicId.TableFlags:
+                return TableFlags(i);
             case IntrinsicId.CharString:
                 return CharText(i.Arguments[0]);
             case IntrinsicId.TableName or IntrinsicId.SyscallName:

@@ -22,6 +22,7 @@ internal sealed partial class ProgramEmitter
     private LockWord? _lock;
     private LockMode _lockMode;
     private Mem _sharedWord;
+    private Mem? _held;
     private readonly Dictionary<(LockWord, LockMode), Subprogram> _lockWaiters = [];
 
     private int LastCpu => _c.Target.PossibleCpuCount - 1;
@@ -79,7 +80,30 @@ internal sealed partial class ProgramEmitter
         _a.Bind(taken);
     }
 
+    /// <summary>Gives the lock back before the handler's end: from now on the word says that there is nothing to give back.</summary>
+    private void UnlockEarly()
+    {
+        if (_lock is not null)
+        {
+            Unlock();
+            Store(_held!.Value, 0);
+        }
+    }
+
     private void Unlock()
+    {
+        var free = _a.NewLabel();
+        if (_held is { } held)
+        {
+            Load(Reg.R0, held);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, free);
+        }
+
+        Release();
+        _a.Bind(free);
+    }
+
+    private void Release()
     {
         if (_lockMode == LockMode.Shared)
         {

@@ -56,6 +56,14 @@ internal sealed partial class ProgramEmitter
             case ReadExpr r:
                 ReadLong(r, to);
                 break;
+            case AssignExpr { Place: ElementPlace element } a when KeyOrder.Matters(element.Keys, a.Value):
+                var assigning = Marked();
+                var key = Key((GlobalStorage.Array)StorageOf(element.Array), element.Keys);
+                Long(a.Value, Reg.R0);
+                AssignElement(element, key, Reg.R0, a.Span);
+                Release(assigning);
+                Move(to, Reg.R0);
+                break;
             case AssignExpr a:
                 Long(a.Value, Reg.R0);
                 AssignLong(a.Place, Reg.R0, a.Span);
@@ -137,7 +145,9 @@ internal sealed partial class ProgramEmitter
                 Long(s.Value, to);
                 break;
             case RegexExpr r:
-                throw Cannot("a regular expression in a handler that runs in the kernel: the BPF engine cannot match there", r.Span);
+                Match(r);
+                Move(to, Reg.R0);
+                break;
             case BucketExpr b:
                 Bucket(b);
                 Move(to, Reg.R0);

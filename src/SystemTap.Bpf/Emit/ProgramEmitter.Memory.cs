@@ -132,6 +132,57 @@ internal sealed partial class ProgramEmitter
         Release(mark);
     }
 
+    /// <summary>at = the word of user memory at address at + offset; raises a read fault. R0–R5 are lost.</summary>
+    public void ReadUserWord(Reg at, int offset, SourceSpan span)
+    {
+        var mark = Marked();
+        var place = TakeStack(8);
+        var address = TakeStack(8);
+        At(span);
+        Move(Reg.R3, at);
+        _a.Emit(Instruction.Add64Imm(Reg.R3, offset));
+        Save(address, Reg.R3);
+        Address(Reg.R1, place);
+        _a.Emit(Instruction.Mov(Reg.R2, 8));
+        _a.Call(Helper.ProbeReadUser);
+        var good = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
+        Load(Reg.R0, address);
+        Raise("user read fault at {0}", span, Reg.R0);
+        _a.Bind(good);
+        Load(at, place);
+        Release(mark);
+    }
+
+    /// <summary>Guru: stores into the memory of the current process; R0 = the value.</summary>
+    private void WriteUser(IReadOnlyList<Expr> arguments, SourceSpan span)
+    {
+        if (!_c.Features.WriteUser)
+        {
+            throw Cannot("writing to user memory: the kernel allows it with CAP_SYS_ADMIN only", span);
+        }
+
+        var mark = Marked();
+        var address = Temp.InMemory(TakeStack(8));
+        var place = TakeStack(8);
+        Long(arguments[0], Reg.R0);
+        Put(address, Reg.R0);
+        Long(arguments[2], Reg.R0);
+        Save(place, Reg.R0);
+        At(span);
+        Get(Reg.R1, address);
+        Address(Reg.R2, place);
+        _a.Emit(Instruction.Mov(Reg.R3, arguments[1] is LongConst { Value: 1 or 2 or 4 or 8 } size ? (int)size.Value : 8));
+        _a.Call(Helper.ProbeWriteUser);
+        var good = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
+        Get(Reg.R0, address);
+        Raise("user write fault at {0}", span, Reg.R0);
+        _a.Bind(good);
+        Load(Reg.R0, place);
+        Release(mark);
+    }
+
     /// <summary>R0 = a register of the user state saved when the current task entered the kernel.</summary>
     public void UserRegister(int offset, SourceSpan span)
     {

@@ -72,7 +72,8 @@ internal sealed partial class ProgramEmitter
 
     private StringValue RawBytes(RawBytesExpr r)
     {
-        var slot = TakeString(Capacities.BufferFor(_c.Capacities.Of(r)));
+        var largest = r.Conversion == '\0' ? _c.Capacities.Of(r) : r.Count is LongConst { Value: >= 0 and <= LargestMemory } c ? (int)c.Value : LargestMemory;
+        var slot = TakeString(Capacities.BufferFor(largest));
         var most = slot.Capacity - 1;
         var mark = Marked();
         var address = TakeFrame(8);
@@ -82,8 +83,16 @@ internal sealed partial class ProgramEmitter
         At(r.Span);
         var positive = _a.NewLabel();
         _a.JumpIf(JumpOp.SGe, Reg.R2, 0, positive);
-        _a.Emit(Instruction.Mov(Reg.R2, 0));
+        _a.Emit(Instruction.Mov(Reg.R2, r.Conversion == '\0' ? 0 : 1));
         _a.Bind(positive);
+        if (r.Conversion != '\0')
+        {
+            var fits = _a.NewLabel();
+            _a.JumpIf(JumpOp.Le, Reg.R2, LargestMemory, fits);
+            Raise(PageMessage(r.Conversion), r.Span, Reg.R2);
+            _a.Bind(fits);
+        }
+
         Bound(Reg.R2, most);
         Save(slot.Memory, Reg.R2);
         Address(Reg.R1, slot.Memory.At(8));
@@ -97,7 +106,7 @@ internal sealed partial class ProgramEmitter
         }
 
         Load(Reg.R0, address);
-        Raise($"{(r.IsUser ? "user" : "kernel")} buffer copy fault at {{0}}", r.Span, Reg.R0);
+        Raise(r.Conversion != '\0' ? "read fault at {0}" : $"{(r.IsUser ? "user" : "kernel")} buffer copy fault at {{0}}", r.Span, Reg.R0);
         _a.Bind(good);
         Release(mark);
         return slot.AsString;

@@ -61,26 +61,36 @@ internal sealed partial class ProgramEmitter
                 break;
             case ElementPlace p:
                 var mark = Marked();
-                var temp = TakeTemp();
-                Put(temp, value);
-                var key = Key((GlobalStorage.Array)StorageOf(p.Array), p.Keys);
-                Modify(p.Array, key, span,
-                    hit =>
-                    {
-                        Get(Reg.R1, temp);
-                        Save(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
-                    },
-                    area =>
-                    {
-                        Get(Reg.R1, temp);
-                        Save(area, Reg.R1);
-                    },
-                    null);
-                Get(Reg.R0, temp);
-                Free(temp);
+                AssignElement(p, null, value, span);
                 Release(mark);
                 break;
         }
+    }
+
+    /// <summary>Stores a register to an element and leaves it in R0.</summary>
+    /// <param name="place">The element.</param>
+    /// <param name="ready">Its key when that is computed already.</param>
+    /// <param name="value">The value.</param>
+    /// <param name="span">Where.</param>
+    private void AssignElement(ElementPlace place, Mem? ready, Reg value, SourceSpan span)
+    {
+        var temp = TakeTemp();
+        Put(temp, value);
+        var key = ready ?? Key((GlobalStorage.Array)StorageOf(place.Array), place.Keys);
+        Modify(place.Array, key, span,
+            hit =>
+            {
+                Get(Reg.R1, temp);
+                Save(new Mem(hit, GlobalStorage.Array.ValueOffset), Reg.R1);
+            },
+            area =>
+            {
+                Get(Reg.R1, temp);
+                Save(area, Reg.R1);
+            },
+            null);
+        Get(Reg.R0, temp);
+        Free(temp);
     }
 
     /// <summary>One-step update of a long; the yielded value is in R0 when wanted.</summary>

@@ -149,7 +149,7 @@ internal sealed partial class ProgramEmitter
         }
     }
 
-    /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads and when the ring is full.</summary>
+    /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads, StackSnapshot.Lost when the ring is full.</summary>
     private void UserSnapshot(SourceSpan span)
     {
         RequireEvent();
@@ -227,6 +227,7 @@ internal sealed partial class ProgramEmitter
         _a.Jump(end);
         _a.Bind(full);
         Increment(ControlBlock.LostRecords);
+        Store(id, StackSnapshot.Lost);
         _a.Bind(end);
         Load(Reg.R0, id);
         Free(registers);

@@ -1,5 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Deferral;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
@@ -65,6 +66,15 @@ internal sealed partial class ProgramEmitter
                 break;
             case SendStmt p:
                 SendPrint(p);
+                break;
+            case TakeStmt t:
+                TakeElements(t.Loop, t.Captured, t.Token);
+                break;
+            case VisitStmt v:
+                VisitElements(v.Take.Loop, v.Take.Captured, v.Take.Token);
+                break;
+            case UnlockStmt:
+                UnlockEarly();
                 break;
             case ForeachStmt { OverBuckets: true } f:
                 ForeachBucket(f);

@@ -1,4 +1,5 @@
 using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
@@ -14,6 +15,8 @@ internal sealed partial class ProgramEmitter
 {
     private void AddSample(StatAddStmt s)
     {
+        var mark = Marked();
+        Mem? ready = StorageOf(s.Aggregate) is GlobalStorage.StatisticsArray keyed && KeyOrder.Matters(s.Keys, s.Value) ? Key(keyed.Key, s.Keys) : null;
         var temp = TakeTemp();
         Long(s.Value, Reg.R0);
         Put(temp, Reg.R0);
@@ -29,11 +32,12 @@ internal sealed partial class ProgramEmitter
                 _a.Bind(missing);
                 break;
             case GlobalStorage.StatisticsArray array:
-                AddToElement(s, array, temp);
+                AddToElement(s, array, ready ?? Key(array.Key, s.Keys), temp);
                 break;
         }
 
         Free(temp);
+        Release(mark);
     }
 
     /// <summary>R0 = the only element of a per-CPU array.</summary>
@@ -46,11 +50,10 @@ internal sealed partial class ProgramEmitter
         Release(mark);
     }
 
-    private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Temp value)
+    private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Mem key, Temp value)
     {
         var hit = _a.NewLabel();
         var ready = _a.NewLabel();
-        var key = Key(array.Key, s.Keys);
         LookupKey(array.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         LoadMap(Reg.R1, array.MapId);

@@ -164,13 +164,18 @@ internal sealed partial class ProgramEmitter
         {
             TextToSlot(a.Value, _f.Locals[p.Local]);
         }
+        else if (a.Place is ElementPlace element && KeyOrder.Matters(element.Keys, a.Value))
+        {
+            var key = Key((GlobalStorage.Array)StorageOf(element.Array), element.Keys);
+            StoreText(a.Place, Text(a.Value), a.Span, key);
+        }
         else
         {
             StoreText(a.Place, Text(a.Value), a.Span);
         }
     }
 
-    private void StoreText(Place place, StringValue value, SourceSpan span)
+    private void StoreText(Place place, StringValue value, SourceSpan span, Mem? ready = null)
     {
         switch (place)
         {
@@ -186,7 +191,7 @@ internal sealed partial class ProgramEmitter
             case ElementPlace p:
                 var storage = (GlobalStorage.Array)StorageOf(p.Array);
                 var source = Padded(value, storage.ValueCapacity);
-                var key = Key(storage, p.Keys);
+                var key = ready ?? Key(storage, p.Keys);
                 Modify(p.Array, key, span,
                     hit =>
                     {

@@ -106,4 +106,131 @@ internal sealed partial class ProgramEmitter
         _a.Bind(end);
         return new StringValue(null, slot.Memory.At(8), capacity, null);
     }
+
+    /// <summary>table_flags(table, value): names of the set bits joined by "|", the rest as a number; one routine for each table.</summary>
+    private StringValue TableFlags(IntrinsicExpr i)
+    {
+        var name = i.Arguments[0] is StringConst c ? c.Value : throw Cannot("a table whose name is not a literal", i.Span);
+        var text = _c.Options.ReadTable(name) ?? throw Cannot($"table \"{name}\" is not in the tapset library", i.Span);
+        var table = NameTable.Parse(text, _c.Target.Architecture.Name);
+        var slot = TakeString(Capacities.BufferFor(_c.Capacities.Of(i)));
+        Long(i.Arguments[1], Reg.R0);
+        Save(Word(10), Reg.R0);
+        At(i.Span);
+        Clear(slot.Memory.At(8), slot.Capacity);
+        Store(slot.Memory, 0);
+        Store(CutWord, 0);
+        _a.LdImm64(Reg.R2, Pack(slot, Math.Min(slot.Capacity - 1, _c.MaxText)));
+        CallRoutine($"flags_{ProgramBtfName(name)}", () => FlagsRoutine(table));
+        if (table.LongestFlags > _c.MaxText)
+        {
+            var whole = _a.NewLabel();
+            Load(Reg.R0, CutWord);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, whole);
+            CountCut(i.Span);
+            _a.Bind(whole);
+        }
+
+        return slot.AsString;
+    }
+
+    /// <summary>Word(10) is the value and then what of it no name has covered yet. The same order of tests as <c>NameTable.Flags</c>.</summary>
+    private void FlagsRoutine(NameTable table)
+    {
+        EnterRoutine();
+        Move(Reg.R8, Reg.R2);
+        string? zero = null;
+        for (var i = 0; i < table.Rows.Count; i++)
+        {
+            var row = table.Rows[i];
+            var next = _a.NewLabel();
+            if (!row.IsField)
+            {
+                if (row.Value == 0)
+                {
+                    zero ??= row.Name;
+                    continue;
+                }
+
+                Load(Reg.R0, Word(10));
+                _a.LdImm64(Reg.R1, row.Value);
+                Move(Reg.R2, Reg.R0);
+                _a.Emit(Instruction.Alu64(AluOp.And, Reg.R2, Reg.R1));
+                _a.JumpIf(JumpOp.Ne, Reg.R2, Reg.R1, next);
+                _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, Reg.R1));
+                Save(Word(10), Reg.R0);
+                AppendFlag(row.Name);
+                _a.Bind(next);
+                continue;
+            }
+
+            // The entries of a field follow each other; the first that fits ends it.
+            var end = i;
+            while (end < table.Rows.Count && table.Rows[end].IsField && table.Rows[end].Mask == row.Mask)
+            {
+                end++;
+            }
+
+            var done = _a.NewLabel();
+            for (; i < end; i++)
+            {
+                var other = _a.NewLabel();
+                Load(Reg.R0, Word(10));
+                _a.LdImm64(Reg.R1, (long)row.Mask);
+                _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, Reg.R1));
+                _a.LdImm64(Reg.R1, table.Rows[i].Value);
+                _a.JumpIf(JumpOp.Ne, Reg.R0, Reg.R1, other);
+                Load(Reg.R0, Word(10));
+                _a.LdImm64(Reg.R1, ~(long)row.Mask);
+                _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, Reg.R1));
+                Save(Word(10), Reg.R0);
+                AppendFlag(table.Rows[i].Name);
+                _a.Jump(done);
+                _a.Bind(other);
+            }
+
+            i--;
+            _a.Bind(done);
+        }
+
+        var covered = _a.NewLabel();
+        var some = _a.NewLabel();
+        Load(Reg.R0, Word(10));
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, covered);
+        AppendFlag("");
+        Load(Reg.R3, Word(10));
+        Move(Reg.R2, Reg.R8);
+        _a.Emit(Instruction.Mov(Reg.R4, 0));
+        _a.Emit(Instruction.Mov(Reg.R5, -1));
+        CallAppendNumber(new NumberForm(table.OctalRest ? 8 : 16, false, false, true, false, false, '\0'));
+        LeaveRoutine();
+        _a.Bind(covered);
+        Unpack(Reg.R8, Reg.R1, Reg.R0);
+        Load(Reg.R0, new Mem(Reg.R1, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, some);
+        AppendConstant(zero ?? "0x0");
+        _a.Bind(some);
+        LeaveRoutine();
+    }
+
+    /// <summary>Appends a name to the packed slot in R8, with a bar in front when something stands there already.</summary>
+    private void AppendFlag(string name)
+    {
+        ConstantAddress(Reg.R3, _c.Constants.Text("|" + name));
+        _a.Emit(Instruction.Mov(Reg.R4, name.Length + 1));
+        Move(Reg.R2, Reg.R8);
+        CallRoutine("flag_append", () =>
+        {
+            EnterRoutine();
+            var later = _a.NewLabel();
+            Unpack(Reg.R2, Reg.R1, Reg.R0);
+            Load(Reg.R0, new Mem(Reg.R1, 0));
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, later);
+            _a.Emit(Instruction.Add64Imm(Reg.R3, 1));
+            _a.Emit(Instruction.Add64Imm(Reg.R4, -1));
+            _a.Bind(later);
+            CallAppend();
+            LeaveRoutine();
+        });
+    }
 }

@@ -24,7 +24,8 @@ namespace SystemTap.Bpf.Emit;
 //
 // The frame is what keeps the verifier calm: a word loaded from a map value is simply unknown, so loops converge at once and the states of
 // two paths are equal. Pointers never live in the frame. One program has one frame per CPU: raw tracepoint, tp_btf and perf-event programs are
-// not entered twice on one CPU (the kernel guards and counts that). Functions get fixed, disjoint parts of the frame; hence recursion is
+// not entered twice on one CPU (the kernel guards and counts that). Programs on user code can be preempted and entered again: they have four frames per
+// CPU, claimed by an atomic exchange and given back on every exit; none free is a skipped probe. Functions get fixed, disjoint parts of the frame; hence recursion is
 // refused here (BpfCannotException), not miscompiled.
 //
 // Errors. A fallible operation that fails stores its site number and one value, then jumps to the innermost catch or the function's
@@ -40,7 +41,11 @@ internal sealed partial class ProgramEmitter
     public const Reg Ctx = Reg.R6, Frame = Reg.R7;
 
     // Fixed head of the frame.
-    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameHead = 40;
+    private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameErrorCallers = 40, FrameLibrary = 48;
+    private const int FrameInUse = FrameLibrary + (8 * LibraryWords), FrameHead = FrameInUse + 8;
+
+    /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
+    private const int FrameSlots = 4;
 
     private readonly Compilation _c;
     private readonly EventContext _event;
@@ -85,12 +90,12 @@ internal sealed partial class ProgramEmitter
     {
         if (_hasFrame)
         {
-            if (_frameMost > Storage.LargestPerCpu)
+            if (_frameMost + LibrarySlack > Storage.LargestPerCpu)
             {
-                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
+                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost + LibrarySlack} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
             }
 
-            _frameMap!.Complete(_c.Maps, _frameMost);
+            _frameMap!.Complete(_c.Maps, _frameMost + LibrarySlack, _event.IsPreemptible ? FrameSlots : 1);
         }
 
         try
@@ -147,7 +152,10 @@ internal sealed partial class ProgramEmitter
 
     private Mark Marked() => new(_frameTop, _f.Stack);
 
-    private void Release(Mark mark) => (_frameTop, _f.Stack) = (mark.Frame, mark.Stack);
+    /// <summary>Bytes of the frame below this are kept for the whole handler run, although they were taken in the middle of it.</summary>
+    private int _kept;
+
+    private void Release(Mark mark) => (_frameTop, _f.Stack) = (Math.Max(mark.Frame, _kept), mark.Stack);
 
     /// <summary>Takes bytes of the stack, or of the frame when the stack is getting full.</summary>
     /// <param name="bytes">How many.</param>
@@ -294,9 +302,9 @@ internal sealed class FrameMap(string name)
         }
     }
 
-    public void Complete(MapTable maps, int size)
+    public void Complete(MapTable maps, int size, int slots = 1)
     {
         _size = Math.Max(_size, (size + 7) & ~7);
-        maps.Complete(Id, MapType.PerCpuArray, 4, _size, 1);
+        maps.Complete(Id, MapType.PerCpuArray, 4, _size, slots);
     }
 }

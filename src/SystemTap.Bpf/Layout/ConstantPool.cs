@@ -28,5 +28,17 @@ internal sealed class ConstantPool
         return offset;
     }
 
+    /// <summary>Offset of a table of 16-bit cells.</summary>
+    public int Cells(ReadOnlySpan<char> cells)
+    {
+        var bytes = new char[2 * cells.Length];
+        for (var i = 0; i < cells.Length; i++)
+        {
+            (bytes[2 * i], bytes[(2 * i) + 1]) = ((char)(cells[i] & 255), (char)(cells[i] >> 8));
+        }
+
+        return Text(new string(bytes));
+    }
+
     public byte[] ToArray() => [.. _bytes];
 }

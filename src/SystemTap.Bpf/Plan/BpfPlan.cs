@@ -27,6 +27,9 @@ public sealed class BpfPlan
     /// <summary>Places where kernel handlers can raise an error nobody catches, by site number.</summary>
     public required IReadOnlyList<ErrorSite> ErrorSites { get; init; }
 
+    /// <summary>Places of calls, by the numbers in error records less one.</summary>
+    public IReadOnlyList<SourceSpan> CallSites { get; init; } = [];
+
     /// <summary>Probes whose handlers stap runs itself.</summary>
     public required IReadOnlyList<Probe> HostProbes { get; init; }
 
@@ -94,7 +97,10 @@ public static class ControlBlock
     /// <summary>Reads of user strings that failed because the page was not resident.</summary>
     public const int NonResidentReads = 88;
 
-    /// <summary>First byte after the block: 256. Words 96…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
+    /// <summary>Error site + 1 of the first string that was cut, 0 when none was.</summary>
+    public const int FirstTruncation = 96;
+
+    /// <summary>First byte after the block: 256. Words 104…255 are free for later work. Further locks stand behind the scalars, see Storage.</summary>
     public const int Size = 256;
 }
 
@@ -148,6 +154,13 @@ public abstract record AttachPlan
     /// <param name="IsMulti">The program was made for kprobe_multi.</param>
     public sealed record KernelFunctions(IReadOnlyList<KernelPlace> Places, bool AtReturn, bool IsMulti) : AttachPlan;
 
+    /// <summary>Places in a user-space file. uprobe_multi when the program's expected attach type says so, else one perf event for each place.</summary>
+    /// <param name="Path">The file.</param>
+    /// <param name="Sites">Places with their cookies.</param>
+    /// <param name="IsReturn">When the functions there return.</param>
+    /// <param name="Pid">Only in this process; 0: in all.</param>
+    public sealed record Uprobe(string Path, IReadOnlyList<UprobeSite> Sites, bool IsReturn, int Pid) : AttachPlan;
+
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 
@@ -157,6 +170,12 @@ public abstract record AttachPlan
     /// <summary>Not attached: stap runs it by BPF_PROG_TEST_RUN when the probe's time has come, because the handler needs a lock.</summary>
     public sealed record OnDemand : AttachPlan;
 }
+
+/// <summary>A place in a user-space file.</summary>
+/// <param name="Offset">In the file.</param>
+/// <param name="Semaphore">File offset of a counter the kernel raises while attached; 0 for none.</param>
+/// <param name="Cookie">What the program reads to tell places apart.</param>
+public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie);
 
 /// <summary>An instruction of the kernel.</summary>
 /// <param name="Symbol">The function, for messages and where the address is not known.</param>
@@ -297,7 +316,7 @@ public static class RecordKind
     /// <summary>warn(): one string.</summary>
     public const int Warn = 2;
 
-    /// <summary>Uncaught error: one long, one string (may be empty).</summary>
+    /// <summary>Uncaught error: its value, the calls that led there (16 bits each: number of a call site plus one, the innermost highest), and its text (may be empty).</summary>
     public const int Error = 3;
 
     /// <summary>exit(): no values. Sent with a forced wake-up.</summary>
@@ -327,6 +346,9 @@ public static class StackSnapshot
 {
     /// <summary>Number that prints name it by.</summary>
     public const int Id = 8;
+
+    /// <summary>Number of a stack that did not fit in the ring: what would use it is lost with it, and counted.</summary>
+    public const int Lost = -1;
 
     /// <summary>CLOCK_MONOTONIC, nanoseconds.</summary>
     public const int Time = 16;

@@ -95,6 +95,9 @@ public sealed class HostEvaluator
     }
 }
 
+/// <summary>A value asks for a stack that did not fit in the ring: the print or statement is dropped.</summary>
+internal sealed class LostStackSignal : Exception;
+
 /// <summary>Evaluates and formats one print site of kernel handlers whose arguments are more than the values sent.</summary>
 public sealed class PrintFinisher
 {
@@ -136,6 +139,16 @@ public sealed class PrintFinisher
             }
 
             _format!.Write(_machine, sink);
+            return null;
+        }
+        catch (LostStackSignal)
+        {
+            // Counted by the kernel's side when it was lost.
+            if (_body is null)
+            {
+                sink.CutTo(start);
+            }
+
             return null;
         }
         catch (RuntimeError error)

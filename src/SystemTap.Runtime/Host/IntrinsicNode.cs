@@ -1,6 +1,7 @@
 using SystemTap.Bpf;
 using System.Globalization;
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Intrinsics;
@@ -248,7 +249,11 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.StackText:
                 return m.Cut(StackTexts.FromBytes(a[0].Text(m), m.Services.Symbols));
             case IntrinsicId.UnwoundStack:
-                return m.Cut(StackTexts.List(m.Services.Symbols.TakeStack(a[0].Long(m))));
+            {
+                var snapshot = a[0].Long(m);
+                return snapshot == StackSnapshot.Lost ? throw new LostStackSignal() : m.Cut(StackTexts.List(m.Services.Symbols.TakeStack(snapshot)));
+            }
+
             case IntrinsicId.SymbolName:
                 return m.Cut(m.Services.Symbols.KernelName((ulong)a[0].Long(m)));
             case IntrinsicId.SymbolData:

@@ -20,13 +20,11 @@ internal sealed class NodeCompiler(LoweredProgram program)
     private readonly Dictionary<Function, CompiledFunction> _functions = [];
     private readonly Dictionary<RegexPattern, RegexProgram> _regexes = [];
     private readonly Queue<CompiledFunction> _pending = new();
-    private readonly Dictionary<Function, HashSet<Function>> _calls = [];
-    private Function? _function;
+    private int _maxNesting;
 
     /// <summary>Compiles a handler and everything it calls.</summary>
     public Act Handler(Probe probe)
     {
-        _function = null;
         var body = Statement(probe.Body);
         CompilePending();
         return body;
@@ -35,7 +33,6 @@ internal sealed class NodeCompiler(LoweredProgram program)
     /// <summary>Compiles the arguments of a print made by a kernel handler.</summary>
     public FormatNode Print(PrintSite site)
     {
-        _function = null;
         var node = Format(site.Segments, site.Arguments, new FormatExpr(site.Segments, site.Arguments, site.Span));
         CompilePending();
         return node;
@@ -44,20 +41,18 @@ internal sealed class NodeCompiler(LoweredProgram program)
     /// <summary>Compiles a statement that stap runs for a kernel handler.</summary>
     public Act Body(PrintSite site)
     {
-        _function = null;
         var body = Statement(site.Body!);
         CompilePending();
         return body;
     }
 
-    /// <summary>Most nested calls, of all compiled so far.</summary>
-    public int MaxNesting() => NestingDepth.Of(program, _calls);
+    /// <summary>Most nested calls.</summary>
+    public int MaxNesting() => _maxNesting == 0 ? _maxNesting = CallDepth.Of(program) : _maxNesting;
 
     private void CompilePending()
     {
         while (_pending.TryDequeue(out var next))
         {
-            _function = next.Function;
             next.Body = Statement(next.Function.Body);
             next.NextOverload = next.Function.NextOverload is { } overload ? Function(overload) : null;
         }
@@ -65,16 +60,6 @@ internal sealed class NodeCompiler(LoweredProgram program)
 
     private CompiledFunction Function(Function function)
     {
-        if (_function is { } caller)
-        {
-            if (!_calls.TryGetValue(caller, out var callees))
-            {
-                _calls.Add(caller, callees = []);
-            }
-
-            callees.Add(function);
-        }
-
         if (!_functions.TryGetValue(function, out var compiled))
         {
             compiled = new CompiledFunction(function);

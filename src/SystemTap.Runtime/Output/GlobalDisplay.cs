@@ -100,11 +100,14 @@ public static class GlobalDisplay
 
     private static void Statistics(ByteSink sink, StatisticShape shape, StatSnapshot? stat)
     {
-        Part("count", stat?.Count ?? 0);
         if (stat is null || stat.Count == 0)
         {
+            // In hexadecimal, alone of all: so SystemTap's module prints it.
+            sink.Append(" @count=0x0");
             return;
         }
+
+        Part("count", stat.Count);
 
         if (shape.Min)
         {
@@ -127,7 +130,7 @@ public static class GlobalDisplay
             sink.Append(" @");
             sink.Append(name);
             sink.Append((byte)'=');
-            Hex(sink, value);
+            Formatter.Decimal(sink, value);
         }
     }
 }

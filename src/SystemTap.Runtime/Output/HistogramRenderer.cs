@@ -7,6 +7,9 @@ namespace SystemTap.Runtime.Output;
 /// <summary>Which bucket a sample falls into, and what a bucket is called.</summary>
 public static class HistogramBuckets
 {
+    /// <summary>Logarithmic bucket of 0.</summary>
+    public const int Zero = 64;
+
     /// <summary>Bucket of a value: logarithmic #64 is 0, #65 is 1, #66 is 2–3, …; #63 is −1 and so on. Linear: 0 below low, then one per step, the last for all above.</summary>
     public static int Of(StatisticShape shape, long value)
     {
@@ -96,6 +99,11 @@ public static class HistogramRenderer
         {
             first = Math.Max(first, low - elision);
             last = Math.Min(last, high + elision);
+            if (!linear && low >= HistogramBuckets.Zero)
+            {
+                // Without negative samples no negative rows, as SystemTap prints it.
+                first = Math.Max(first, HistogramBuckets.Zero);
+            }
         }
 
         var labelWidth = 5;

@@ -23,7 +23,7 @@ internal static class EndReport
             Line(kernel.SkippedReentry, "Skipped due to reentrancy: ");
             Line(misses, "Skipped by the kernel because the probe was running on that CPU: ");
             Line(kernel.LostRecords, "Lost output records because the buffer was full (raise it with -s): ");
-            Line(kernel.TruncatedStrings, "Strings cut to their capacity: ");
+            Line(kernel.TruncatedStrings, $"Strings cut to MAXSTRINGLEN{(kernel.FirstTruncation is { } place ? $" (first at {place})" : "")}: ");
             Line(kernel.NonResidentReads, "User strings not read because their page was not in memory: ");
         }
 

@@ -49,6 +49,10 @@ public sealed partial class KernelSide : IDisposable
 
     public long TruncatedStrings => Counter(ControlBlock.TruncatedStrings);
 
+    /// <summary>Where the first of them was cut; null when none was.</summary>
+    public string? FirstTruncation =>
+        Counter(ControlBlock.FirstTruncation) is > 0 and var site && site <= _plan.ErrorSites.Count ? _plan.ErrorSites[(int)site - 1].Span.ToString() : null;
+
     public long NonResidentReads => Counter(ControlBlock.NonResidentReads);
 
     /// <summary>Creates and fills the maps, loads the programs. Nothing is attached.</summary>
@@ -365,6 +369,9 @@ public sealed partial class KernelSide : IDisposable
                 }
 
                 break;
+            case AttachPlan.Uprobe uprobe:
+                AttachUprobes(plan, uprobe, program);
+                break;
             case AttachPlan.TaskWalk:
                 _walks.Add(Iterator.Attach(program));
                 _links.Add(_walks[^1]);
@@ -380,5 +387,33 @@ public sealed partial class KernelSide : IDisposable
             default:
                 throw new NotSupportedException($"attach kind {plan.Attach.GetType().Name} has no loader");
         }
+    }
+
+    private void AttachUprobes(ProgramPlan plan, AttachPlan.Uprobe uprobe, BpfProgram program)
+    {
+        var count = uprobe.Sites.Count;
+        if ((AttachType)plan.ExpectedAttachType != AttachType.TraceUprobeMulti)
+        {
+            foreach (var site in uprobe.Sites)
+            {
+                _links.Add(ProbePmu.AttachUprobe(program, uprobe.Path, (ulong)site.Offset, uprobe.IsReturn, (ulong)site.Semaphore, cookie: site.Cookie));
+            }
+
+            return;
+        }
+
+        var offsets = new ulong[count];
+        var cookies = new ulong[count];
+        var semaphores = new ulong[count];
+        var anySemaphore = false;
+        for (var i = 0; i < count; i++)
+        {
+            offsets[i] = (ulong)uprobe.Sites[i].Offset;
+            cookies[i] = uprobe.Sites[i].Cookie;
+            semaphores[i] = (ulong)uprobe.Sites[i].Semaphore;
+            anySemaphore |= semaphores[i] != 0;
+        }
+
+        _links.Add(UprobeMulti.Attach(program, uprobe.Path, offsets, cookies, anySemaphore ? semaphores : [], uprobe.IsReturn, uprobe.Pid));
     }
 }

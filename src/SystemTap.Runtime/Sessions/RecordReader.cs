@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Output;
 using SystemTap.Semantics.Lowered;
@@ -222,12 +223,28 @@ public sealed class RecordReader
     private void Error(ErrorSite site, int probe, ReadOnlySpan<byte> values)
     {
         var number = TakeLong(ref values);
+        var callers = Callers((ulong)TakeLong(ref values));
         var text = TakeText(ref values);
         var message = site.MessageFormat
             .Replace("{0}", "0x" + number.ToString("x16", CultureInfo.InvariantCulture), StringComparison.Ordinal)
             .Replace("{1}", number.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal)
             .Replace("{s}", text, StringComparison.Ordinal);
-        _session.ReportError(ErrorText.Describe(message, site.Span, [], PointOf(probe)));
+        _session.ReportError(ErrorText.Describe(message, site.Span, callers, PointOf(probe)));
+    }
+
+    // The innermost call is the highest number; the list starts with the outermost.
+    private SourceSpan[] Callers(ulong packed)
+    {
+        var callers = new List<SourceSpan>();
+        for (; packed != 0; packed >>= 16)
+        {
+            if ((int)(packed & 0xffff) is > 0 and var number && number <= _plan.CallSites.Count)
+            {
+                callers.Add(_plan.CallSites[number - 1]);
+            }
+        }
+
+        return [.. callers];
     }
 
     private string PointOf(int probe) => (uint)probe < (uint)_plan.Program.Probes.Count ? _plan.Program.Probes[probe].PointText : "?";

@@ -113,7 +113,14 @@ public sealed partial class Session : IDisposable
         if (!Stopping)
         {
             _output.Flush();
-            Loop();
+            if (_options.WhenLive is { } whenLive)
+            {
+                whenLive();
+            }
+            else
+            {
+                Loop();
+            }
         }
 
         return Finish();

@@ -60,6 +60,9 @@ public sealed record SessionOptions
     /// <summary>The machine, for names of addresses; null: the running one, looked at when needed.</summary>
     public SystemTap.Targets.Target? Target { get; init; }
 
+    /// <summary>Called by the session's thread when all probes are live; the session ends after it instead of waiting. For tests that make their own events.</summary>
+    internal Action? WhenLive { get; init; }
+
     /// <summary>Where warnings and errors go; null: standard error.</summary>
     public Action<string>? Diagnostics { get; init; }
 }

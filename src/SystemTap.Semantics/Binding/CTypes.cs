@@ -27,7 +27,7 @@ internal sealed class CTypes(BindingSession session)
     /// <summary>The value with its C type as accessors see it (not loaded); null when something does not resolve. Reports nothing.</summary>
     public TypedValue? Probe(BodyUnit unit, Expression e)
     {
-        var binder = session.TargetBinder;
+        var binder = session.TargetBinder.For(unit.Context);
         switch (e)
         {
             case TargetVariable v:

@@ -68,7 +68,7 @@ internal sealed class ConstantConditions(BindingSession session)
             case CastExpression or AtVarExpression:
                 return session.CTypes.Probe(unit, operand) is not null;
             case EnumExpression e:
-                return session.TargetBinder.EnumValue(e.Name.Value, e.Span, quiet: true) is not null;
+                return session.TargetBinder.For(unit.Context).EnumValue(e.Name.Value, e.Span, quiet: true) is not null;
             case EntryExpression e:
                 return session.EntryOf(unit, e.Operand) is { } use && Resolves(use.EntryUnit, use.Operand);
             default:

@@ -510,6 +510,17 @@ internal sealed partial class Discovery
             {
                 ReportNoContext(v);
             }
+            else if (!_dead && v.Name is "$$vars" or "$$parms" && unit.Context.EntryPoint is { } from)
+            {
+                // Parameters at a return are those of the entry.
+                foreach (var parameter in from.Context.Parameters)
+                {
+                    if (from.Context.Resolve(parameter.Name, v.Span) is not null)
+                    {
+                        BindEntry(new TargetVariable(v.Span, parameter.Name));
+                    }
+                }
+            }
 
             return;
         }
@@ -541,6 +552,13 @@ internal sealed partial class Discovery
 
     private void ReportNoContext(TargetVariable v)
     {
+        if (unit.Context.Explain(v.Name) is { } why)
+        {
+            session.Report("semantic.unreadable-target", v.Span, $"target variable '{v.Name}' cannot be read at {(unit.IsProbe ? "probe point '" + unit.Probe!.Point.PointText + "'" : unit.OwnerText)}: {why}",
+                unit.Context is Probes.User.SymbolContext { EntryPoint: null } ? "use $arg1, $arg2, …" : null);
+            return;
+        }
+
         var names = new List<string>();
         foreach (var variable in unit.Context.Variables)
         {

@@ -54,6 +54,9 @@ public enum IntrinsicId
 
     // What the BPF engine makes of the stacks above; no tapset calls them
     KernelStackRaw, StackText, UserSnapshot, UnwoundStack,
+
+    // Guru writes into the traced process
+    WriteUser,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -255,6 +258,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.StackText, "stack_text", S, Pure | Deferrable, S);
         Add(IntrinsicId.UserSnapshot, "user_snapshot", L, Pure | Stable | MyProcess);
         Add(IntrinsicId.UnwoundStack, "unwound_stack", S, Pure | Deferrable, L);
+
+        // (address, bytes 1/2/4/8, value): stores into the memory of the current process and yields the value; raises "write fault".
+        Add(IntrinsicId.WriteUser, "write_user", L, Fallible | Guru, L, L, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

@@ -204,6 +204,12 @@ public sealed record UserFunctionSpec(string Path, long FileOffset, bool IsRetur
     /// <summary>Name of the function or mark, for <c>ppfunc()</c> and messages.</summary>
     public string Symbol { get; init; } = "";
 
+    /// <summary>
+    /// With <see cref="IsReturn"/>: file offsets of the instructions that return, to be probed instead of the return address, because the program walks its
+    /// own stack (exceptions, Go). Null: an ordinary return probe at <see cref="FileOffset"/>.
+    /// </summary>
+    public IReadOnlyList<long>? ReturnSites { get; init; }
+
     /// <summary>File offset of the mark's 16-bit semaphore, 0 for none: the kernel increments it while the probe is attached.</summary>
     public long SemaphoreOffset { get; init; }
 }

@@ -13,11 +13,11 @@ internal sealed partial class BodyLowering
     /// <summary>Target expressions: <c>$x</c>, paths, casts, <c>@entry</c> and the rest.</summary>
     private Expr LowerTarget(Expression e)
     {
-        var binder = _session.TargetBinder;
+        var binder = _session.TargetBinder.For(_unit.Context);
         switch (e)
         {
             case TargetVariable v when SetOf(v.Name) is { } set:
-                return binder.Variables(_unit.Context, set, At(v.Span));
+                return binder.Variables(WithEntries(), set, At(v.Span));
             case TargetVariable v when _session.ProcfsValueVariable(_unit, v) is { } value:
                 return new ReadExpr(new LocalPlace(LocalOf(value)), At(v.Span));
             case EntryExpression n:
@@ -50,7 +50,7 @@ internal sealed partial class BodyLowering
     /// <summary>The value with its C type, not loaded; null after a reported error.</summary>
     private TypedValue? Typed(Expression e)
     {
-        var binder = _session.TargetBinder;
+        var binder = _session.TargetBinder.For(_unit.Context);
         switch (e)
         {
             case TargetVariable v:
@@ -111,7 +111,7 @@ internal sealed partial class BodyLowering
     {
         if (SetOf(v.Name) is { } set)
         {
-            return new TypedValue(_session.TargetBinder.Variables(_unit.Context, set, At(v.Span)), null);
+            return new TypedValue(_session.TargetBinder.Variables(WithEntries(), set, At(v.Span)), null);
         }
 
         if (_unit.Context.Resolve(v.Name, At(v.Span)) is { } value)
@@ -121,6 +121,23 @@ internal sealed partial class BodyLowering
 
         // Reported when the body was discovered.
         return _unit.Context.EntryPoint is not null && LowerEntry(v, At(v.Span)) is { } entry ? entry : new TypedValue(Missing(v.Span), null);
+    }
+
+    /// <summary>The context, whose parameters at a return are those saved at entry.</summary>
+    private ProbeContext WithEntries() => _unit.Context.EntryPoint is null ? _unit.Context : new EntryValues(this);
+
+    private sealed class EntryValues(BodyLowering lowering) : ProbeContext
+    {
+        private readonly ProbeContext _inner = lowering._unit.Context;
+
+        public override IReadOnlyList<ContextVariable> Variables => _inner.Variables;
+
+        public override IReadOnlyList<ContextVariable> Parameters => _inner.Parameters;
+
+        public override IReadOnlyList<ContextVariable> Locals => _inner.Locals;
+
+        public override TypedValue? Resolve(string name, SourceSpan span) =>
+            _inner.Resolve(name, span) ?? (_inner.EntryPoint!.Context.Resolve(name, span) is null ? null : lowering.LowerEntry(new TargetVariable(span, name), span));
     }
 
     private static VariableSet? SetOf(string name) => name switch
@@ -181,7 +198,7 @@ internal sealed partial class BodyLowering
 
     private Expr LowerConst(ConstExpression c)
     {
-        if (_session.TargetBinder.EnumValue(c.Code.Value, At(c.Span), quiet: true) is { } value)
+        if (_session.TargetBinder.For(_unit.Context).EnumValue(c.Code.Value, At(c.Span), quiet: true) is { } value)
         {
             return value;
         }

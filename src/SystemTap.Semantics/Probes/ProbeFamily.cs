@@ -89,6 +89,9 @@ public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool
 {
     /// <summary>The privilege of who runs the session: points of families that need more are refused.</summary>
     public Privilege Granted { get; init; } = Privilege.Developer;
+
+    /// <summary>Path of the program that <c>-c</c> starts or <c>-x</c> names: what <c>process</c> without argument means; null without one.</summary>
+    public string? TargetProgram { get; init; }
 }
 
 /// <summary>A concrete event.</summary>
@@ -141,6 +144,12 @@ public abstract class ProbeContext
 
     /// <summary>Variables that are parameters, for <c>$$parms</c>.</summary>
     public virtual IReadOnlyList<ContextVariable> Parameters => Variables;
+
+    /// <summary>Variables of the function that are no parameters, for <c>$$locals</c>.</summary>
+    public virtual IReadOnlyList<ContextVariable> Locals => [];
+
+    /// <summary>Why <see cref="Resolve"/> gave nothing for a name that the script may rightly expect (optimised out, no debug information); null when there is nothing to say.</summary>
+    public virtual string? Explain(string name) => null;
 
     /// <summary>For <c>.return</c> points: the entry point whose values <c>@entry</c> takes, else null.</summary>
     public virtual ResolvedPoint? EntryPoint => null;

@@ -133,7 +133,7 @@ public sealed class RegexDfa
         }
     }
 
-    private static (byte[] Classes, int Count, byte[] Samples) ByteClasses(RegexProgram program)
+    internal static (byte[] Classes, int Count, byte[] Samples) ByteClasses(RegexProgram program)
     {
         var classes = new byte[256];
         var samples = new List<byte>();

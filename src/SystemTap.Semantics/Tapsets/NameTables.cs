@@ -27,6 +27,32 @@ public sealed class NameTable
     /// <summary>Bytes of the longest name.</summary>
     public int LongestName { get; private set; }
 
+    /// <summary>Most bytes of <see cref="Flags"/>: each flag and the longest entry of each field, and the rest as a number.</summary>
+    public int LongestFlags
+    {
+        get
+        {
+            var sum = 23;
+            var inField = 0;
+            for (var i = 0; i < _rows.Count; i++)
+            {
+                if (!_rows[i].IsField)
+                {
+                    sum += _rows[i].Name.Length + 1;
+                    continue;
+                }
+
+                inField = Math.Max(inField, _rows[i].Name.Length + 1);
+                if (i + 1 == _rows.Count || !_rows[i + 1].IsField || _rows[i + 1].Mask != _rows[i].Mask)
+                {
+                    (sum, inField) = (sum + inField, 0);
+                }
+            }
+
+            return sum;
+        }
+    }
+
     /// <summary>Parses a table's text for an architecture (kernel name). Lines that are neither entry nor directive are skipped: a test checks the files.</summary>
     public static NameTable Parse(string text, string architecture)
     {

@@ -26,6 +26,9 @@ public enum VariableSet
 /// </summary>
 public interface ITargetBinder
 {
+    /// <summary>The binder as seen from a probe: in a program's probe, casts, enumerators and <c>@var</c> mean the program first.</summary>
+    ITargetBinder For(ProbeContext context) => this;
+
     /// <summary><c>v-&gt;name</c>: follows a pointer or stays in a struct in memory.</summary>
     TypedValue? Member(TypedValue value, string name, SourceSpan span, bool quiet);
 

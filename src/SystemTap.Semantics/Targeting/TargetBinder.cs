@@ -1,8 +1,10 @@
 using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
+using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Targeting;
@@ -26,6 +28,8 @@ public sealed class TargetBinder : ITargetBinder
     private readonly TypeFinder _types;
     private readonly Synthetics _synthetics;
     private readonly PrettyPrinter _pretty;
+    private readonly Target _target;
+    private readonly UserContext? _user;
 
     /// <param name="target">The machine.</param>
     /// <param name="diagnostics">Where complaints go.</param>
@@ -33,10 +37,17 @@ public sealed class TargetBinder : ITargetBinder
     public TargetBinder(Target target, DiagnosticBag diagnostics, int maxStringLength = 512)
     {
         _diagnostics = diagnostics;
+        _target = target;
         _types = new TypeFinder(target);
         _synthetics = new Synthetics();
         _pretty = new PrettyPrinter(_synthetics, maxStringLength);
     }
+
+    private TargetBinder(TargetBinder other, UserContext user) =>
+        (_diagnostics, _target, _types, _synthetics, _pretty, _user) = (other._diagnostics, other._target, other._types, other._synthetics, other._pretty, user);
+
+    /// <inheritdoc/>
+    public ITargetBinder For(ProbeContext context) => context is UserContext user ? new TargetBinder(this, user) : this;
 
     /// <inheritdoc/>
     public IReadOnlyList<Function> SyntheticFunctions => _synthetics.Functions;
@@ -220,7 +231,7 @@ public sealed class TargetBinder : ITargetBinder
     {
         try
         {
-            return _types.Find(type, module, out var problem) is var (found, user, pointers) && problem is null
+            return _types.Find(type, module, _user?.File, out var problem) is var (found, user, pointers) && problem is null
                 ? new TypedValue(value, new CType(found, user, false) { PointerDepth = pointers + 1 })
                 : Fail(quiet, problem!.Value.Code, span, problem.Value.Message, problem.Value.Hint);
         }
@@ -233,11 +244,15 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public TypedValue? Variable(string name, string? module, SourceSpan span, bool quiet)
     {
-        // BTF describes per-CPU variables only, and those have no one address.
-        var plain = name.IndexOf('@') is >= 0 and var at ? name[..at] : name;
-        return module is null || module.StartsWith("kernel", StringComparison.Ordinal)
-            ? Fail(quiet, "target.needs-debuginfo", span, $"variable '{plain}' of the kernel cannot be found: it needs the kernel's debuginfo, which this version does not read")
-            : Fail(quiet, "target.needs-debuginfo", span, $"variable '{plain}' of '{module}' cannot be found: it needs the debuginfo of '{module}', which this version does not read");
+        try
+        {
+            return UserVariables.Find(_target, name, module, _user, span, out var message, out var hint)
+                ?? Fail(quiet, "target.no-variable", span, message!, hint);
+        }
+        catch (TargetException e)
+        {
+            return Fail(quiet, "target.btf", span, e.Message);
+        }
     }
 
     /// <inheritdoc/>
@@ -245,6 +260,11 @@ public sealed class TargetBinder : ITargetBinder
     {
         try
         {
+            if (_user?.File.Dwarf?.Enumerator(name) is { } own)
+            {
+                return new LongConst(own, span);
+            }
+
             if (_types.Enumerator(name) is { } found)
             {
                 return new LongConst(found.Value, span);
@@ -276,7 +296,7 @@ public sealed class TargetBinder : ITargetBinder
 
                 found = its.Type;
             }
-            else if (_types.Find(type, module, out var problem) is var (named, _, _) && problem is null)
+            else if (_types.Find(type, module, _user?.File, out var problem) is var (named, _, _) && problem is null)
             {
                 found = named;
             }
@@ -311,6 +331,7 @@ public sealed class TargetBinder : ITargetBinder
         {
             VariableSet.Vars => context.Variables,
             VariableSet.Parms => context.Parameters,
+            VariableSet.Locals => context.Locals,
             VariableSet.Return => [new ContextVariable("$return", "")],
             _ => [],
         })
@@ -350,7 +371,14 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet)
     {
-        Fail(quiet, "target.store", span, "writing to the target's memory is not available yet in this version");
+        if (value is { Value: DerefExpr { IsUser: true, BitWidth: 0 } load })
+        {
+            return new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.WriteUser), [load.Address, new LongConst(load.Size, span), newValue], span);
+        }
+
+        Fail(quiet, "target.store", span, value.Value is DerefExpr { IsUser: false }
+            ? "kernel memory cannot be written by BPF programs"
+            : value.Value is DerefExpr ? "a bit-field cannot be written" : "the value is in a register, which BPF programs cannot write");
         return null;
     }
 

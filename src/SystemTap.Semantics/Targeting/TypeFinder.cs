@@ -1,4 +1,5 @@
 using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Targeting;
@@ -13,9 +14,18 @@ internal sealed class TypeFinder(Target target)
     public readonly record struct Problem(string Code, string Message, string? Hint);
 
     /// <summary>The type, whether its objects lie in user memory, and how many <c>*</c> followed it.</summary>
-    public (BtfType Type, bool IsUser, int Pointers)? Find(string text, string? module, out Problem? problem)
+    /// <param name="text">What the script wrote.</param>
+    /// <param name="module">Where to look, or null.</param>
+    /// <param name="home">The program of the probe: looked at first when the script does not say where.</param>
+    /// <param name="problem">Why there is none.</param>
+    public (BtfType Type, bool IsUser, int Pointers)? Find(string text, string? module, UserFile? home, out Problem? problem)
     {
         problem = null;
+        if (module is null && home?.Dwarf is { } own && Parse(text) is var (keyword, wanted, stars) && own.Types.Find(keyword, wanted) is { } its0)
+        {
+            return (its0, true, stars);
+        }
+
         if (target.KernelBtfOrNull is not { } kernel)
         {
             problem = new Problem("target.no-btf", $"type '{text}' cannot be found: kernel '{target.Release}' offers no BTF", "use a kernel built with CONFIG_DEBUG_INFO_BTF=y");
@@ -47,9 +57,14 @@ internal sealed class TypeFinder(Target target)
                     }
                 }
             }
-            else if (place.StartsWith('<') || place.Contains('/'))
+            else if (place.StartsWith('<') || place.Contains('/') || UserVariables.Open(target, place) is not null)
             {
                 user ??= place;
+                if ((place.StartsWith('<') ? HeaderTypes.Open(place) : UserVariables.Open(target, place)?.Dwarf) is { } dwarf && dwarf.Types.Find(kind, name) is { } described)
+                {
+                    return (described, true, pointers);
+                }
+
                 if (In(kernel, kind, name) is { } found)
                 {
                     return (found, true, pointers);
@@ -73,11 +88,9 @@ internal sealed class TypeFinder(Target target)
         }
 
         problem = user is not null
-            ? new Problem("target.needs-debuginfo", user.StartsWith('<')
-                ? $"type '{text}' of header '{user}' cannot be found: the kernel's types have none of that name, and user headers are not read"
-                : $"type '{text}' of '{user}' cannot be found: the kernel's types have none of that name", user.StartsWith('<')
-                ? "it needs the debuginfo of a program that includes the header, which this version does not read"
-                : $"it needs the debuginfo of '{user}', which this version does not read")
+            ? user.StartsWith('<')
+                ? new Problem("target.needs-debuginfo", $"type '{text}' of header '{user}' cannot be found", HeaderTypes.Problem)
+                : new Problem("target.needs-debuginfo", $"type '{text}' of '{user}' cannot be found", UserVariables.Open(target, user) is not { } file ? "it is not an ELF file" : file.Dwarf is null ? DebugInfo.Missing(file) : null)
             : unknown is not null
                 ? new Problem("target.no-module", $"type '{text}' cannot be found: module '{unknown}' is not loaded or has no BTF", "load the module, or leave the module out to look in the kernel")
                 : new Problem("target.no-type", $"type '{text}' cannot be found in the kernel's types", null);

@@ -17,13 +17,17 @@ internal sealed partial class SessionDriver
 
         var btf = _target.KernelBtf;
         var features = new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
+        var hasUserProbes = program.Probes.Any(p => p.Spec is UserFunctionSpec);
         var functions = program.Probes.Any(p => p.Spec is KernelFunctionSpec);
         return new BpfFeatures
         {
+            WriteUser = !hasUserProbes || features.Has(KernelFeature.WriteUser),
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
+            UprobeMulti = !hasUserProbes || features.Has(KernelFeature.UprobeMulti),
+            UprobeMultiPid = !hasUserProbes || features.Has(KernelFeature.PreemptDisable), // of the same release
             Trampolines = functions && features.Has(KernelFeature.FentryAttach),
             Kprobes = functions && features.Has(KernelFeature.KprobePmu),
             KprobeMulti = functions && features.Has(KernelFeature.KprobeMulti),

@@ -7,6 +7,7 @@ using SystemTap.Runtime.Host;
 using SystemTap.Semantics.Elaboration;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Semantics.Tapsets;
 using SystemTap.Semantics.Targeting;
 
@@ -105,7 +106,7 @@ internal sealed partial class SessionDriver
     /// <summary>Pass 2: everything the listing modes and elaboration share.</summary>
     private (ProbeResolver Resolver, ElaborationInput Input) Prepare(IReadOnlyList<ScriptFile> files, TapsetLibrary library, Limits limits)
     {
-        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege }, library, files);
+        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege, TargetProgram = TargetProgram() }, library, files);
         var input = new ElaborationInput
         {
             Files = files,
@@ -131,6 +132,11 @@ internal sealed partial class SessionDriver
         };
         return (resolver, input);
     }
+
+    /// <summary>The program of -x or -c, as an ELF file; null without one.</summary>
+    private string? TargetProgram() =>
+        _options.TargetPid != 0 ? TargetPrograms.OfProcess(_target, _options.TargetPid)
+        : _options.Command is { } command ? TargetPrograms.OfCommand(command) : null;
 
     /// <summary>Pass 3. Null after a located "cannot".</summary>
     private BpfPlan? Translate(LoweredProgram program, IReadOnlyList<string> tableFolders, BpfFeatures features)

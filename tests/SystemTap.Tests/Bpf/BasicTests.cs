@@ -124,7 +124,7 @@ public class BasicTests
         r.Run(0, 1);
         Assert.Equal("my " + File.ReadAllText("/proc/thread-self/comm").Trim(), r.Text(text));
         r.Run(0, 2);
-        Assert.Equal("kernel string copy fault at 0x10", r.Text(text));
+        Assert.Equal("kernel string copy fault at 0x0000000000000010", r.Text(text));
         Assert.Equal(0, r.Word(ControlBlock.Errors));
         Assert.Empty(r.Records());
     }

@@ -214,7 +214,7 @@ internal sealed class PlanRunner : IDisposable
             var types = kind switch
             {
                 RecordKind.Print => Plan.PrintSites[site].Leaves,
-                RecordKind.Error => [ScriptType.Long, ScriptType.String],
+                RecordKind.Error => [ScriptType.Long, ScriptType.Long, ScriptType.String],
                 RecordKind.Warn or RecordKind.System => [ScriptType.String],
                 _ => [],
             };

@@ -120,7 +120,7 @@ public partial class SyscallTests
         r.Detach();
         var error = Assert.Single(r.Records());
         Assert.Equal(RecordKind.Error, error.Kind);
-        Assert.Equal([16L, ""], error.Values);
+        Assert.Equal([16L, 0L, ""], error.Values);
         Assert.Equal(1, r.Word(ControlBlock.NonResidentReads));
         Marshal.FreeHGlobal(path);
     }

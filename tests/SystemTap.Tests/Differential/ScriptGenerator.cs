@@ -3,63 +3,88 @@ using System.Text;
 
 namespace SystemTap.Tests.Differential;
 
-/// <summary>
-/// Writes random script bodies whose result depends on nothing but the language: arithmetic, strings, arrays, aggregates, control flow, errors. The same body
-/// run as a <c>begin</c> handler (host evaluator) and as a kernel handler (BPF) must print the same. Loops are bounded by construction; every body ends by printing all state.
-/// A program is fully determined by its seed.
-/// </summary>
-internal sealed class ScriptGenerator
+// A program is: globals, functions, `probe BODY { … }` and `probe DUMP { … }`. The body does things and prints some; the dump prints all state. Differential replaces
+// BODY and DUMP by probes of different engines; all combinations must print the same text.
+//
+// Programs depend on nothing but the language: no clock, no process, no hash order. Loops end by construction (each has a counter of its own), an array is never
+// changed inside a foreach over it, recursion gets a small argument. Errors are wanted: some are caught, one in eight programs ends with one that is not.
+//
+// Each seed switches a random few of the expensive or rarely implemented features on, so that a construct an engine refuses does not hide all others.
+
+/// <summary>Writes random scripts whose result depends on nothing but the language. A script is fully determined by its seed.</summary>
+internal sealed partial class ScriptGenerator
 {
-    private static readonly string[] Longs = ["a", "b", "c", "i", "j", "ga", "gb"];
-    private static readonly string[] Strings = ["s", "t", "gs"];
-    private static readonly long[] Interesting = [0, 1, -1, 2, 3, 7, 8, 63, 64, 65, 127, 128, 255, 256, 1000, 65535, int.MaxValue, int.MinValue, uint.MaxValue, long.MaxValue, long.MinValue];
-    private static readonly string[] Texts = ["", "a", "b", "ab", "abc", "hello", "hello world", "0", "12", "-7", "x=y", "/etc/passwd", "tab\\there", "line\\n"];
+    private const string Indentation = "                ";
 
     private readonly Random _random;
     private readonly StringBuilder _text = new();
+    private readonly HashSet<string> _locked = [];
+    private readonly Features _on;
+    private string[] _longs = ["a", "b", "c", "i", "ga", "gb"];
+    private string[] _strings = ["s", "t", "gs"];
     private int _depth;
     private int _budget;
+    private int _counter;
+    private bool _inFunction;
+    private int _loopDepth;
 
     private ScriptGenerator(int seed)
     {
         _random = new Random(seed);
-        _budget = 12 + _random.Next(20);
+        _on = Features.Choose(_random);
+        _budget = 6 + _random.Next(_on.Big ? 60 : 16);
     }
 
-    /// <summary>Globals that <see cref="Body"/> uses.</summary>
-    public const string Globals = "global ga, gb = 5, gs = \"init\", m[64], n[64], w[64], st, sa\n";
+    /// <summary>The script with this seed.</summary>
+    public static string Write(int seed) => new ScriptGenerator(seed).Write();
 
-    /// <summary>Functions that <see cref="Body"/> uses.</summary>
-    public const string Functions =
-        """
-        function twice:long(x:long) { return x * 2 }
-        function pick:string(x:long, p:string, q:string) { if (x & 1) return p  return q }
-        function fact:long(x:long) { if (x <= 1) return 1  return x * fact(x - 1) }
-        function safe_div:long(x:long, y:long) { try { return x / y } catch { return -99 } }
-        function over:long(x:long) { if (x < 0) next  return 1 }
-        function over:long(x:long) { return 2 }
-
-        """;
-
-    /// <summary>The statements of the program with this seed.</summary>
-    public static string Body(int seed)
+    /// <summary>What this program may use.</summary>
+    private sealed record Features(bool Recursion, bool Regex, bool Foreach, bool Variance, bool Histograms, bool Wrap, bool Tokenize, bool Slices, bool Overflow, bool LongStrings, bool FatalError, bool Big, bool OwnFunctions, bool Bytes, bool Replace, bool Escape)
     {
-        var generator = new ScriptGenerator(seed);
-        return generator.Write();
+        public static Features Choose(Random random)
+        {
+            bool One(int of) => random.Next(of) == 0;
+            return new Features(One(10), One(6), One(4), One(10), One(8), One(10), One(8), One(8), One(12), One(8), One(8), One(4), One(2), One(6), One(6), false);
+        }
     }
 
     private string Write()
     {
-        _text.Append("  a = 3  b = -4  c = 0  i = 0  j = 0  s = \"abc\"  t = \"\"\n");
+        _text.Append("global ga, gb = 5, gs = \"init\", m, n, w, st, sa, sv");
+        _text.Append(_on.Wrap ? ", r%[3]" : ", r[16]").Append(_on.Overflow ? ", o[2]" : ", o").Append('\n');
+        _text.Append(FixedFunctions);
+        if (_on.Recursion)
+        {
+            _text.Append(RecursiveFunctions);
+        }
+
+        if (_on.OwnFunctions)
+        {
+            OwnFunctions();
+        }
+
+        _text.Append("probe BODY {\n  a = 3  b = -4  c = 0  i = 0  s = \"abc\"  t = \"\"\n");
         while (_budget > 0)
         {
             Statement(1);
         }
 
-        _text.Append("  printf(\"%d %d %d %d %d [%s] [%s]\\n\", a, b, c, ga, gb, s, t)\n  printf(\"%s|%d\\n\", gs, @count(st))\n");
+        if (_on.FatalError)
+        {
+            Line(1, Pick(["error(\"the end \" . s)", "println(1 / (a & 0))", "println(@min(sa[77]))", "println(b % (c & 0))"]));
+        }
+
+        _text.Append("  printf(\"%d %d %d %d %d [%s] [%s]\\n\", a, b, c, ga, gb, s, t)\n}\n");
+        Dump();
+        return _text.ToString();
+    }
+
+    private void Dump()
+    {
+        _text.Append("probe DUMP {\n  printf(\"%d %d %s\\n\", ga, gb, gs)\n");
         foreach (var key in Keys)
         {
-            _text.Append(CultureInfo.InvariantCulture, $"  printf(\"m{key}=%d/%d \", m[{key}], {key} in m)\n");
+            _text.Append(CultureInfo.InvariantCulture, $"  printf(\"m{key}=%d/%d r=%d/%d o=%d \", m[{key}], {key} in m, r[{key}], {key} in r, o[{key}])\n");
         }
 
         foreach (var key in TextKeys)
@@ -67,9 +92,25 @@ internal sealed class ScriptGenerator
             _text.Append(CultureInfo.InvariantCulture, $"  printf(\"n=%d w=%s \", n[\"{key}\", 1], w[\"{key}\"])\n");
         }
 
-        _text.Append("  printf(\"\\n%d %d %d\\n\", @count(st), @sum(st), @count(sa[1]))\n");
+        _text.Append("  printf(\"\\n%d %d %d %d\\n\", @count(st), @sum(st), @count(sa[1]), @sum(sa[2]))\n");
         _text.Append("  if (@count(st) > 0) printf(\"%d %d %d\\n\", @min(st), @max(st), @avg(st))\n");
-        return _text.ToString();
+        _text.Append("  if (@count(sa[1]) > 0) printf(\"%d %d %d\\n\", @min(sa[1]), @max(sa[1]), @avg(sa[1]))\n");
+        if (_on.Variance)
+        {
+            _text.Append("  if (@count(sv) > 1) printf(\"%d\\n\", @variance(sv))\n");
+        }
+
+        if (_on.Histograms)
+        {
+            _text.Append("  if (@count(st) > 0) print(@hist_log(st))\n  if (@count(sa[0]) > 0) print(@hist_linear(sa[0], 0, 200, 20))\n");
+        }
+
+        if (_on.Foreach)
+        {
+            _text.Append("  foreach (k in m) printf(\"%d:%d \", k, m[k])\n  foreach ([x, y] in n) printf(\"%s,%d:%d \", x, y, n[x, y])\n  foreach (v = z in w) printf(\"%s:%s \", z, v)\n  foreach (k in r) printf(\"r%d:%d \", k, r[k])\n  foreach (k in sa) printf(\"sa%d:%d \", k, @sum(sa[k]))\n");
+        }
+
+        _text.Append("}\n");
     }
 
     private static readonly int[] Keys = [0, 1, 2, 3];
@@ -77,44 +118,44 @@ internal sealed class ScriptGenerator
 
     private T Pick<T>(T[] of) => of[_random.Next(of.Length)];
 
-    private void Line(int indent, string text) => _text.Append(' ', indent * 2).Append(text).Append('\n');
+    private bool OneIn(int n) => _random.Next(n) == 0;
+
+    private void Line(int indent, string text) => _text.Append(Indentation, 0, Math.Min(indent * 2, Indentation.Length)).Append(text).Append('\n');
+
+    private string Fresh(string start) => start + (_counter++).ToString(CultureInfo.InvariantCulture);
+
+    private void Block(int indent)
+    {
+        for (var k = _random.Next(1, 4); k > 0; k--)
+        {
+            Statement(indent);
+        }
+    }
 
     private void Statement(int indent)
     {
         _budget--;
-        switch (_random.Next(20))
+        switch (_random.Next(26))
         {
             case 0 or 1 or 2:
-                Line(indent, $"{Pick(Longs)} {Pick(["=", "+=", "-=", "*=", "&=", "|=", "^=", "<<=", ">>="])} {Long()}");
+                Line(indent, $"{Pick(_longs)} {Pick(["=", "+=", "-=", "*=", "&=", "|=", "^=", "<<=", ">>="])} {Long()}");
                 break;
             case 3:
-                Line(indent, $"{Pick(Longs)}{Pick(["++", "--"])}");
+                Line(indent, $"{Pick(_longs)}{Pick(["++", "--"])};");
                 break;
             case 4:
-                Line(indent, $"{Pick(Strings)} = {Text()}");
+                Line(indent, $"{Pick(_strings)} = {Text()}");
                 break;
             case 5:
-                Line(indent, $"{Pick(Strings)} .= {Text()}");
+                Line(indent, $"{Pick(_strings)} .= {Text()}");
                 break;
-            case 6:
-                Line(indent, $"m[{Key()}] {Pick(["=", "+=", "^="])} {Long()}");
+            case 6 or 7 or 8 or 9 or 10 or 11 when !_inFunction:
+                ArrayStatement(indent);
                 break;
-            case 7:
-                Line(indent, $"n[{TextKey()}, 1]{Pick(["++", "--", " += 7"])}");
-                break;
-            case 8:
-                Line(indent, $"w[{TextKey()}] {Pick(["=", ".="])} {Text()}");
-                break;
-            case 9:
-                Line(indent, _random.Next(2) == 0 ? $"st <<< {Long()} % 1000" : $"sa[{Key()}] <<< {Long()} & 255");
-                break;
-            case 10:
-                Line(indent, Pick(["delete m[2]", "delete n[\"a\", 1]", "delete w[\"ab\"]", "delete ga", "delete gs", $"delete m[{Key()}]"]));
-                break;
-            case 11 or 12 when indent < 4:
+            case 12 or 13 when indent < 5:
                 Line(indent, $"if ({Condition()}) {{");
                 Block(indent + 1);
-                if (_random.Next(2) == 0)
+                if (OneIn(2))
                 {
                     Line(indent, "} else {");
                     Block(indent + 1);
@@ -122,29 +163,23 @@ internal sealed class ScriptGenerator
 
                 Line(indent, "}");
                 break;
-            case 13 when indent < 3:
-                // The counter belongs to this loop alone, so nothing in the body can make it endless.
-                var counter = "k" + indent.ToString(CultureInfo.InvariantCulture) + _budget.ToString(CultureInfo.InvariantCulture);
-                Line(indent, $"for ({counter} = 0; {counter} < {_random.Next(1, 6)}; {counter}++) {{");
-                Block(indent + 1);
-                if (_random.Next(3) == 0)
-                {
-                    Line(indent + 1, $"if ({Condition()}) {Pick(["break", "continue"])}");
-                }
-
-                Line(indent, "}");
+            case 14 or 15 when indent < 4:
+                Loop(indent);
                 break;
-            case 14 when indent < 3:
-                Line(indent, "try {");
-                Block(indent + 1);
-                Line(indent + 1, Pick([$"a = {Long()} / {Long()}", "error(\"thrown \" . s)", $"b = {Long()} % {Long()}", "c = 1"]));
-                Line(indent, "} catch (e) { printf(\"caught %s\\n\", e) }");
+            case 16 when indent < 4 && !_inFunction:
+                Try(indent);
                 break;
-            case 15:
-                Line(indent, $"printf(\"{Pick(["%d", "%5d", "%-6d|", "%x", "%#x", "%u", "%o", "%05d", "%+d"])} %s\\n\", {Long()}, {Text()})");
+            case 17 or 18:
+                Line(indent, Print());
                 break;
-            case 16:
-                Line(indent, $"println({Long()}, \" \", {Text()})");
+            case 19 when _on.Foreach && indent < 4 && !_inFunction:
+                Foreach(indent);
+                break;
+            case 20 when indent > 1 && !_inFunction && OneIn(8):
+                Line(indent, Pick(["next", "exit()"]));
+                break;
+            case 21 when _on.LongStrings:
+                Line(indent, Pick(["s .= s . s", "t = t . s . t . \"0123456789\"", "gs .= s . t", "w[\"a\"] .= s . gs"]));
                 break;
             default:
                 Line(indent, $"{Pick(["a", "b", "c"])} = {Long()}");
@@ -152,82 +187,134 @@ internal sealed class ScriptGenerator
         }
     }
 
-    private void Block(int indent)
+    private void ArrayStatement(int indent)
     {
-        var n = _random.Next(1, 4);
-        for (var k = 0; k < n; k++)
+        var (array, text) = _random.Next(12) switch
         {
-            Statement(indent);
-        }
-    }
-
-    private string Key() => _random.Next(3) == 0 ? $"({Long()}) & 3" : Pick(Keys).ToString(CultureInfo.InvariantCulture);
-
-    private string TextKey() => _random.Next(4) == 0 ? "substr(s, 0, 2)" : $"\"{Pick(TextKeys)}\"";
-
-    private string Condition() => _random.Next(5) switch
-    {
-        0 => $"{Text()} {Pick(["==", "!=", "<", ">", "<=", ">="])} {Text()}",
-        1 => $"{Key()} in m",
-        2 => $"[{TextKey()}, 1] in n",
-        _ => Long(),
-    };
-
-    private string Literal()
-    {
-        var value = _random.Next(3) == 0 ? Pick(Interesting) : _random.Next(-20, 100);
-
-        // The smallest long cannot be written as minus a literal of the same size in every language version.
-        return value == long.MinValue ? "(-9223372036854775807 - 1)" : value < 0 ? $"({value})" : value.ToString(CultureInfo.InvariantCulture);
-    }
-
-    private string Long()
-    {
-        if (_depth > 3)
-        {
-            return _random.Next(2) == 0 ? Literal() : Pick(Longs);
-        }
-
-        _depth++;
-        var text = _random.Next(16) switch
-        {
-            0 or 1 or 2 => Literal(),
-            3 or 4 or 5 => Pick(Longs),
-            6 or 7 => $"({Long()} {Pick(["+", "-", "*", "&", "|", "^", "<<", ">>", ">>>"])} {Long()})",
-            8 => $"({Long()} {Pick(["<", ">", "<=", ">=", "==", "!="])} {Long()})",
-            9 => $"({Long()} {Pick(["&&", "||"])} {Long()})",
-            10 => $"{Pick(["-", "!", "~"])}{Pick(Longs)}",
-            11 => $"({Condition()} ? {Long()} : {Long()})",
-            12 => Pick(["twice", "over"]) + $"({Long()})",
-            13 => _random.Next(2) == 0 ? $"safe_div({Long()}, {Long()})" : $"fact(({Long()}) & 7)",
-            14 => Pick([$"strlen({Text()})", $"isinstr({Text()}, {Text()})", $"m[{Key()}]", $"n[{TextKey()}, 1]", "@count(st)", "@count(st)", "@sum(st)"]),
-            _ => $"({Long()} {Pick(["/", "%"])} {Pick(["3", "(-7)", "16", "1000"])})",
+            0 or 1 => ("m", $"m[{Key()}] {Pick(["=", "+=", "^=", "-=", "*=", "<<="])} {Long()}"),
+            2 => ("n", $"n[{TextKey()}, {Pick(["1", "1", "a & 1"])}]{Pick(["++", "--", " += 7"])};"),
+            3 or 4 => ("w", $"w[{TextKey()}] {Pick(["=", ".="])} {Text()}"),
+            5 => ("st", $"st <<< {Long()} % 1000"),
+            6 => ("sa", $"sa[{Key()}] <<< {Long()} & 255"),
+            7 => ("sv", _on.Variance ? $"sv <<< {Long()} % 100" : "sv <<< 1"),
+            8 => ("r", $"r[{Long()} & 7] = {Long()}"),
+            9 => ("o", $"o[{(_on.Overflow ? Key() : "1")}] = {Long()}"),
+            10 => ("*", Pick(["delete m[2]", "delete n[\"a\", 1]", "delete w[\"ab\"]", "delete ga", "delete gs", $"delete m[{Key()}]", "delete st", "delete sa[1]", "delete w", "delete m", "delete sa"])),
+            _ => ("*", _on.Slices ? Pick(["delete n[*, 1]", "delete n[\"a\", *]", "delete n[*, *]"]) : "delete o[1]"),
         };
-        _depth--;
-        return text;
-    }
 
-    private string Text()
-    {
-        if (_depth > 3)
+        // SystemTap refuses to change an array inside a foreach over it.
+        if (array == "*" ? _locked.Count > 0 : _locked.Contains(array))
         {
-            return $"\"{Pick(Texts)}\"";
+            text = "a++";
         }
 
-        _depth++;
-        var text = _random.Next(12) switch
+        if (_on.Overflow && array == "o")
         {
-            0 or 1 or 2 => $"\"{Pick(Texts)}\"",
-            3 or 4 => Pick(Strings),
-            5 => $"({Text()} . {Text()})",
-            6 => $"sprintf(\"{Pick(["%d", "%x", "<%d>", "%4d", "%-4d."])}\", {Long()})",
-            7 => $"substr({Text()}, {_random.Next(0, 4)}, {_random.Next(0, 6)})",
-            8 => $"pick({Long()}, {Text()}, {Text()})",
-            9 => $"w[{TextKey()}]",
-            10 => $"sprint({Long()})",
-            _ => $"({Condition()} ? {Text()} : {Text()})",
-        };
-        _depth--;
-        return text;
+            text = $"try {{ {text} }} catch (e) {{ println(e) }}";
+        }
+
+        Line(indent, text);
     }
+
+    private void Loop(int indent)
+    {
+        // The counter belongs to this loop alone, so nothing in the body can make it endless.
+        var counter = Fresh("k");
+        var most = _random.Next(1, 6);
+        var kind = _random.Next(4);
+        if (kind == 0)
+        {
+            Line(indent, $"{counter} = 0");
+            Line(indent, $"while ({counter}++ < {most}) {{");
+        }
+        else if (kind == 1)
+        {
+            Line(indent, $"for (; {counter} < {most}; ) {{");
+            Line(indent + 1, $"{counter}++;");
+        }
+        else
+        {
+            Line(indent, $"for ({counter} = {(kind == 2 ? "0" : "-1")}; {counter} < {most}; {counter} += {Pick(["1", "2"])}) {{");
+        }
+
+        _loopDepth++;
+        Block(indent + 1);
+        if (OneIn(3))
+        {
+            Line(indent + 1, $"if ({Condition()}) {Pick(["break", "continue"])}");
+            Statement(indent + 1);
+        }
+
+        _loopDepth--;
+        Line(indent, "}");
+    }
+
+    private void Try(int indent)
+    {
+        var name = Pick(["e", "s", "e"]);
+        Line(indent, "try {");
+        Block(indent + 1);
+        Line(indent + 1, Pick(
+            [$"a = {Long()} / {Long()}", "error(\"thrown \" . s)", $"b = {Long()} % {Long()}", "c = 1", $"c = strtol({Text()}, {Pick(["10", "16", "8"])})",
+                "a = @min(sa[" + Key() + "])", $"s = substr({Text()}, {Long()} & 3, {Long()} & 7)", "gb = fails(a & 3)", "error(\"\")"]));
+        if (OneIn(3))
+        {
+            Statement(indent + 1);
+        }
+
+        Line(indent, OneIn(6) ? "} catch {" : $"}} catch ({name}) {{ printf(\"caught %s\\n\", {name})");
+        if (OneIn(3))
+        {
+            Statement(indent + 1);
+        }
+
+        Line(indent, "}");
+    }
+
+    private void Foreach(int indent)
+    {
+        var (array, head) = _random.Next(8) switch
+        {
+            0 or 1 => ("m", $"(fk{Sort()} in m{Limit()})"),
+            2 => ("n", $"([fs, fl{Sort()}] in n{Limit()})"),
+            3 => ("n", $"([fs{Sort()}, fl] in n{(_on.Slices ? Pick(["[*, 1]", "[\"a\", *]", "[substr(s, 0, 1), *]"]) : "")}{Limit()})"),
+            4 => ("w", $"(fw{Sort()} = fs in w{Limit()})"),
+            5 => ("w", $"(fs in w{Sort()}{Limit()})"),
+            6 => ("sa", $"(fk in sa {Pick(["@count", "@sum", "@max", "@min", "@avg"])}{Pick(["+", "-"])}{Limit()})"),
+            _ => ("r", $"(fv = fk in r{Sort()}{Limit()})"),
+        };
+        if (!_locked.Add(array))
+        {
+            Line(indent, "b++");
+            return;
+        }
+
+        Line(indent, $"foreach {head} {{");
+        Line(indent + 1, array switch
+        {
+            "m" => "printf(\"m%d:%d \", fk, m[fk])",
+            "n" => "printf(\"n%s,%d:%d \", fs, fl, n[fs, fl])",
+            "w" => "printf(\"w%s:%s \", fs, w[fs])",
+            "sa" => "printf(\"sa%d:%d \", fk, @sum(sa[fk]))",
+            _ => "printf(\"r%d:%d \", fk, fv)",
+        });
+        if (OneIn(2))
+        {
+            Block(indent + 1);
+        }
+
+        if (OneIn(4))
+        {
+            Line(indent + 1, $"if ({Condition()}) {Pick(["break", "continue"])}");
+            Statement(indent + 1);
+        }
+
+        Line(indent, "}");
+        _locked.Remove(array);
+    }
+
+    private string Sort() => Pick(["", "+", "-"]);
+
+    private string Limit() => OneIn(3) ? $" limit {_random.Next(0, 4)}" : "";
 }

@@ -9,7 +9,7 @@ public class FeatureTests
 {
     // These depend on how the kernel was built or locked down, not only on its release.
     private static readonly KernelFeature[] Configurable =
-        [KernelFeature.KprobeMulti, KernelFeature.KprobeSession, KernelFeature.UprobeSession, KernelFeature.KprobePmu, KernelFeature.FentryAttach, KernelFeature.UprobeMulti, KernelFeature.UprobePmu];
+        [KernelFeature.KprobeMulti, KernelFeature.KprobeSession, KernelFeature.UprobeSession, KernelFeature.KprobePmu, KernelFeature.FentryAttach, KernelFeature.UprobeMulti, KernelFeature.UprobePmu, KernelFeature.WriteUser];
 
     public static TheoryData<KernelFeature> All => [.. Enum.GetValues<KernelFeature>()];
 

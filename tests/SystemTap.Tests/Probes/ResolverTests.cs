@@ -142,8 +142,7 @@ public class ResolverTests
     }
 
     [Theory]
-    [InlineData("process(\"/bin/ls\").function(\"main\")")]
-    [InlineData("process.mark(\"x\")")]
+    [InlineData("process(\"/bin/ls\").data(1)")]
     [InlineData("java(\"a\").class(\"b\").method(\"c\")")]
     public void LaterFamiliesSayThatTheyAreNotHereYet(string point)
     {

@@ -46,7 +46,7 @@ public class HistogramTests
     [Fact]
     public void Long_empty_runs_are_shortened() =>
         Assert.Equal(
-            Header + Row("-1", 0, "0") + Row("0", 0, "0") + Row("1", 1, "1") + Row("2", 0, "0") + Row("4", 0, "0") + "      ~\n" + Row("32", 0, "0") + Row("64", 0, "0")
+            Header + Row("0", 0, "0") + Row("1", 1, "1") + Row("2", 0, "0") + Row("4", 0, "0") + "      ~\n" + Row("32", 0, "0") + Row("64", 0, "0")
             + Row("128", 1, "1") + Row("256", 0, "0") + Row("512", 0, "0") + "\n",
             Log(1, 128));
 

@@ -81,7 +81,7 @@ public sealed class RecordTests : IDisposable
     [Fact]
     public void Errors_and_warnings_reach_people()
     {
-        _reader.Read(Record(RecordKind.Error, 0, 16, "x"));
+        _reader.Read(Record(RecordKind.Error, 0, 16, 0, "x"));
         _reader.Read(Record(RecordKind.Warn, 0, "careful"));
         Assert.Equal(["ERROR: read fault at 0x0000000000000010 (16) x near identifier 'printf' at s.stp:1:1 in probe ?", "WARNING: careful"], _messages);
     }

@@ -125,7 +125,7 @@ public partial class SessionTests
         Assert.Contains("n=5\n", outcome.Output);
         Assert.Contains("s=\"x\"\n", outcome.Output);
         Assert.Contains("a[\"l\",2]=9\na[\"k\",1]=2\n", outcome.Output);
-        Assert.Contains("st @count=0x2 @min=0xa @max=0x14 @sum=0x1e @avg=0xf\n", outcome.Output);
+        Assert.Contains("st @count=2 @min=10 @max=20 @sum=30 @avg=15\n", outcome.Output);
     }
 
     [Fact]

@@ -43,7 +43,7 @@ public class FrameTableTests
             {
                 columns = words;
             }
-            else if (inFde && words.Length == columns.Length && words.Length > 2 && ulong.TryParse(words[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var address)
+            else if (inFde && words.Length == columns.Length && words[1] != "ZERO" && words.Length > 2 && ulong.TryParse(words[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var address)
                 && address < end) // some functions end with a row of no instruction
             {
                 Compare(frames, address, columns, words);

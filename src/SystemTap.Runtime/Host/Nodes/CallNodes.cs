@@ -106,36 +106,3 @@ internal sealed class CallNode(CompiledFunction target, Node[] arguments, Source
         m.Depth--;
     }
 }
-
-/// <summary>How deep calls may nest when MAXNESTING does not say: the deepest chain of the program, ten more when a function calls itself.</summary>
-internal static class NestingDepth
-{
-    /// <param name="program">The program.</param>
-    /// <param name="calls">Which functions each function calls.</param>
-    public static int Of(LoweredProgram program, IReadOnlyDictionary<Function, HashSet<Function>> calls)
-    {
-        if (program.Limits.MaxNesting > 0)
-        {
-            return program.Limits.MaxNesting;
-        }
-
-        // Callees stand before callers, so that a callee without a depth yet is the closing edge of a ring.
-        var depths = new Dictionary<Function, int>();
-        var deepest = 1;
-        var recursive = false;
-        foreach (var function in program.Functions)
-        {
-            recursive |= function.IsRecursive;
-            var below = 0;
-            foreach (var callee in calls.GetValueOrDefault(function) ?? [])
-            {
-                below = Math.Max(below, depths.GetValueOrDefault(callee));
-            }
-
-            depths[function] = below + 1;
-            deepest = Math.Max(deepest, below + 1);
-        }
-
-        return recursive ? deepest + 10 : deepest;
-    }
-}

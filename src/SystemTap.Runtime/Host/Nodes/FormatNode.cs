@@ -55,6 +55,10 @@ internal sealed class FormatNode(FormatSegment[] segments, Node[] arguments, boo
                 case FormatConversion.String:
                     Formatter.Text(sink, segment, width, precision, m.Texts[at++].AsSpan());
                     break;
+                case FormatConversion.Memory or FormatConversion.MemoryHex when isText[at - first]:
+                    // A kernel handler took the bytes already.
+                    Formatter.Memory(sink, segment, width, System.Text.Encoding.Latin1.GetBytes(m.Texts[at++]));
+                    break;
                 case FormatConversion.Memory or FormatConversion.MemoryHex:
                     WriteMemory(m, sink, segment, width, precision < 0 ? 1 : precision, (ulong)m.Longs[at++]);
                     break;

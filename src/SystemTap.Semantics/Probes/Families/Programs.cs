@@ -184,7 +184,7 @@ internal static class Programs
     }
 
     /// <summary>The path without symbolic links in any of its parts; null when a link leads nowhere.</summary>
-    private static string? RealPath(string path)
+    internal static string? RealPath(string path)
     {
         var pending = new Stack<string>();
         Push(path);

@@ -1,0 +1,372 @@
+using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Deferral;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+
+namespace SystemTap.Bpf.Emit;
+
+// Recursion
+// ---------
+// BPF refuses a call graph with a ring. Functions that call each other in a ring (a group) become one subprogram, a loop over steps: each round jumps to the place a word of the
+// frame says – the start of a function, or the place behind a call – and runs from there until the next call within the group or the end of the function.
+//
+//   call      the caller's locals, which lie side by side in the frame, are copied to the activation stack (a per-CPU array of one element a level) with the number of the place to
+//             go on; arguments go to the callee's fixed places; the step ends.
+//   return    takes the number from the top of the stack; the step ends. The place behind the call copies the locals back and looks at the status
+//             as behind any other call, so errors find their `try` in the right activation.
+//
+// CallLifter has made sure that nothing but locals is alive at such a call. Every activation finds its locals at the same places, so the code of a function is the same as
+// without recursion. The verifier sees a loop whose state is in memory.
+//
+// Depth: all calls of a program with recursion count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
+
+internal sealed partial class ProgramEmitter
+{
+    private readonly List<RecursionGroup> _groups = [];
+    private Mem? _depth;
+
+    /// <summary>Functions that call each other.</summary>
+    private sealed class RecursionGroup(Subprogram driver, int stackMap)
+    {
+        public Subprogram Driver { get; } = driver;
+
+        public int StackMap { get; } = stackMap;
+
+        public HashSet<Function> Members { get; } = new(ReferenceEqualityComparer.Instance);
+
+        /// <summary>Parts of the frame with the locals of each.</summary>
+        public Dictionary<Function, (int Offset, int Size)> Blocks { get; } = new(ReferenceEqualityComparer.Instance);
+
+        public Dictionary<Function, Stmt> Bodies { get; } = new(ReferenceEqualityComparer.Instance);
+
+        /// <summary>Where the next step starts; level of the activation stack; status of the function that ended.</summary>
+        public required Mem Place { get; init; }
+
+        public required Mem Level { get; init; }
+
+        public required Mem Status { get; init; }
+
+        /// <summary>Places a step can start at, by number.</summary>
+        public List<Label> Places { get; } = [];
+
+        /// <summary>Ends the step.</summary>
+        public Label EndOfStep { get; set; }
+
+        public bool IsQueued { get; set; }
+    }
+
+    /// <summary>Groups the recursive ones of some functions; must stand before their frames are laid out.</summary>
+    private void GroupRecursion(IReadOnlyCollection<Function> functions)
+    {
+        var all = new HashSet<Function>(ReferenceEqualityComparer.Instance);
+        foreach (var function in functions)
+        {
+            for (var f = function; f is not null; f = f.NextOverload)
+            {
+                all.Add(f);
+            }
+        }
+
+        if (!all.Any(f => f.IsRecursive))
+        {
+            return;
+        }
+
+        if (!_c.Features.MayGoto && !_c.Features.BpfLoop)
+        {
+            throw Cannot("recursion in a handler that runs in the kernel: this kernel has neither the instruction may_goto (Linux 6.9) nor bpf_loop (Linux 5.17)", all.First(f => f.IsRecursive).Span);
+        }
+
+        _depth ??= TakeFrame(8);
+        var reach = all.ToDictionary(f => f, Reach, (IEqualityComparer<Function>)ReferenceEqualityComparer.Instance);
+        foreach (var f in all.Where(f => f.IsRecursive && GroupOf(f) is null))
+        {
+            var number = _c.Maps.Reserve(MapName("calls_", f.Name));
+            var group = new RecursionGroup(_a.Declare($"run_{ProgramBtfName(f.Name)}"), number) { Place = TakeFrame(8), Level = TakeFrame(8), Status = TakeFrame(8) };
+            foreach (var other in all.Where(o => ReferenceEquals(o, f) || (reach[f].Contains(o) && reach[o].Contains(f))))
+            {
+                if (other.NextOverload is not null && UsesNext(other))
+                {
+                    throw Cannot($"function \"{other.Name}\" calls itself and uses \"next\", in a handler that runs in the kernel", other.Span, "give the overloads names of their own");
+                }
+
+                group.Members.Add(other);
+            }
+
+            _groups.Add(group);
+        }
+    }
+
+    private RecursionGroup? GroupOf(Function f) => _groups.Find(g => g.Members.Contains(f));
+
+    private static HashSet<Function> Reach(Function from)
+    {
+        var found = new HashSet<Function>(ReferenceEqualityComparer.Instance);
+        var work = new Stack<Function>([from]);
+        while (work.TryPop(out var f))
+        {
+            foreach (var callee in CallDepth.Callees(f))
+            {
+                for (var o = callee; o is not null; o = o.NextOverload)
+                {
+                    if (found.Add(o))
+                    {
+                        work.Push(o);
+                    }
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>The body of a function of a group with its calls lifted out of expressions.</summary>
+    private Stmt LiftedBody(RecursionGroup group, Function f)
+    {
+        if (!group.Bodies.TryGetValue(f, out var body))
+        {
+            body = group.Bodies[f] = new CallLifter(group.Members.Contains, _c).Lift(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body);
+        }
+
+        return body;
+    }
+
+    /// <summary>Sizes the activation stack when all frames of a group are laid out.</summary>
+    private void CompleteGroups()
+    {
+        foreach (var group in _groups)
+        {
+            var largest = group.Blocks.Values.Max(b => b.Size);
+            _c.Maps.Complete(group.StackMap, MapType.PerCpuArray, 4, 8 + largest, CallDepth.Of(_c.Program) + 1);
+        }
+    }
+
+    /// <summary>Counts a call; the one too many raises.</summary>
+    private void Descend(SourceSpan span)
+    {
+        if (_depth is { } depth)
+        {
+            var fine = _a.NewLabel();
+            Load(Reg.R0, depth);
+            _a.JumpIf(JumpOp.SLt, Reg.R0, CallDepth.Of(_c.Program), fine);
+            Raise("MAXNESTING exceeded", span);
+            _a.Bind(fine);
+            _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
+            Save(depth, Reg.R0);
+        }
+    }
+
+    /// <summary>Behind a call, whatever came of it. R0 is kept.</summary>
+    private void Ascend()
+    {
+        if (_depth is { } depth)
+        {
+            Load(Reg.R1, depth);
+            _a.Emit(Instruction.Add64Imm(Reg.R1, -1));
+            Save(depth, Reg.R1);
+        }
+    }
+
+    /// <summary>A call into a group, arguments in place: R0 = the status.</summary>
+    private void Enter(RecursionGroup group, FunctionFrame callee)
+    {
+        if (!_a.IsAlive)
+        {
+            return;
+        }
+
+        if (!group.IsQueued)
+        {
+            group.IsQueued = true;
+            _pendingGroups.Enqueue(group);
+        }
+
+        Store(group.Place, Number(group, callee.Function));
+        Store(group.Level, 0);
+        Move(Reg.R1, Frame);
+        Move(Reg.R2, Ctx);
+        _a.Call(group.Driver);
+    }
+
+    private readonly Queue<RecursionGroup> _pendingGroups = new();
+
+    private static int Number(RecursionGroup group, Function f) => group.Members.TakeWhile(m => !ReferenceEquals(m, f)).Count();
+
+    /// <summary>Within a group: keeps the caller's locals. What it needs of the arguments has been taken before.</summary>
+    private void Push(RecursionGroup group, int place)
+    {
+        var (offset, size) = group.Blocks[_f.Function!];
+        var mark = Marked();
+        LevelAddress(group);
+        _a.Emit(Instruction.Store(MemSize.DW, Reg.R0, 0, place));
+        Move(Reg.R1, Reg.R0);
+        _a.Emit(Instruction.Add64Imm(Reg.R1, 8));
+        _a.Emit(Instruction.Mov(Reg.R2, size));
+        Address(Reg.R3, new Mem(Frame, offset));
+        _a.Call(Helper.ProbeReadKernel);
+        Load(Reg.R0, group.Level);
+        _a.Emit(Instruction.Add64Imm(Reg.R0, 1));
+        Save(group.Level, Reg.R0);
+        Release(mark);
+    }
+
+    /// <summary>Behind a call within a group: the locals again, the status in R0.</summary>
+    private void Pop(RecursionGroup group)
+    {
+        var (offset, size) = group.Blocks[_f.Function!];
+        var mark = Marked();
+        LevelAddress(group);
+        Move(Reg.R3, Reg.R0);
+        _a.Emit(Instruction.Add64Imm(Reg.R3, 8));
+        Address(Reg.R1, new Mem(Frame, offset));
+        _a.Emit(Instruction.Mov(Reg.R2, size));
+        _a.Call(Helper.ProbeReadKernel);
+        Load(Reg.R0, group.Status);
+        Release(mark);
+    }
+
+    /// <summary>R0 = the activation stack's element at the present level.</summary>
+    private void LevelAddress(RecursionGroup group)
+    {
+        var key = TakeStack(8);
+        var there = _a.NewLabel();
+        Load(Reg.R0, group.Level);
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        LookupKey(group.StackMap, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, there);
+        Store(_errorSite, -1);
+        Store(group.Status, 2);
+        _a.Jump(_f.FatalExit);
+        _a.Bind(there);
+    }
+
+    private void EmitGroup(RecursionGroup group)
+    {
+        _a.Begin(group.Driver);
+        _f = new FunctionState(null, group.Driver);
+        _frameTop = _frameMost;
+        Move(Frame, Reg.R1);
+        Move(Ctx, Reg.R2);
+        if (_c.Features.MayGoto)
+        {
+            var top = _a.Here();
+            var spent = _a.NewLabel();
+            _a.MayGoto(spent);
+            Steps(group, top, spent);
+            _a.Bind(spent);
+            Load(Reg.R0, group.Status);
+            _a.Exit();
+            return;
+        }
+
+        // The frame and the event's context go to the callback by way of the stack.
+        Save(new Mem(Reg.R10, -16), Frame);
+        Save(new Mem(Reg.R10, -8), Ctx);
+        var round = _a.Declare(group.Driver.Name + "_step");
+        _a.LdImm64(Reg.R1, 1 << 20);
+        _a.LdFunc(Reg.R2, round);
+        Move(Reg.R3, Reg.R10);
+        _a.Emit(Instruction.Add64Imm(Reg.R3, -16));
+        _a.Emit(Instruction.Mov(Reg.R4, 0));
+        _a.Call(Helper.Loop);
+        Load(Reg.R0, group.Status);
+        _a.Exit();
+        _a.Begin(round);
+        Load(Frame, new Mem(Reg.R2, 0));
+        Load(Ctx, new Mem(Reg.R2, 8));
+        var next = _a.NewLabel();
+        var last = _a.NewLabel();
+        Steps(group, next, last);
+        _a.Bind(next);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Exit();
+        _a.Bind(last);
+        _a.Emit(Instruction.Mov(Reg.R0, 1));
+        _a.Exit();
+    }
+
+    /// <summary>The code of all functions of a group, and the jump to where the step starts.</summary>
+    private void Steps(RecursionGroup group, Label next, Label last)
+    {
+        var dispatch = _a.NewLabel();
+        var leave = _a.NewLabel();
+        group.EndOfStep = next;
+        foreach (var _ in group.Members)
+        {
+            group.Places.Add(_a.NewLabel());
+        }
+
+        _a.Jump(dispatch);
+        foreach (var f in group.Members)
+        {
+            var frame = _functions[f];
+            _f = new FunctionState(f, group.Driver)
+            {
+                Recursion = group,
+                ErrorExit = _a.NewLabel(),
+                FatalExit = _a.NewLabel(),
+                End = _a.NewLabel(),
+                Next = _a.NewLabel(),
+                Stack = 16,
+            };
+            _f.ErrorTarget = _f.ErrorExit;
+            At(f.Span);
+            _a.BindJumpedToLater(group.Places[Number(group, f)]);
+            for (var i = 0; i < frame.Slots.Length; i++)
+            {
+                _f.Locals[frame.Locals[i]] = frame.Slots[i];
+                if (i >= f.ParameterCount)
+                {
+                    ClearLocal(frame.Slots[i]);
+                }
+            }
+
+            if (frame.Result is { } result)
+            {
+                ClearLocal(result);
+            }
+
+            Statement(LiftedBody(group, f));
+            _a.Bind(_f.End);
+            Store(group.Status, 0);
+            _a.Jump(leave);
+            _a.Bind(_f.Next);
+            if (_a.IsAlive)
+            {
+                _f.ErrorTarget = _f.ErrorExit;
+                Raise("all functions exhausted", f.Span);
+            }
+
+            _a.Bind(_f.ErrorExit);
+            Store(group.Status, 1);
+            _a.Jump(leave);
+            _a.Bind(_f.FatalExit);
+            Store(group.Status, 2);
+            _a.Jump(leave);
+        }
+
+        _f = new FunctionState(null, group.Driver) { FatalExit = last, Stack = 16 };
+        _a.Bind(leave);
+        Load(Reg.R0, group.Level);
+        _a.JumpIf(JumpOp.SLe, Reg.R0, 0, last);
+        _a.Emit(Instruction.Add64Imm(Reg.R0, -1));
+        Save(group.Level, Reg.R0);
+        var mark = Marked();
+        LevelAddress(group);
+        Load(Reg.R0, new Mem(Reg.R0, 0));
+        Save(group.Place, Reg.R0);
+        Release(mark);
+        _a.Jump(next);
+        _a.Bind(dispatch);
+        Load(Reg.R0, group.Place);
+        for (var place = 0; place < group.Places.Count; place++)
+        {
+            _a.JumpIf(JumpOp.Eq, Reg.R0, place, group.Places[place]);
+        }
+
+        Store(_errorSite, -1);
+        Store(group.Status, 2);
+        _a.Jump(last);
+    }
+}

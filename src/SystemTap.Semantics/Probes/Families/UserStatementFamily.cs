@@ -1,0 +1,224 @@
+using SystemTap.Language.Syntax;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes.User;
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.Families;
+
+/// <summary>
+/// Source lines and instructions: <c>process….statement("FUNCTION@FILE:LINE")</c> (also <c>:*</c>, <c>:A-B</c>, <c>+N</c>), <c>.nearest</c>,
+/// <c>.statement(ADDRESS)[.absolute]</c>.
+/// </summary>
+public sealed class UserStatementFamily : ProbeFamily
+{
+    private static readonly string[] Ends = ["statement(S)", "statement(S).nearest", "statement(N)", "statement(N).absolute"];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<IReadOnlyList<ComponentPattern>> Forms { get; } = UserRoots.Forms(Ends);
+
+    /// <inheritdoc/>
+    public override Privilege Privilege => Privilege.User;
+
+    /// <inheritdoc/>
+    public override string ArgumentNoun => "statement";
+
+    /// <inheritdoc/>
+    public override void Resolve(ProbeMatch match, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var end = match.FormIndex % Ends.Length;
+        foreach (var root in UserRoots.Find(match, Ends.Length, scope))
+        {
+            if (end >= 2)
+            {
+                ByAddress(root, scope, results);
+                continue;
+            }
+
+            var argument = ((StringLiteral)root.Point.Components[root.End].Argument!).Value;
+            var span = Literal.ArgumentSpan(root.Point, root.End);
+            if (FunctionPattern.Parse(argument) is not { } pattern)
+            {
+                scope.Diagnostics.Error("probe.function-pattern", span, $"statement pattern \"{argument}\" cannot be read", "write \"FUNCTION@FILE:LINE\"");
+            }
+            else if (pattern.Lines == LineChoice.None)
+            {
+                // Without a line a statement is the function's entry.
+                foreach (var found in FunctionSearch.Find(root.File, pattern, inlines: true))
+                {
+                    Add(root, found.Entry, found.Name, found.Function, scope, results);
+                }
+            }
+            else if (root.File.Dwarf is not { } dwarf)
+            {
+                scope.Diagnostics.Error("probe.needs-debuginfo", span, $"source lines cannot be found: {DebugInfo.Missing(root.File)}", "use .statement(ADDRESS)");
+            }
+            else
+            {
+                ByLine(root, dwarf, pattern, end == 1, scope, results);
+            }
+        }
+    }
+
+    private static void ByLine(UserRoot root, DwarfFile dwarf, FunctionPattern pattern, bool nearest, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var functions = dwarf.Functions(pattern.MayBe, f => pattern.Function == "*" || pattern with { File = null } is var any && any.Fits(f), inlines: true);
+        var (first, last) = (pattern.Line, pattern.LastLine);
+        if (pattern.Lines == LineChoice.Relative)
+        {
+            foreach (var function in functions)
+            {
+                if (SourceFiles.Matches(pattern.File!, function.File))
+                {
+                    (first, last) = (function.Line + pattern.Line, function.Line + pattern.Line);
+                    break;
+                }
+            }
+        }
+
+        var before = results.Count;
+        var known = new SortedSet<int>();
+        var sites = Sites(root, dwarf, pattern, functions, first, last, known);
+        if (sites.Count == 0 && nearest && Nearest(known, first) is { } other)
+        {
+            sites = Sites(root, dwarf, pattern, functions, other, other, known);
+        }
+
+        foreach (var (address, line, function) in sites)
+        {
+            Add(root, address, $"{function.Name}@{line.File}:{line.Line}", function, scope, results);
+        }
+
+        if (results.Count == before && !scope.Diagnostics.HasErrors)
+        {
+            var near = new List<string>();
+            foreach (var candidate in known)
+            {
+                near.Add(candidate.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            }
+
+            var close = Nearest(known, first);
+            scope.Diagnostics.Error("probe.no-line", Literal.ArgumentSpan(root.Point, root.End), known.Count == 0
+                ? functions.Count == 0
+                    ? $"no function \"{pattern.Function}\" in \"{root.File.Path}\""
+                    : $"no source file \"{pattern.File}\" with code of \"{pattern.Function}\" in \"{root.File.Path}\""
+                : $"no code for line {first} of \"{pattern.File}\" in \"{root.File.Path}\"",
+                close is { } c ? $"the nearest line with code is {c}; .nearest takes it" : functions.Count == 0 ? Names.Hint(Names.Similar(pattern.Function, FunctionSearch.Names(root.File))) : null);
+        }
+    }
+
+    private static int? Nearest(SortedSet<int> known, int line)
+    {
+        int? best = null;
+        foreach (var candidate in known)
+        {
+            if (best is null || Math.Abs(candidate - line) < Math.Abs(best.Value - line))
+            {
+                best = candidate;
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>The first instruction of each wanted line in each function and inline instance; all lines with code go into <paramref name="known"/>.</summary>
+    private static List<(ulong Address, DwarfLine Line, DwarfFunction Function)> Sites(UserRoot root, DwarfFile dwarf, FunctionPattern pattern, List<DwarfFunction> functions,
+        int first, int last, SortedSet<int> known)
+    {
+        var result = new Dictionary<(DwarfFunction, string, int), (ulong Address, DwarfLine Line, DwarfFunction Function)>();
+        var ranges = new List<(ulong Start, ulong End, DwarfFunction Function)>();
+        foreach (var function in functions)
+        {
+            foreach (var (start, stop) in dwarf.Ranges(function))
+            {
+                ranges.Add((start, stop, function));
+            }
+        }
+
+        foreach (var unit in dwarf.Units)
+        {
+            foreach (var line in dwarf.Lines(unit))
+            {
+                if (line.IsEnd || !line.IsStatement || line.Line == 0 || !SourceFiles.Matches(pattern.File!, line.File) || !root.File.Elf.IsCode(line.Address))
+                {
+                    continue;
+                }
+
+                // The innermost of the functions that hold it: the smallest range.
+                DwarfFunction? holder = null;
+                var smallest = ulong.MaxValue;
+                foreach (var (start, stop, function) in ranges)
+                {
+                    if (line.Address >= start && line.Address < stop && stop - start <= smallest)
+                    {
+                        (holder, smallest) = (function, stop - start);
+                    }
+                }
+
+                if (holder is null)
+                {
+                    continue;
+                }
+
+                known.Add(line.Line);
+                if (line.Line < first || line.Line > last)
+                {
+                    continue;
+                }
+
+                var key = (holder, line.File, line.Line);
+                if (!result.TryGetValue(key, out var best) || line.Address < best.Address)
+                {
+                    result[key] = (line.Address, line, holder);
+                }
+            }
+        }
+
+        var list = new List<(ulong Address, DwarfLine Line, DwarfFunction Function)>(result.Values);
+        list.Sort(static (a, b) => a.Line.Line != b.Line.Line ? a.Line.Line - b.Line.Line : a.Address.CompareTo(b.Address));
+        return list;
+    }
+
+    private static void ByAddress(UserRoot root, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var address = (ulong)((NumberLiteral)root.Point.Components[root.End].Argument!).Value;
+        var span = Literal.ArgumentSpan(root.Point, root.End);
+
+        // In a running process an address may also be meant as loaded.
+        if (!root.File.Elf.IsCode(address) && root.Filter is ProcessFilter.Pid pid && scope.Target.Processes.Find(pid.Id) is { } process)
+        {
+            foreach (var range in process.Maps)
+            {
+                if (range.IsExecutable && range.IsFile && address >= range.Start && address < range.End
+                    && scope.Target.UserFiles.Open(UserRoots.InOurView(process, range.Path)) is { } file && file.Elf.Address(address - range.Start + range.FileOffset) is { } linked)
+                {
+                    root = root with { File = file };
+                    address = linked;
+                    break;
+                }
+            }
+        }
+
+        if (!root.File.Elf.IsCode(address))
+        {
+            scope.Diagnostics.Error("probe.no-code", span, $"address 0x{address:x} is not in the code of \"{root.File.Path}\"", "give an address as linked (what nm and objdump print)");
+            return;
+        }
+
+        var function = root.File.Dwarf?.FunctionAt(address, inlines: true);
+        Add(root, address, null, function, scope, results);
+    }
+
+    private static void Add(UserRoot root, ulong address, string? name, DwarfFunction? function, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        if (root.File.Elf.FileOffset(address) is not { } offset)
+        {
+            return;
+        }
+
+        ProbeContext context = function is not null
+            ? new FunctionContext(scope.Target, root.File, root.File.Dwarf!, function, address)
+            : new SymbolContext(scope.Target, root.File, address, null);
+        var text = name is not null ? Literal.WithText(root.Point, root.End, name).ToString() : root.Point.ToString();
+        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, false, root.Filter) { Symbol = function?.Name ?? name ?? "" }, text, context));
+    }
+}

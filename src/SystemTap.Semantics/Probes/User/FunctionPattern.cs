@@ -1,0 +1,199 @@
+using System.Globalization;
+using System.Text;
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.User;
+
+/// <summary>Which lines a pattern names.</summary>
+public enum LineChoice
+{
+    /// <summary>None: the function itself.</summary>
+    None,
+
+    /// <summary><c>:N</c></summary>
+    Absolute,
+
+    /// <summary><c>+N</c>: N lines behind the function's own.</summary>
+    Relative,
+
+    /// <summary><c>:A-B</c></summary>
+    Range,
+
+    /// <summary><c>:*</c></summary>
+    All,
+}
+
+/// <summary>
+/// <c>FUNCTION[@FILE[:LINE|:A-B|:*|+LINE]]</c>: what stands in <c>function("…")</c> and <c>statement("…")</c>. FUNCTION is a glob; with <c>::</c> in it the name
+/// with namespaces and classes is compared, otherwise the plain name.
+/// </summary>
+public sealed record FunctionPattern(string Function, string? File, LineChoice Lines, int Line, int LastLine)
+{
+    private byte[]? _utf8;
+
+    /// <summary>The function part has wildcards.</summary>
+    public bool IsGlob { get; } = Globs.IsPattern(Function);
+
+    public bool IsQualified { get; } = Function.Contains("::", StringComparison.Ordinal);
+
+    /// <summary>Reads a pattern; null when the line part is not one.</summary>
+    public static FunctionPattern? Parse(string text)
+    {
+        var at = text.IndexOf('@');
+        if (at < 0)
+        {
+            return text.Length == 0 ? null : new FunctionPattern(text, null, LineChoice.None, 0, 0);
+        }
+
+        var function = at == 0 ? "*" : text[..at];
+        var file = text[(at + 1)..];
+        var colon = file.LastIndexOf(':');
+        if (colon > 0)
+        {
+            var lines = file.AsSpan(colon + 1);
+            var name = file[..colon];
+            if (lines.SequenceEqual("*"))
+            {
+                return new FunctionPattern(function, name, LineChoice.All, 0, int.MaxValue);
+            }
+
+            var dash = lines.IndexOf('-');
+            if (dash > 0 && Number(lines[..dash]) is { } first && Number(lines[(dash + 1)..]) is { } last && last >= first)
+            {
+                return new FunctionPattern(function, name, LineChoice.Range, first, last);
+            }
+
+            return Number(lines) is { } line ? new FunctionPattern(function, name, LineChoice.Absolute, line, line) : null;
+        }
+
+        var plus = file.LastIndexOf('+');
+        if (plus > 0 && Number(file.AsSpan(plus + 1)) is { } offset)
+        {
+            return new FunctionPattern(function, file[..plus], LineChoice.Relative, offset, offset);
+        }
+
+        return file.Length == 0 ? null : new FunctionPattern(function, file, LineChoice.None, 0, 0);
+    }
+
+    /// <summary>A quick test of an unqualified name's bytes: false only when the pattern cannot mean it.</summary>
+    public bool MayBe(ReadOnlySpan<byte> name)
+    {
+        if (Function == "*")
+        {
+            return true;
+        }
+
+        if (!IsGlob && !IsQualified)
+        {
+            _utf8 ??= Encoding.UTF8.GetBytes(Function);
+            // twice<int> answers to "twice" too.
+            return name.StartsWith(_utf8) && (name.Length == _utf8.Length || name[_utf8.Length] == (byte)'<') || Demangler.IsMangled(_utf8);
+        }
+
+        return true;
+    }
+
+    /// <summary>The whole test of a function of the debug information.</summary>
+    public bool Fits(DwarfFunction function)
+    {
+        if (File is not null && !SourceFiles.Matches(File, function.File))
+        {
+            return false;
+        }
+
+        if (Function == "*")
+        {
+            return true;
+        }
+
+        return IsQualified ? FitsQualified(function.QualifiedName)
+            : FitsName(function.Name) || function.LinkageName is { } linkage && Globs.Matches(Function, linkage);
+    }
+
+    /// <summary>The test of a symbol: by its own name, and a mangled one by what it means.</summary>
+    public bool Fits(ElfSymbol symbol)
+    {
+        if (Function == "*")
+        {
+            return true;
+        }
+
+        if (!IsGlob)
+        {
+            _utf8 ??= Encoding.UTF8.GetBytes(Function);
+            if (symbol.NameUtf8.SequenceEqual(_utf8))
+            {
+                return true;
+            }
+        }
+
+        if (!Demangler.IsMangled(symbol.NameUtf8))
+        {
+            return IsGlob && Globs.Matches(Function, symbol.Name);
+        }
+
+        // A mangled name contains its parts in clear: most are ruled out without demangling.
+        if (!IsGlob)
+        {
+            var last = Demangler.WithoutTemplate(Demangler.Last(Function));
+            if (symbol.NameUtf8.IndexOf(Encoding.UTF8.GetBytes(last)) < 0 && !last.Contains("operator", StringComparison.Ordinal) && !last.StartsWith('~') && !IsQualified)
+            {
+                return false;
+            }
+        }
+
+        var name = symbol.Name;
+        if (IsGlob && Globs.Matches(Function, name))
+        {
+            return true;
+        }
+
+        return Demangler.Plain(name) is { } plain && (IsQualified ? FitsQualified(plain) : FitsName(Demangler.Last(plain)));
+    }
+
+    private bool FitsName(string name) => Globs.Matches(Function, name) || Demangler.WithoutTemplate(name) is { } bare && bare.Length != name.Length && Globs.Matches(Function, bare);
+
+    private bool FitsQualified(string qualified)
+    {
+        if (Globs.Matches(Function, qualified))
+        {
+            return true;
+        }
+
+        // "box::get" means box<int>::get, and ns::box::get too.
+        var bare = Bare(qualified);
+        return Globs.Matches(Function, bare) || bare.EndsWith("::" + Function, StringComparison.Ordinal);
+    }
+
+    /// <summary>Without any template arguments.</summary>
+    private static string Bare(string name)
+    {
+        if (!name.Contains('<') || name.Contains("operator", StringComparison.Ordinal))
+        {
+            return name;
+        }
+
+        var text = new StringBuilder();
+        var depth = 0;
+        foreach (var c in name)
+        {
+            if (c == '<')
+            {
+                depth++;
+            }
+            else if (c == '>' && depth > 0)
+            {
+                depth--;
+            }
+            else if (depth == 0)
+            {
+                text.Append(c);
+            }
+        }
+
+        return text.ToString();
+    }
+
+    private static int? Number(ReadOnlySpan<char> text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+}

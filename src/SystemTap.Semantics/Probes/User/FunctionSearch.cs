@@ -1,0 +1,145 @@
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.User;
+
+/// <summary>A function found, by debug information or by symbol.</summary>
+/// <param name="Name">As listed: <c>main@/src/main.c:12</c>, or a bare (demangled) symbol.</param>
+/// <param name="Symbol">Plain name.</param>
+/// <param name="Entry">First instruction, as linked.</param>
+/// <param name="Function">Debug information, or null.</param>
+internal sealed record FoundFunction(string Name, string Symbol, ulong Entry, DwarfFunction? Function)
+{
+    public bool IsInlined => Function is { IsInlined: true };
+}
+
+/// <summary>Finds functions of a file by pattern.</summary>
+internal static class FunctionSearch
+{
+    /// <summary>Functions that fit, by ascending address; inline instances only when asked for.</summary>
+    public static List<FoundFunction> Find(UserFile file, FunctionPattern pattern, bool inlines)
+    {
+        var result = new List<FoundFunction>();
+        if (file.Dwarf is { } dwarf)
+        {
+            foreach (var function in dwarf.Functions(pattern.MayBe, f => pattern.Fits(f) && FitsLine(dwarf, pattern, f), inlines))
+            {
+                if (file.Elf.IsCode(function.Entry))
+                {
+                    result.Add(new FoundFunction(Text(function), function.Name, function.Entry, function));
+                }
+            }
+        }
+
+        if (result.Count == 0 && pattern.File is null)
+        {
+            Symbols(file, pattern, result);
+        }
+
+        result.Sort(static (a, b) => a.Entry != b.Entry ? a.Entry.CompareTo(b.Entry) : string.CompareOrdinal(a.Name, b.Name));
+        return result;
+    }
+
+    /// <summary><c>name@file:line</c></summary>
+    public static string Text(DwarfFunction function) => function.File.Length == 0 ? function.Name : $"{function.Name}@{function.File}:{function.Line}";
+
+    private static bool FitsLine(DwarfFile dwarf, FunctionPattern pattern, DwarfFunction function)
+    {
+        switch (pattern.Lines)
+        {
+            case LineChoice.None or LineChoice.All:
+                return true;
+            case LineChoice.Relative:
+                return pattern.Line == 0;
+        }
+
+        if (function.Line >= pattern.Line && function.Line <= pattern.LastLine)
+        {
+            return true;
+        }
+
+        // A line within the function means the function.
+        return !function.IsInlined && dwarf.ContainsLine(function, pattern.Line);
+    }
+
+    private static void Symbols(UserFile file, FunctionPattern pattern, List<FoundFunction> result)
+    {
+        var byAddress = new Dictionary<ulong, int>();
+        var symbols = file.Symbols;
+        for (var i = 0; i < symbols.Count; i++)
+        {
+            var symbol = symbols[i];
+            if (!symbol.IsFunction || symbol.Type == ElfSymbolType.IndirectFunction || !file.Elf.IsCode(symbol.Value) || !pattern.Fits(symbol))
+            {
+                continue;
+            }
+
+            // Several names of one place are one probe: the one asked for, else the first global one.
+            if (byAddress.TryGetValue(symbol.Value, out var at))
+            {
+                if (pattern.IsGlob && !symbol.IsGlobal || !pattern.IsGlob && symbol.Name != pattern.Function)
+                {
+                    continue;
+                }
+
+                if (pattern.IsGlob && !IsLocal(result[at].Name))
+                {
+                    continue;
+                }
+            }
+            else
+            {
+                at = result.Count;
+                byAddress[symbol.Value] = at;
+                result.Add(null!);
+            }
+
+            var name = symbol.Name;
+            var shown = name != pattern.Function && Demangler.Plain(name) is { } plain ? plain : name;
+            result[at] = new FoundFunction(shown, shown, symbol.Value, null);
+        }
+
+        static bool IsLocal(string name) => name.StartsWith('_');
+    }
+
+    /// <summary>Names of functions, for suggestions.</summary>
+    public static IEnumerable<string> Names(UserFile file)
+    {
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        if (file.Dwarf is { } dwarf)
+        {
+            foreach (var function in dwarf.Functions(null, null, inlines: false))
+            {
+                names.Add(function.Name);
+            }
+        }
+
+        if (names.Count == 0)
+        {
+            var symbols = file.Symbols;
+            for (var i = 0; i < symbols.Count; i++)
+            {
+                if (symbols[i].IsFunction)
+                {
+                    names.Add(symbols[i].Name);
+                }
+            }
+        }
+
+        return names;
+    }
+
+    /// <summary>The symbol that is chosen when the program starts, which cannot be probed by name; null when the pattern means no such symbol.</summary>
+    public static bool IsIndirect(UserFile file, FunctionPattern pattern)
+    {
+        var symbols = file.Symbols;
+        for (var i = 0; i < symbols.Count; i++)
+        {
+            if (symbols[i] is { IsFunction: true, Type: ElfSymbolType.IndirectFunction } symbol && pattern.Fits(symbol))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}

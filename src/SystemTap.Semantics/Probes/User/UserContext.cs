@@ -1,0 +1,155 @@
+using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.User;
+
+/// <summary>Context variables at a place of a user-space file. Knows where the file is loaded, so that its global variables can be read.</summary>
+public abstract class UserContext(Target target, UserFile file, ulong address) : ProbeContext
+{
+    private readonly Dictionary<string, string> _problems = new(StringComparer.Ordinal);
+
+    /// <summary>The program or library.</summary>
+    public UserFile File { get; } = file;
+
+    protected Target Target { get; } = target;
+
+    /// <summary>The place, as linked.</summary>
+    protected ulong Address { get; } = address;
+
+    /// <summary>The instruction pointer of the event is <see cref="Address"/> as loaded.</summary>
+    protected virtual bool IsAtAddress => true;
+
+    /// <summary>The unit of the place, whose file-local variables come first; null when unknown.</summary>
+    public virtual DwarfUnit? Unit => null;
+
+    /// <inheritdoc/>
+    public override string? Explain(string name) => _problems.GetValueOrDefault(name);
+
+    protected void Problem(string name, string? text)
+    {
+        if (text is not null)
+        {
+            _problems[name] = text;
+        }
+    }
+
+    /// <summary>Difference between where this file is loaded and how it was linked; null when it cannot be known at this event.</summary>
+    public Expr? Bias(SourceSpan span) =>
+        !File.Elf.IsRelocated ? new LongConst(0, span)
+        : IsAtAddress ? new BinaryExpr(BinaryOperator.Add, new ContextExpr(ContextValue.Register, Target.Architecture.InstructionPointer.Offset, span), new LongConst(unchecked(-(long)Address), span), span)
+        : ProgramBias(Target, File, span);
+
+    /// <summary>The same for a program (not a library) in any event of its process: the kernel remembers where its code begins.</summary>
+    public static Expr? ProgramBias(Target target, UserFile file, SourceSpan span)
+    {
+        if (!file.Elf.IsRelocated)
+        {
+            return new LongConst(0, span);
+        }
+
+        ulong? first = null;
+        foreach (var segment in file.Elf.Segments)
+        {
+            if (segment is { Type: ElfSegment.Load, IsExecutable: true } && (first is null || segment.Address < first))
+            {
+                first = segment.Address;
+            }
+        }
+
+        return file.Elf.IsProgram && first is { } start && Kernel(target, span, ("task_struct", "mm"), ("mm_struct", "start_code")) is { } code
+            ? new BinaryExpr(BinaryOperator.Add, code, new LongConst(unchecked(-(long)start), span), span)
+            : null;
+    }
+
+    /// <summary>A thread-local variable of the program: behind the thread pointer on arm64, before it on x86.</summary>
+    public static Expr? ThreadLocal(Target target, UserFile file, long offset, SourceSpan span)
+    {
+        if (file.Elf.ThreadLocal is not { } segment || !file.Elf.IsProgram)
+        {
+            return null;
+        }
+
+        // GNU ld writes addresses instead of offsets into the address table of split units.
+        if (offset >= (long)segment.MemorySize && offset - (long)segment.Address is >= 0 and var within && within < (long)segment.MemorySize)
+        {
+            offset = within;
+        }
+
+        var alignment = (long)Math.Max(1, segment.Alignment);
+        if (target.Architecture.Name == "x86_64")
+        {
+            var size = ((long)segment.MemorySize + alignment - 1) / alignment * alignment;
+            return Kernel(target, span, ("task_struct", "thread"), ("thread_struct", "fsbase")) is { } fs ? TargetBinder.Offset(fs, offset - size, span) : null;
+        }
+
+        var head = (16 + alignment - 1) / alignment * alignment;
+        return Kernel(target, span, ("task_struct", "thread"), ("thread_struct", "uw.tp_value")) is { } tp ? TargetBinder.Offset(tp, head + offset, span) : null;
+    }
+
+    /// <summary>A chain of members from the current task: pointers are followed, structures within are entered.</summary>
+    private static Expr? Kernel(Target target, SourceSpan span, params ReadOnlySpan<(string Struct, string Member)> path)
+    {
+        if (target.KernelBtfOrNull is not { } btf)
+        {
+            return null;
+        }
+
+        Expr value = new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.CurrentTask), [], span);
+        long offset = 0;
+        for (var i = 0; i < path.Length; i++)
+        {
+            var type = btf.Find(BtfKind.Struct, path[i].Struct);
+            foreach (var part in path[i].Member.Split('.'))
+            {
+                if (type?.FindMember(part) is not { } member)
+                {
+                    return null;
+                }
+
+                offset += member.ByteOffset;
+                type = member.Type.Stripped;
+            }
+
+            if (i == path.Length - 1 || type is { IsPointer: true })
+            {
+                value = new DerefExpr(TargetBinder.Offset(value, offset, span), 8, false, false, span) { MemberName = path[i].Struct + "." + path[i].Member };
+                offset = 0;
+            }
+        }
+
+        return value;
+    }
+
+    /// <summary>A variable at its address or with its value, as a typed value.</summary>
+    internal static TypedValue? Typed(LocationLowering.Result result, BtfType type, SourceSpan span, out string? problem)
+    {
+        problem = null;
+        var stripped = type.Stripped;
+        var ctype = new CType(type, true, false);
+        switch (stripped.Kind)
+        {
+            case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
+                if (result.IsAddress)
+                {
+                    return new TypedValue(result.Value, ctype with { IsInMemory = true });
+                }
+
+                problem = $"a value of type '{type.Declaration}' is kept in a register here, where its parts cannot be reached";
+                return null;
+            case BtfKind.Pointer:
+                return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, 8, false, true, span) : result.Value, ctype);
+            case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:
+                var size = (int)stripped.Size;
+                return new TypedValue(result.IsAddress
+                    ? new DerefExpr(result.Value, size, stripped.IsSigned, true, span)
+                    : LocationLowering.Narrow(result.Value, size, stripped.IsSigned, span), ctype);
+            default:
+                problem = $"a value of type '{type.Declaration}' does not fit a script's number";
+                return null;
+        }
+    }
+}

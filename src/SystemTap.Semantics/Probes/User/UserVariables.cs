@@ -1,0 +1,108 @@
+using SystemTap.Language.Text;
+using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes.Families;
+using SystemTap.Targets;
+
+namespace SystemTap.Semantics.Probes.User;
+
+/// <summary><c>@var("name@file.c", "program")</c>: global and file-local variables of programs, in any event of their processes.</summary>
+internal static class UserVariables
+{
+    /// <summary>The file a script names: a path, a program in <c>$PATH</c>, a library.</summary>
+    public static UserFile? Open(Target target, string place)
+    {
+        if (!target.IsLive || place.Length == 0 || place.StartsWith("kernel", StringComparison.Ordinal))
+        {
+            return null;
+        }
+
+        if (place.Contains('/'))
+        {
+            return Programs.RealPath(Path.GetFullPath(place)) is { } real ? target.UserFiles.Open(real) : null;
+        }
+
+        foreach (var folder in (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (Path.Combine(folder, place) is var path && File.Exists(path) && Programs.RealPath(path) is { } real)
+            {
+                return target.UserFiles.Open(real);
+            }
+        }
+
+        foreach (var path in Libraries.Search(place, null))
+        {
+            return Programs.RealPath(path) is { } real ? target.UserFiles.Open(real) : null;
+        }
+
+        return null;
+    }
+
+    /// <summary>The variable; null with a message when it cannot be had.</summary>
+    public static TypedValue? Find(Target target, string name, string? module, UserContext? context, SourceSpan span, out string? message, out string? hint)
+    {
+        message = hint = null;
+        var at = name.IndexOf('@');
+        var (plain, file) = at < 0 ? (name, null) : (name[..at], name[(at + 1)..]);
+        if (module is null ? context is null : module.StartsWith("kernel", StringComparison.Ordinal))
+        {
+            message = $"variable '{plain}' of the kernel cannot be found: it needs the kernel's debuginfo, which this version does not read";
+            return null;
+        }
+
+        var user = module is null ? context!.File : Open(target, module);
+        if (user is null)
+        {
+            message = $"variable '{plain}' of '{module}' cannot be found: '{module}' is no program or library";
+            hint = "give a path";
+            return null;
+        }
+
+        if (user.Dwarf is not { } dwarf)
+        {
+            message = $"variable '{plain}' cannot be found: {DebugInfo.Missing(user)}";
+            return null;
+        }
+
+        var here = context is not null && ReferenceEquals(context.File, user) ? context : null;
+        string? problem = null;
+        foreach (var variable in dwarf.Globals(plain, here?.Unit, file))
+        {
+            var site = new LocationSite
+            {
+                Architecture = target.Architecture,
+                Bias = s => here is not null ? here.Bias(s) : UserContext.ProgramBias(target, user, s),
+                FrameBase = static () => [],
+                CanonicalFrame = static () => [],
+                ThreadLocal = (offset, s) => UserContext.ThreadLocal(target, user, offset, s),
+                HasRegisters = false,
+                IsEntry = false,
+            };
+            var location = new LocationLowering(site, span);
+            if (location.Run(dwarf.Location(variable, 0)) is not { } result)
+            {
+                problem ??= location.Problem;
+                continue;
+            }
+
+            if (dwarf.TypeOf(variable) is { } type && UserContext.Typed(result, type, span, out var why) is { } value)
+            {
+                return value;
+            }
+            else
+            {
+                problem ??= "its type cannot be read";
+            }
+        }
+
+        if (problem is not null)
+        {
+            message = $"variable '{plain}' of \"{user.Path}\" cannot be read: {problem}";
+            hint = user.Elf.IsProgram ? null : "read a library's variables at the entry of its functions";
+            return null;
+        }
+
+        message = $"no variable '{plain}'{(file is null ? "" : $" of source file \"{file}\"")} in \"{user.Path}\"";
+        hint = Names.Hint(Names.Similar(plain, dwarf.GlobalNames));
+        return null;
+    }
+}

@@ -1,0 +1,132 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace SystemTap.Targets;
+
+/// <summary>Names of C++ and Rust functions as people write them. libstdc++ does the work when it is installed; without it names stay as they are.</summary>
+public static unsafe partial class Demangler
+{
+    private static readonly Lazy<bool> Available = new(static () => NativeLibrary.TryLoad("libstdc++.so.6", out _));
+    private static readonly Dictionary<string, string?> Known = new(StringComparer.Ordinal);
+
+    [LibraryImport("libstdc++.so.6")]
+    private static partial byte* __cxa_demangle(byte* name, byte* buffer, nuint* length, int* status);
+
+    public static bool IsMangled(ReadOnlySpan<byte> name) => name.StartsWith("_Z"u8);
+
+    /// <summary>The whole declaration: <c>ns::box&lt;int&gt;::get(int) const</c>; null when the name is not a mangled one.</summary>
+    public static string? Full(string name)
+    {
+        if (!name.StartsWith("_Z", StringComparison.Ordinal) || !Available.Value)
+            return null;
+        lock (Known)
+        {
+            if (Known.TryGetValue(name, out var known))
+                return known;
+            string? result = null;
+            fixed (byte* text = Encoding.UTF8.GetBytes(name + "\0"))
+            {
+                int status;
+                var made = __cxa_demangle(text, null, null, &status);
+                if (made is not null)
+                {
+                    result = Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(made));
+                    NativeMemory.Free(made);
+                }
+            }
+            // Rust of the old scheme ends in a hash: alloc::vec::push::h0123456789abcdef.
+            if (result is { Length: > 19 } && result[^19..].StartsWith("::h", StringComparison.Ordinal) && IsHex(result.AsSpan(result.Length - 16)))
+                result = result[..^19];
+            return Known[name] = result;
+        }
+    }
+
+    /// <summary>Without parameters, result and qualifiers: <c>ns::box&lt;int&gt;::get</c>.</summary>
+    public static string? Plain(string name) => Full(name) is { } full ? WithoutParameters(full) : null;
+
+    internal static string WithoutParameters(string text)
+    {
+        // The parameter list is the last parenthesis at depth 0 that is no operator() and no "(anonymous namespace)".
+        var depth = 0;
+        var end = text.Length;
+        for (var i = 0; i < text.Length; i++)
+        {
+            var c = text[i];
+            if (c == '<' && !IsOperator(text, i))
+                depth++;
+            else if (c == '>' && depth > 0 && text[i - 1] != '-' && !IsOperator(text, i))
+                depth--;
+            else if (c == '(' && depth == 0)
+            {
+                if (text.AsSpan(i).StartsWith("(anonymous namespace)"))
+                {
+                    i += "(anonymous namespace)".Length - 1;
+                    continue;
+                }
+                if (text.AsSpan(0, i).EndsWith("operator") && text.AsSpan(i).StartsWith("()"))
+                {
+                    i++;
+                    continue;
+                }
+                end = i;
+                break;
+            }
+        }
+
+        // A template function's result stands in front: "int twice<int>".
+        var start = 0;
+        depth = 0;
+        for (var i = 0; i < end; i++)
+        {
+            if (text[i] == '<')
+                depth++;
+            else if (text[i] == '>' && depth > 0)
+                depth--;
+            else if (text[i] == '(')
+                depth++;
+            else if (text[i] == ')' && depth > 0)
+                depth--;
+            else if (text[i] == ' ' && depth == 0 && !text.AsSpan(0, i).EndsWith("operator"))
+                start = i + 1;
+        }
+        return text[start..end];
+    }
+
+    /// <summary>The last part: <c>get</c> of <c>ns::box&lt;int&gt;::get</c>, templates kept.</summary>
+    public static string Last(string qualified)
+    {
+        var depth = 0;
+        for (var i = qualified.Length - 1; i > 0; i--)
+        {
+            if (qualified[i] is '>' or ')')
+                depth++;
+            else if (qualified[i] is '<' or '(')
+                depth--;
+            else if (depth == 0 && qualified[i] == ':' && qualified[i - 1] == ':')
+                return qualified[(i + 1)..];
+        }
+        return qualified;
+    }
+
+    /// <summary>Without the last template argument list: <c>get</c> of <c>get&lt;int&gt;</c>.</summary>
+    public static string WithoutTemplate(string name)
+    {
+        var open = name.IndexOf('<');
+        return open > 0 && name[^1] == '>' && !name.StartsWith("operator", StringComparison.Ordinal) ? name[..open] : name;
+    }
+
+    private static bool IsOperator(string text, int at)
+    {
+        while (at > 0 && text[at - 1] is '<' or '>' or '=' or '-')
+            at--;
+        return text.AsSpan(0, at).EndsWith("operator");
+    }
+
+    private static bool IsHex(ReadOnlySpan<char> text)
+    {
+        foreach (var c in text)
+            if (!char.IsAsciiHexDigitLower(c))
+                return false;
+        return true;
+    }
+}

@@ -1,0 +1,256 @@
+namespace SystemTap.Targets;
+
+// Finding functions, and what is visible in them.
+
+/// <summary>A test of a name's bytes.</summary>
+public delegate bool NameTest(ReadOnlySpan<byte> name);
+
+public sealed unsafe partial class DwarfFile
+{
+    private readonly Dictionary<nint, DwarfDie> _outermost = [];
+
+    /// <summary>
+    /// Functions with code whose name fits. The name test sees the plain name's bytes, so that millions of DIEs can be looked at; what passes is offered to
+    /// <paramref name="accept"/> as a whole.
+    /// </summary>
+    /// <param name="mayBe">Cheap test of the unqualified name.</param>
+    /// <param name="accept">Full test; null accepts.</param>
+    /// <param name="inlines">Also inline instances.</param>
+    public List<DwarfFunction> Functions(NameTest? mayBe, Func<DwarfFunction, bool>? accept, bool inlines)
+    {
+        var result = new List<DwarfFunction>();
+        var seen = new HashSet<(ulong, bool, string)>();
+        lock (Lock)
+        {
+            foreach (var unit in Units)
+                Walk(unit, unit.Die, "", default, 0);
+        }
+        return result;
+
+        void Walk(DwarfUnit unit, DwarfDie parent, string scope, DwarfDie frame, int depth)
+        {
+            if (depth > 200 || !parent.FirstChild(out var die))
+                return;
+            do
+            {
+                switch (die.Tag())
+                {
+                    case Dw.Subprogram:
+                        // Abstract instances and declarations have no code, but may have nested functions with code (lambdas).
+                        if (!die.Has(Dw.AtDeclaration))
+                        {
+                            Offer(unit, die, scope, die, false);
+                            if (inlines || unit.Language is not (1 or 2 or 12 or 29))
+                                Walk(unit, die, scope.Length == 0 ? die.Name() : scope + "::" + die.Name(), die, depth + 1);
+                        }
+                        break;
+                    case Dw.InlinedSubroutine when inlines:
+                        Offer(unit, die, scope, frame, true);
+                        Walk(unit, die, scope, frame, depth + 1);
+                        break;
+                    case Dw.LexicalBlock when inlines:
+                        Walk(unit, die, scope, frame, depth + 1);
+                        break;
+                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType:
+                        var name = die.Name();
+                        Walk(unit, die, name.Length == 0 ? scope : scope.Length == 0 ? name : scope + "::" + name, frame, depth + 1);
+                        break;
+                }
+            }
+            while (DwarfDies.Next(ref die));
+        }
+
+        void Offer(DwarfUnit unit, DwarfDie die, string scope, DwarfDie frame, bool inlined)
+        {
+            var name = die.NameUtf8();
+            if (name.IsEmpty || mayBe is not null && !mayBe(name))
+                return;
+            if (die.EntryPc() is not ({ } entry and not 0))
+                return;
+            if (Make(unit, die, scope, frame, entry, inlined) is var function && (accept is null || accept(function))
+                && seen.Add((entry, inlined, function.Name)))
+                result.Add(function);
+        }
+    }
+
+    private static DwarfFunction Make(DwarfUnit unit, DwarfDie die, string scope, DwarfDie frame, ulong entry, bool inlined)
+    {
+        var name = die.Name();
+        var linkage = die.LinkageName();
+        var (file, line) = die.Declared(unit);
+        var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : inlined || scope.Length == 0 ? name : scope + "::" + name;
+        return new DwarfFunction(name, entry, inlined)
+        {
+            Unit = unit,
+            Die = die,
+            Frame = frame,
+            QualifiedName = qualified,
+            LinkageName = linkage,
+            File = file,
+            Line = line,
+            IsExternal = die.Flag(Dw.AtExternal),
+        };
+    }
+
+    /// <summary>The function that holds an address: the innermost inline instance when <paramref name="inlines"/>, else the outermost function.</summary>
+    public DwarfFunction? FunctionAt(ulong address, bool inlines)
+    {
+        lock (Lock)
+        {
+            foreach (var unit in Units)
+            {
+                if (!unit.LineDie.HasPc(address) && !unit.Die.HasPc(address))
+                    continue;
+                if (In(unit.Die) is not { } function)
+                    continue;
+                var frame = function;
+                var inlined = false;
+                for (var inner = inlines ? Inline(function) : null; inner is { } die; inner = Inline(die))
+                    (function, inlined) = (die, true);
+                return function.EntryPc() is { } entry ? Make(unit, function, "", frame, entry, inlined) : null;
+            }
+            return null;
+        }
+
+        DwarfDie? In(DwarfDie parent)
+        {
+            foreach (var die in parent.Children())
+            {
+                switch (die.Tag())
+                {
+                    case Dw.Subprogram when die.HasPc(address):
+                        return die;
+                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType when In(die) is { } found:
+                        return found;
+                }
+            }
+            return null;
+        }
+
+        DwarfDie? Inline(DwarfDie parent)
+        {
+            foreach (var die in parent.Children())
+            {
+                switch (die.Tag())
+                {
+                    case Dw.InlinedSubroutine when die.HasPc(address):
+                        return die;
+                    case Dw.LexicalBlock when die.HasPc(address) && Inline(die) is { } found:
+                        return found;
+                }
+            }
+            return null;
+        }
+    }
+
+    /// <summary>Variables visible at an address of a function, innermost block first; parameters as declared, last.</summary>
+    public List<DwarfVariable> Variables(DwarfFunction function, ulong address)
+    {
+        var result = new List<DwarfVariable>();
+        lock (Lock)
+            Collect(function.Die, true);
+        return result;
+
+        void Collect(DwarfDie scope, bool outer)
+        {
+            var own = new List<DwarfVariable>();
+            foreach (var die in scope.Children())
+            {
+                switch (die.Tag())
+                {
+                    case Dw.LexicalBlock when die.HasPc(address):
+                        Collect(die, false);
+                        break;
+                    case Dw.Variable when die.Name() is { Length: > 0 } name:
+                        own.Add(new DwarfVariable(name, false) { Die = die });
+                        break;
+                    case Dw.FormalParameter when die.Name() is { Length: > 0 } name:
+                        own.Add(new DwarfVariable(name, true) { Die = die });
+                        break;
+                }
+            }
+            foreach (var variable in own)
+                if (!result.Exists(v => v.Name == variable.Name))
+                    result.Add(variable);
+        }
+    }
+
+    /// <summary>Labels of a function with their addresses.</summary>
+    public List<(string Name, ulong Address)> Labels(DwarfFunction function)
+    {
+        var result = new List<(string, ulong)>();
+        lock (Lock)
+            Collect(function.Die);
+        return result;
+
+        void Collect(DwarfDie scope)
+        {
+            foreach (var die in scope.Children())
+            {
+                if (die.Tag() == Dw.Label && die.EntryPc() is { } address && die.Name() is { Length: > 0 } name)
+                    result.Add((name, address));
+                else if (die.Tag() == Dw.LexicalBlock)
+                    Collect(die);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Where the body of an unoptimised function begins: parameters are in their frame slots only behind the prologue. Optimised functions and those
+    /// without such parameters begin at their entry.
+    /// </summary>
+    public ulong BodyStart(DwarfFunction function)
+    {
+        lock (Lock)
+        {
+            if (function.IsInlined)
+                return function.Entry;
+            var producer = function.Unit.Producer;
+            for (var at = producer.IndexOf(" -O", StringComparison.Ordinal); at >= 0; at = producer.IndexOf(" -O", at + 3, StringComparison.Ordinal))
+                if (at + 3 == producer.Length || producer[at + 3] is not ('0' or 'g'))
+                    return function.Entry;
+            var plain = false;
+            foreach (var die in function.Die.Children())
+                plain |= die.Tag() == Dw.FormalParameter && DwarfLocations.IsPlainFrameSlot(die);
+            return plain ? AfterPrologue(function) : function.Entry;
+        }
+    }
+
+    /// <summary>Ranges of a function's code.</summary>
+    public List<(ulong Start, ulong End)> Ranges(DwarfFunction function)
+    {
+        lock (Lock)
+            return function.Die.Ranges();
+    }
+
+    /// <summary>Some instruction of the function belongs to that line of the function's file.</summary>
+    public bool ContainsLine(DwarfFunction function, int line)
+    {
+        var ranges = Ranges(function);
+        foreach (var row in Lines(function.Unit))
+            if (row.Line == line && !row.IsEnd && row.File == function.File)
+                foreach (var (start, end) in ranges)
+                    if (row.Address >= start && row.Address < end)
+                        return true;
+        return false;
+    }
+
+    private ulong AfterPrologue(DwarfFunction function)
+    {
+        var end = function.Entry;
+        foreach (var (start, stop) in function.Die.Ranges())
+            if (function.Entry >= start && function.Entry < stop)
+                end = stop;
+        ulong second = 0;
+        foreach (var line in Lines(function.Unit))
+        {
+            if (line.Address < function.Entry || line.Address >= end || line.IsEnd)
+                continue;
+            if (line.IsPrologueEnd && line.Address > function.Entry)
+                return line.Address;
+            if (second == 0 && line.Address > function.Entry && line.Line != 0)
+                second = line.Address;
+        }
+        return second != 0 ? second : function.Entry;
+    }
+}

@@ -1,0 +1,270 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace SystemTap.Targets;
+
+// Debug information of one program, library or module, through elfutils.
+//
+//   units ── one walk ──► functions, inline instances     Functions        (names compared as bytes; no string is made for what does not match)
+//     │  └── index ─────► types, variables, enumerators   FindType …       (made when first asked)
+//     └── line table ───► rows                            Lines            (per unit, kept)
+//   CFI (.eh_frame, .debug_frame) ──► CFA at an address   CanonicalFrame
+//
+// Addresses are those of the ELF file, as linked. The file, its separate debug file (build id, debug link, debuginfod when DEBUGINFOD_URLS is set), its
+// split units and its dwz file are all found by libdwfl. Nothing is ever closed: a session opens a handful of files and ends.
+
+/// <summary>One unit of compilation.</summary>
+public sealed class DwarfUnit
+{
+    internal DwarfUnit(DwarfDie die, DwarfDie lineDie) => (Die, LineDie, Language, IsSplit) = (die, lineDie, die.Language(), die.Key != lineDie.Key);
+
+    /// <summary>The unit's DIE: of split units, the one with the contents.</summary>
+    internal DwarfDie Die { get; }
+
+    internal DwarfDie LineDie { get; }
+
+    /// <summary>Its contents are in a file of their own (.dwo).</summary>
+    internal bool IsSplit { get; }
+
+    internal DwarfLine[]? Lines { get; set; }
+
+    /// <summary>The main source file as given to the compiler.</summary>
+    public string Name => Die.Name();
+
+    /// <summary>The compiler, with its flags when it writes them down.</summary>
+    public string Producer => Die.WholeText(Dw.AtProducer) ?? "";
+
+    /// <summary>DW_LANG_*.</summary>
+    internal int Language { get; }
+}
+
+/// <summary>A row of a line table.</summary>
+public readonly record struct DwarfLine(ulong Address, string File, int Line, bool IsStatement, bool IsPrologueEnd, bool IsEnd);
+
+/// <summary>A function with code, or one place where the compiler copied it inline.</summary>
+public sealed record DwarfFunction(string Name, ulong Entry, bool IsInlined)
+{
+    public required DwarfUnit Unit { get; init; }
+
+    internal DwarfDie Die { get; init; }
+
+    /// <summary>The function whose frame is used: for an inline instance the one around it.</summary>
+    internal DwarfDie Frame { get; init; }
+
+    /// <summary>With namespaces and classes, without parameters.</summary>
+    public required string QualifiedName { get; init; }
+
+    public string? LinkageName { get; init; }
+
+    /// <summary>Source file of its definition, as the compiler wrote it.</summary>
+    public string File { get; init; } = "";
+
+    public int Line { get; init; }
+
+    /// <summary>Visible to other files.</summary>
+    public bool IsExternal { get; init; }
+}
+
+/// <summary>A variable visible at some address.</summary>
+public sealed record DwarfVariable(string Name, bool IsParameter)
+{
+    internal DwarfDie Die { get; init; }
+}
+
+/// <summary>Debug information of one file.</summary>
+public sealed unsafe partial class DwarfFile
+{
+    internal static readonly Lock Lock = new();
+
+    private readonly nint _dwarf, _module;
+    private List<DwarfUnit>? _units;
+    private nint _ehFrame, _debugFrame;
+    private bool _hasCfi;
+    private ulong _ehBias;
+
+    private DwarfFile(string path, nint module, nint dwarf)
+    {
+        Path = path;
+        _module = module;
+        _dwarf = dwarf;
+        Types = new DwarfTypes(this);
+    }
+
+    public string Path { get; }
+
+    /// <summary>Its types, as BTF.</summary>
+    public DwarfTypes Types { get; }
+
+    /// <summary>libdw is installed.</summary>
+    public static bool IsLibraryPresent => LibDw.IsAvailable;
+
+    /// <summary>Opens the debug information of an ELF file; null when there is none or libdw is not installed.</summary>
+    public static DwarfFile? TryOpen(string path)
+    {
+        if (!LibDw.IsAvailable)
+            return null;
+        lock (Lock)
+        {
+            // Never freed: libdwfl keeps the pointer.
+            var callbacks = (DwflCallbacks*)NativeMemory.AllocZeroed((nuint)sizeof(DwflCallbacks));
+            callbacks->FindElf = LibDw.Address("dwfl_build_id_find_elf");
+            callbacks->FindDebugInfo = LibDw.Address("dwfl_standard_find_debuginfo");
+            callbacks->SectionAddress = LibDw.Address("dwfl_offline_section_address");
+            var session = LibDw.dwfl_begin(callbacks);
+            if (session == 0)
+                return null;
+            nint module;
+            fixed (byte* text = Encoding.UTF8.GetBytes(path + "\0"))
+                module = LibDw.dwfl_report_offline(session, text, text, -1);
+            if (module == 0 || LibDw.dwfl_report_end(session, 0, 0) != 0)
+                return null;
+            ulong bias;
+            var dwarf = LibDw.dwfl_module_getdwarf(module, &bias);
+            if (dwarf == 0)
+                return null;
+            var file = new DwarfFile(path, module, dwarf);
+            return file.Units.Count > 0 ? file : null;
+        }
+    }
+
+    /// <summary>All units with contents of their own.</summary>
+    public IReadOnlyList<DwarfUnit> Units
+    {
+        get
+        {
+            if (_units is not null)
+                return _units;
+            lock (Lock)
+            {
+                var units = new List<DwarfUnit>();
+                nint unit = 0, next;
+                ushort version;
+                byte type;
+                DwarfDie die, sub;
+                while (LibDw.dwarf_get_units(_dwarf, unit, &next, &version, &type, &die, &sub) == 0)
+                {
+                    unit = next;
+                    if (type == Dw.UnitSkeleton)
+                    {
+                        if (!sub.IsNull)
+                            units.Add(new DwarfUnit(sub, die));
+                    }
+                    else if (type is Dw.UnitCompile or Dw.UnitPartial or 0)
+                        units.Add(new DwarfUnit(die, die));
+                }
+                return _units = units;
+            }
+        }
+    }
+
+    /// <summary>Rows of a unit's line table by ascending address; those that only end a sequence have <see cref="DwarfLine.IsEnd"/>.</summary>
+    public IReadOnlyList<DwarfLine> Lines(DwarfUnit unit)
+    {
+        if (unit.Lines is { } known)
+            return known;
+        lock (Lock)
+        {
+            nint lines;
+            nuint count;
+            var die = unit.LineDie;
+            if (LibDw.dwarf_getsrclines(&die, &lines, &count) != 0)
+                return unit.Lines = [];
+            var result = new DwarfLine[(int)count];
+            byte* lastFile = null;
+            var lastText = "";
+            for (nuint i = 0; i < count; i++)
+            {
+                var line = LibDw.dwarf_onesrcline(lines, i);
+                ulong address;
+                int number;
+                byte statement, prologueEnd, end;
+                _ = LibDw.dwarf_lineaddr(line, &address);
+                _ = LibDw.dwarf_lineno(line, &number);
+                _ = LibDw.dwarf_linebeginstatement(line, &statement);
+                _ = LibDw.dwarf_lineprologueend(line, &prologueEnd);
+                _ = LibDw.dwarf_lineendsequence(line, &end);
+                var file = LibDw.dwarf_linesrc(line, null, null);
+                if (file != lastFile)
+                {
+                    lastFile = file;
+                    lastText = file is null ? "" : Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(file));
+                }
+                result[i] = new DwarfLine(address, lastText, number, statement != 0, prologueEnd != 0, end != 0);
+            }
+            return unit.Lines = result;
+        }
+    }
+
+    /// <summary>How the canonical frame address is computed at an address; empty when the file does not say.</summary>
+    public IReadOnlyList<DwarfOp> CanonicalFrame(ulong address)
+    {
+        lock (Lock)
+        {
+            if (!_hasCfi)
+            {
+                _hasCfi = true;
+                ulong bias;
+                _ehFrame = LibDw.dwfl_module_eh_cfi(_module, &bias);
+                _ehBias = bias;
+                _debugFrame = LibDw.dwarf_getcfi(_dwarf);
+            }
+            return Frame(_ehFrame, address) ?? Frame(_debugFrame, address) ?? [];
+        }
+    }
+
+    private static DwarfOp[]? Frame(nint cfi, ulong address)
+    {
+        nint frame;
+        if (cfi == 0 || LibDw.dwarf_cfi_addrframe(cfi, address, &frame) != 0)
+            return null;
+        DwarfOp* operations;
+        nuint count;
+        var result = LibDw.dwarf_frame_cfa(frame, &operations, &count) == 0 && count > 0
+            ? new ReadOnlySpan<DwarfOp>(operations, (int)count).ToArray()
+            : null;
+        NativeMemory.Free((void*)frame);
+        return result;
+    }
+
+    /// <summary>What a function's variables are relative to, at an address in it.</summary>
+    public IReadOnlyList<DwarfOp> FrameBase(DwarfFunction function, ulong address)
+    {
+        lock (Lock)
+            return DwarfLocations.FrameBase(function.Frame, address);
+    }
+
+    /// <summary>Where a variable is at an address.</summary>
+    public DwarfLocation Location(DwarfVariable variable, ulong address)
+    {
+        lock (Lock)
+            return DwarfLocations.Of(variable.Die, address);
+    }
+
+    /// <summary>The C type of a variable; null when the debug information gives none.</summary>
+    public BtfType? TypeOf(DwarfVariable variable)
+    {
+        lock (Lock)
+            return variable.Die.Type() is { } type ? Types.Convert(type) : null;
+    }
+
+    /// <summary>The type of a variable as listings spell it.</summary>
+    public string TypeText(DwarfVariable variable)
+    {
+        lock (Lock)
+            return DwarfText.Of(variable.Die.Type());
+    }
+
+    /// <summary>What a function returns; null for <c>void</c>.</summary>
+    public BtfType? ReturnType(DwarfFunction function)
+    {
+        lock (Lock)
+            return function.Die.Type() is { } type ? Types.Convert(type) : null;
+    }
+
+    /// <summary>The same as listings spell it; null for <c>void</c>.</summary>
+    public string? ReturnText(DwarfFunction function)
+    {
+        lock (Lock)
+            return function.Die.Type() is { } type ? DwarfText.Of(type) : null;
+    }
+}

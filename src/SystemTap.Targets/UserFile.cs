@@ -1,0 +1,56 @@
+namespace SystemTap.Targets;
+
+/// <summary>A program or library that scripts probe: its ELF file, and, when asked, its debug information and symbols. One for each path and session.</summary>
+public sealed class UserFile
+{
+    private readonly Lazy<DwarfFile?> _dwarf;
+    private readonly Lazy<ElfFile?> _separate;
+    private readonly Lazy<List<SdtMark>> _marks;
+    private readonly Lazy<List<PltEntry>> _plt;
+    private readonly Lazy<bool> _unwinds;
+
+    internal UserFile(string path, ElfFile elf)
+    {
+        Path = path;
+        Elf = elf;
+        _dwarf = new(() => DwarfFile.TryOpen(path));
+        _separate = new(() => elf.HasSymbolTable ? null : DebugFiles.Find(elf));
+        _marks = new(() => SdtMark.Of(elf));
+        _plt = new(() => ElfPlt.Of(elf));
+        _unwinds = new(() => ReturnSites.AreNeeded(elf));
+    }
+
+    public string Path { get; }
+
+    public ElfFile Elf { get; }
+
+    /// <summary>Debug information; null without it or without libdw.</summary>
+    public DwarfFile? Dwarf => _dwarf.Value;
+
+    /// <summary>The fullest symbol table there is: the file's own, its separate debug file's, or the dynamic one.</summary>
+    public ElfSymbols Symbols => _separate.Value is { HasSymbolTable: true } debug ? debug.Symbols : Elf.Symbols;
+
+    /// <summary>Its code walks its own stack, so return addresses must stay as they are.</summary>
+    public bool UnwindsItself => _unwinds.Value;
+
+    public IReadOnlyList<SdtMark> Marks => _marks.Value;
+
+    public IReadOnlyList<PltEntry> Plt => _plt.Value;
+}
+
+/// <summary>The user files of a session.</summary>
+public sealed class UserFiles
+{
+    private readonly Dictionary<string, UserFile?> _files = new(StringComparer.Ordinal);
+
+    /// <summary>The file at a path (links resolved by the caller); null when it is not ELF.</summary>
+    public UserFile? Open(string path)
+    {
+        lock (_files)
+        {
+            if (!_files.TryGetValue(path, out var file))
+                _files[path] = file = ElfFile.TryOpen(path) is { } elf ? new UserFile(path, elf) : null;
+            return file;
+        }
+    }
+}

@@ -1,0 +1,256 @@
+using CsCheck;
+using SystemTap.Targets;
+using SystemTap.Tests.Corpus;
+using Xunit;
+
+namespace SystemTap.Tests.UserProbes;
+
+/// <summary>The ELF and SDT readers, compared with what binutils say, and fed with damaged files.</summary>
+public sealed class ElfTests
+{
+    private static async Task<string> Tool(params string[] words)
+    {
+        var got = await StapProcess.RunProgramAsync(words, null, 60, null, null);
+        Assert.True(got.Status == 0, got.Err);
+        return got.Out;
+    }
+
+    [Fact]
+    public async Task Symbols_are_those_of_nm()
+    {
+        var path = await ProbedPrograms.Build("shapes.c", "-g -O2");
+        var expected = new SortedDictionary<string, ulong>(StringComparer.Ordinal);
+        foreach (var line in (await Tool("nm", path)).Split('\n'))
+        {
+            var words = line.Split(' ');
+            if (words.Length == 3 && words[1] is "T" or "t")
+            {
+                expected[words[2]] = Convert.ToUInt64(words[0], 16);
+            }
+        }
+
+        var got = new SortedDictionary<string, ulong>(StringComparer.Ordinal);
+        var symbols = ElfFile.Open(path).Symbols;
+        for (var i = 0; i < symbols.Count; i++)
+        {
+            if (symbols[i].IsFunction)
+            {
+                got[symbols[i].Name] = symbols[i].Value;
+            }
+        }
+
+        // nm also lists labels without a type.
+        foreach (var (name, value) in got)
+        {
+            Assert.Equal(expected[name], value);
+        }
+
+        Assert.Contains("members", got.Keys);
+        Assert.True(got.Count > 15);
+    }
+
+    [Fact]
+    public async Task Build_id_and_stubs_are_those_of_readelf_and_objdump()
+    {
+        foreach (var flags in (string[])["-g -O2", "-g -O2 -no-pie", "-O2 -Wl,-z,now", "-O2 -fcf-protection=full -Wl,-z,lazy"])
+        {
+            var path = await ProbedPrograms.Build("shapes.c", flags);
+            var file = ElfFile.Open(path);
+            Assert.Contains("Build ID: " + file.BuildId, await Tool("readelf", "-n", path), StringComparison.Ordinal);
+            var plt = ElfPlt.Of(file);
+            Assert.Contains(plt, p => p.Name == "printf" || p.Name == "__printf_chk");
+            var listing = await Tool("objdump", "-d", "-j", ".plt", "-j", ".plt.sec", "-j", ".plt.got", path).ContinueWith(t => t.IsCompletedSuccessfully ? t.Result : "", TaskScheduler.Default);
+            if (listing.Length == 0)
+            {
+                continue; // a section is absent in this build
+            }
+
+            foreach (var entry in plt)
+            {
+                Assert.Contains($"{entry.Address:x16} <{entry.Name}@", listing, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Addresses_and_file_offsets_correspond()
+    {
+        var file = ElfFile.Open(await ProbedPrograms.Build("shapes.c", "-g -O2 -no-pie"));
+        var main = file.Symbols.Find("main")!.Value;
+        var offset = file.FileOffset(main.Value)!.Value;
+        Assert.Equal(main.Value, file.Address((ulong)offset));
+        Assert.True(file.IsCode(main.Value));
+        Assert.False(file.IsCode(file.Symbols.Find("counter")!.Value.Value));
+        Assert.Null(file.FileOffset(1));
+        Assert.True(file.IsProgram);
+        Assert.False(file.IsGo);
+        Assert.Equal("main", file.Symbols.At(main.Value + 1)!.Value.Name);
+    }
+
+    [Fact]
+    public async Task Marks_are_those_of_readelf()
+    {
+        var path = await ProbedPrograms.Build("marks.c", "-O2");
+        var text = await Tool("readelf", "-n", "-W", path);
+        var marks = SdtMark.Of(ElfFile.Open(path));
+        Assert.Equal(4, marks.Count);
+        foreach (var mark in marks)
+        {
+            Assert.Contains($"Name: {mark.Name}\n", text, StringComparison.Ordinal);
+            Assert.Contains($"Location: 0x{mark.Address:x16}", text, StringComparison.Ordinal);
+            Assert.Contains($"Arguments: {mark.Arguments}", text, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData("-4@%edi", SdtArgumentKind.Register, 4, true, 0, "edi", null, 1, null)]
+    [InlineData("8@$0x10", SdtArgumentKind.Constant, 8, false, 16, null, null, 1, null)]
+    [InlineData("-4@$-1", SdtArgumentKind.Constant, 4, true, -1, null, null, 1, null)]
+    [InlineData("5", SdtArgumentKind.Constant, 8, true, 5, null, null, 1, null)]
+    [InlineData("-4@-20(%rbp)", SdtArgumentKind.Memory, 4, true, -20, "rbp", null, 1, null)]
+    [InlineData("8@(%rax)", SdtArgumentKind.Memory, 8, false, 0, "rax", null, 1, null)]
+    [InlineData("8@8(%rax,%rbx,4)", SdtArgumentKind.Memory, 8, false, 8, "rax", "rbx", 4, null)]
+    [InlineData("1@(%rax,%rbx)", SdtArgumentKind.Memory, 1, false, 0, "rax", "rbx", 1, null)]
+    [InlineData("8@16(,%rbx,8)", SdtArgumentKind.Memory, 8, false, 16, null, "rbx", 8, null)]
+    [InlineData("-2@counter(%rip)", SdtArgumentKind.Memory, 2, true, 0, null, null, 1, "counter")]
+    [InlineData("4@counter+8(%rip)", SdtArgumentKind.Memory, 4, false, 8, null, null, 1, "counter")]
+    [InlineData("4@-8+table(%rip)", SdtArgumentKind.Memory, 4, false, -8, null, null, 1, "table")]
+    [InlineData("%rax", SdtArgumentKind.Register, 8, false, 0, "rax", null, 1, null)]
+    [InlineData("%ax", SdtArgumentKind.Register, 2, false, 0, "ax", null, 1, null)]
+    [InlineData("1@%ah", SdtArgumentKind.Register, 1, false, 0, "ah", null, 1, null)]
+    [InlineData("8f@%xmm0", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
+    [InlineData("8@%fs:16", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
+    [InlineData("8@", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
+    public void Argument_forms_of_x86(string text, SdtArgumentKind kind, int size, bool signed, long constant, string? register, string? index, int scale, string? symbol)
+    {
+        var argument = Assert.Single(SdtArgument.Parse(text, X8664.Instance));
+        Assert.Equal((kind, size, signed), (argument.Kind, argument.Size, argument.IsSigned));
+        Assert.Equal((constant, register, index, scale, symbol), (argument.Constant, argument.Register?.Name, argument.IndexRegister?.Name, argument.Scale, argument.Symbol));
+    }
+
+    [Theory]
+    [InlineData("-4@w0", SdtArgumentKind.Register, 0, null)]
+    [InlineData("8@5", SdtArgumentKind.Constant, 5, null)]
+    [InlineData("-4@[sp, 12]", SdtArgumentKind.Memory, 12, null)]
+    [InlineData("8@[x0]", SdtArgumentKind.Memory, 0, null)]
+    [InlineData("8@[x19, #-8]", SdtArgumentKind.Memory, -8, null)]
+    [InlineData("8@[x0, x1, lsl 3]", SdtArgumentKind.Memory, 0, "x1")]
+    public void Argument_forms_of_arm64(string text, SdtArgumentKind kind, long constant, string? index)
+    {
+        var argument = Assert.Single(SdtArgument.Parse(text, Arm64.Instance));
+        Assert.Equal((kind, constant, index), (argument.Kind, argument.Constant, argument.IndexRegister?.Name));
+        if (index is not null)
+        {
+            Assert.Equal(8, argument.Scale);
+        }
+    }
+
+    [Fact]
+    public void Several_arguments_are_told_apart()
+    {
+        Assert.Equal(["-4@w0", "8@[x0, x1, lsl 3]", "8@5"], SdtArgument.Parse("-4@w0 8@[x0, x1, lsl 3] 8@5", Arm64.Instance).Select(a => a.Text));
+        Assert.Empty(SdtArgument.Parse("", X8664.Instance));
+    }
+
+    /// <summary>Damaged files give answers or TargetExceptions, never another exception.</summary>
+    [Fact]
+    public async Task Damaged_files()
+    {
+        var original = await File.ReadAllBytesAsync(await ProbedPrograms.Build("marks.c", "-O2"));
+        var opened = 0;
+        Gen.Select(Gen.Int[0, original.Length - 1].Array[1, 24], Gen.Byte.Array[24], Gen.Int[0, 3]).Sample((places, values, mode) =>
+        {
+            var bytes = (byte[])original.Clone();
+            for (var i = 0; i < places.Length; i++)
+            {
+                // Headers are where damage hurts.
+                bytes[mode == 0 ? places[i] : mode == 1 ? places[i] % 64 : mode == 2 ? 64 + (places[i] % 800) : bytes.Length - 1 - (places[i] % 2600)] = values[i];
+            }
+
+            ElfFile file;
+            try
+            {
+                file = ElfFile.Parse(mode == 3 ? bytes[..(places[0] + 1)] : bytes);
+            }
+            catch (TargetException)
+            {
+                return;
+            }
+
+            Interlocked.Increment(ref opened);
+            _ = file.BuildId;
+            _ = file.DebugLink;
+            _ = file.IsProgram;
+            _ = file.Dynamic.Needed.Count;
+            _ = ElfPlt.Of(file).Count;
+            foreach (var mark in SdtMark.Of(file))
+            {
+                _ = SdtArgument.Parse(mark.Arguments, X8664.Instance);
+            }
+
+            var symbols = file.Symbols;
+            for (var i = 0; i < Math.Min(symbols.Count, 200); i++)
+            {
+                _ = symbols[i].Name;
+                _ = file.FileOffset(symbols[i].Value);
+            }
+        }, iter: 3000);
+        Assert.True(opened > 100);
+    }
+
+    [Fact]
+    public void Damaged_argument_texts() => Gen.Char["-+0123456789@$%()[],.:fabceirspxlw "].Array[0, 24].Sample(text =>
+    {
+        var line = new string(text);
+        _ = SdtArgument.Parse(line, X8664.Instance);
+        _ = SdtArgument.Parse(line, Arm64.Instance);
+    }, iter: 20000);
+
+    [Theory]
+    [InlineData("_ZN3geo5Shape5scaleEi", "geo::Shape::scale(int)", "geo::Shape::scale", "scale")]
+    [InlineData("_ZN3geo5twiceIiEET_S1_", "int geo::twice<int>(int)", "geo::twice<int>", "twice<int>")]
+    [InlineData("_ZN12_GLOBAL__N_15innerEv", "(anonymous namespace)::inner()", "(anonymous namespace)::inner", "inner")]
+    [InlineData("_ZNKSt6vectorIiSaIiEE4sizeEv", "std::vector<int, std::allocator<int> >::size() const", "std::vector<int, std::allocator<int> >::size", "size")]
+    [InlineData("_ZlsRSoRK3Foo", "operator<<(std::ostream&, Foo const&)", "operator<<", "operator<<")]
+    [InlineData("_ZN3FooclEi", "Foo::operator()(int)", "Foo::operator()", "operator()")]
+    public void Mangled_names(string mangled, string full, string plain, string last)
+    {
+        Assert.SkipWhen(Demangler.Full("_Z1fv") is null, "libstdc++ is not installed");
+        Assert.Equal(full, Demangler.Full(mangled));
+        Assert.Equal(plain, Demangler.Plain(mangled));
+        Assert.Equal(last, Demangler.Last(plain));
+    }
+
+    [Theory]
+    [InlineData("main", "main", null, "None", 0, 0)]
+    [InlineData("main@a.c", "main", "a.c", "None", 0, 0)]
+    [InlineData("*@dir/a.c:12", "*", "dir/a.c", "Absolute", 12, 12)]
+    [InlineData("f@a.c:3-9", "f", "a.c", "Range", 3, 9)]
+    [InlineData("f@a.c:*", "f", "a.c", "All", 0, int.MaxValue)]
+    [InlineData("f@a.c+4", "f", "a.c", "Relative", 4, 4)]
+    [InlineData("ns::f@c++/a.cc:5", "ns::f", "c++/a.cc", "Absolute", 5, 5)]
+    public void Function_patterns(string text, string function, string? file, string lines, int first, int last)
+    {
+        var pattern = SystemTap.Semantics.Probes.User.FunctionPattern.Parse(text)!;
+        Assert.Equal((function, file, lines, first, last), (pattern.Function, pattern.File, pattern.Lines.ToString(), pattern.Line, pattern.LastLine));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("f@")]
+    [InlineData("f@a.c:x")]
+    [InlineData("f@a.c:9-3")]
+    public void Malformed_function_patterns(string text) => Assert.Null(SystemTap.Semantics.Probes.User.FunctionPattern.Parse(text));
+
+    [Theory]
+    [InlineData("open.c", "/src/fs/open.c", true)]
+    [InlineData("fs/open.c", "/src/fs/open.c", true)]
+    [InlineData("s/open.c", "/src/fs/open.c", false)]
+    [InlineData("*.c", "/src/fs/open.c", true)]
+    [InlineData("fs/*.c", "/src/fs/open.c", true)]
+    [InlineData("/src/fs/open.c", "/src/fs/open.c", true)]
+    [InlineData("/fs/open.c", "/src/fs/open.c", false)]
+    [InlineData("pen.c", "/src/fs/open.c", false)]
+    public void Source_files(string pattern, string file, bool fits) => Assert.Equal(fits, SourceFiles.Matches(pattern, file));
+
+}

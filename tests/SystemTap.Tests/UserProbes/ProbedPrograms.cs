@@ -1,0 +1,47 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
+using SystemTap.Tests.Corpus;
+using Xunit;
+
+namespace SystemTap.Tests.UserProbes;
+
+/// <summary>Programs of <c>tests/programs</c>, compiled when a test first asks for a build of them and kept until the tests end.</summary>
+internal static class ProbedPrograms
+{
+    private static readonly string Folder = Directory.CreateTempSubdirectory("stap-programs-").FullName;
+    private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> Built = new();
+
+    static ProbedPrograms() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(Folder, recursive: true);
+
+    /// <summary>Path of the program. <c>+separate</c> among the flags moves its debug information into a file of its own, found by debug link.</summary>
+    public static Task<string> Build(string source, string flags) =>
+        Built.GetOrAdd(source + "|" + flags, _ => new Lazy<Task<string>>(() => Compile(source, flags))).Value;
+
+    private static async Task<string> Compile(string source, string flags)
+    {
+        var id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(flags)))[..10];
+        var own = Directory.CreateDirectory(Path.Combine(Folder, id)).FullName;
+        var isLibrary = flags.Contains("-shared", StringComparison.Ordinal);
+        var path = Path.Combine(own, Path.GetFileNameWithoutExtension(source) + (isLibrary ? ".so" : ""));
+        var words = flags.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(w => w[0] != '+').ToList();
+        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? "g++" : "gcc";
+        var libraries = words.Where(w => w.StartsWith("-l", StringComparison.Ordinal)).ToArray();
+        words.RemoveAll(w => w.StartsWith("-l", StringComparison.Ordinal));
+        await Run([compiler, .. words, "-w", "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source), .. libraries], own);
+        if (flags.Contains("+separate", StringComparison.Ordinal))
+        {
+            await Run(["objcopy", "--only-keep-debug", path, path + ".debug"], own);
+            await Run(["strip", "--strip-all", path], own);
+            await Run(["objcopy", "--add-gnu-debuglink=" + path + ".debug", path], own);
+        }
+
+        return path;
+    }
+
+    private static async Task Run(string[] words, string folder)
+    {
+        var got = await StapProcess.RunProgramAsync(words, null, 60, folder, null);
+        Assert.True(got.Status == 0, string.Join(' ', words) + "\n" + got.Err);
+    }
+}

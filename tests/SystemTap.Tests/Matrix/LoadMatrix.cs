@@ -95,7 +95,7 @@ internal static class LoadMatrix
             ("try and catch", "", "try { println(10 / x) error(s) } catch (e) { try { println(y % x) } catch (f) { println(e . f) } }"),
             ("functions", "function f(p, q:string) { if (p > 3) return strlen(q) return f2(p) } function f2(p) { try { return 1 / p } catch { return 0 } }", "println(f(x, s) + f(y, t))"),
             ("overloads", "function f(p) { if (p > 3) next return 1 } function f(p) { return 2 }", "println(f(x), f(y))"),
-            ("foreach", "global a, b", "a[x, s] = y b[t] <<< x foreach ([k, l-] in a limit 5) println(k, l) foreach (v = k in b @sum-) println(k)"),
+            ("foreach", "global a, b", "a[x, s] = y b[t] <<< x foreach ([k, l-] in a limit 5) println(k, l) foreach (q in b @sum-) println(q)"),
             ("slices", "global a", "a[x, s] = y if ([*, s] in a) delete a[*, s] foreach ([k, l] in a[x, *]) println(l)"),
             ("formats", "", "printf(\"%d %5d %-8x %#o %c %s %.3s %*d %u %p\\n\", x, y, x, y, x & 63, s, t, y & 15, x, y, x) println(sprintf(\"%05d %s|%10s\", x, s, t) == t)"),
             ("pretty printing", "", "println($$vars, $next$, $prev->se$)"),

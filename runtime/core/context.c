@@ -295,7 +295,7 @@ static void show_part(struct stap_sink *sink, const char *name, s64 value)
 	stap_put(sink, " @", 2);
 	put_c(sink, name);
 	stap_put(sink, "=", 1);
-	show_long(sink, value, 1);
+	stap_put_long(sink, value);
 }
 
 static void show_stat(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat)

@@ -295,14 +295,17 @@ static void show_part(struct stap_sink *sink, const char *name, s64 value)
 	stap_put(sink, " @", 2);
 	put_c(sink, name);
 	stap_put(sink, "=", 1);
-	show_long(sink, value, 1);
+	stap_put_long(sink, value);
 }
 
 static void show_stat(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat)
 {
-	show_part(sink, "count", stat->count);
-	if (!stat->count)
+	if (!stat->count) {
+		/* In hexadecimal, alone of all: so SystemTap's module prints it. */
+		put_c(sink, " @count=0x0");
 		return;
+	}
+	show_part(sink, "count", stat->count);
 	if (shape->show_min)
 		show_part(sink, "min", stat->min);
 	if (shape->show_max)

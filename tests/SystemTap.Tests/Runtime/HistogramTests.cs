@@ -60,7 +60,7 @@ public class HistogramTests
         // 101 samples: scale ceil(101/50) = 3, bars 33 and 1; the count column is three wide.
         var samples = Enumerable.Repeat(1L, 101).Concat(Enumerable.Repeat(2L, 5)).ToArray();
         Assert.Equal(
-            Header + Row("-1", 0, "  0") + Row("0", 0, "  0") + Row("1", 33, "101") + Row("2", 1, "  5") + Row("4", 0, "  0") + Row("8", 0, "  0") + "\n",
+            Header + Row("0", 0, "  0") + Row("1", 33, "101") + Row("2", 1, "  5") + Row("4", 0, "  0") + Row("8", 0, "  0") + "\n",
             Log(samples));
     }
 

@@ -10,9 +10,6 @@ public sealed class LoadMatrixTests
 {
     private static readonly Lazy<Dictionary<string, string>> Scripts = new(() => LoadMatrix.Scripts().ToDictionary(s => s.Name, s => s.Script));
 
-    // Library aliases that pass 2 refuses with all their variables used.
-    private static readonly string[] Known = ["alias linux/vfs.stp", "alias linux/tty.stp", "alias linux/json.stp", "alias prometheus.stp"];
-
     /// <summary>Names of the scripts; <c>MATRIX_FILTER</c> (part of a name) limits them.</summary>
     public static TheoryData<string> Names => [.. Scripts.Value.Keys.Where(k => k.Contains(Environment.GetEnvironmentVariable("MATRIX_FILTER") ?? "", StringComparison.Ordinal))];
 
@@ -26,7 +23,6 @@ public sealed class LoadMatrixTests
             var got = EngineRunner.Shared.Load(Scripts.Value[name]);
             Assert.SkipWhen(!got.Ran && !got.IsDefect, got.Refusal ?? "");
             Assert.SkipWhen(got.Refusal?.Contains("(EPERM)", StringComparison.Ordinal) == true, "this kernel lets nobody load fentry or LSM programs");
-            Assert.SkipWhen(Known.Contains(name), "DEFECTS.md 13: " + got.Refusal);
             Assert.True(got.Ran, got.Refusal + "\n" + Scripts.Value[name]);
         }
     }

@@ -286,7 +286,7 @@ public sealed class BadInputTests
     [InlineData("-G x -e x", "not VARIABLE=VALUE")]
     [InlineData("-S 5 -e x", "needs '-o'")]
     [InlineData("-m A-b -e x", "no module name")]
-    [InlineData("-r 1.2.3 -e x", "not the running one")]
+    [InlineData("-r 1.2.3 -e x", "the headers of kernel '1.2.3' are not there")]
     [InlineData("-a sparc -e x", "is not this machine's")]
     [InlineData("--runtime=java -e x", "no runtime")]
     [InlineData("--privilege=king -e x", "no privilege")]

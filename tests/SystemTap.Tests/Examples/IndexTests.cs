@@ -24,8 +24,8 @@ public class IndexTests
     public void Is_in_the_index_and_has_a_test(string name)
     {
         Assert.Contains($"[{name}.stp]({name}.stp)", File.ReadAllText(Path.Combine(Repository.Root, "examples", "README.md")));
-        var tests = Directory.GetFiles(Path.Combine(Repository.Root, "tests/SystemTap.Tests/Examples"), "*ExampleTests.cs").Select(File.ReadAllText);
-        Assert.Contains(tests, t => t.Contains($"\"{name}\""));
+        var tests = Directory.GetFiles(Path.Combine(Repository.Root, "tests/SystemTap.Tests"), "*Tests.cs", SearchOption.AllDirectories).Select(File.ReadAllText);
+        Assert.Contains(tests, t => t.Contains($"\"{name}\"") || t.Contains($"\"{name}.stp\""));
     }
 
     [Fact]

@@ -27,7 +27,7 @@ done
 echo 'root:x:0:0:root:/root:/bin/sh' > "$fs/etc/passwd"
 cat > "$fs/init" <<'I'
 #!/bin/busybox sh
-/bin/busybox --install -s /bin
+/bin/busybox --install -s /bin; mkdir -p /usr; [ -e /usr/bin ] || ln -s /bin /usr/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
 mount -t debugfs debugfs /sys/kernel/debug; mount -t tracefs tracefs /sys/kernel/tracing; mount -t bpf bpf /sys/fs/bpf
 mkdir -p /run/lock

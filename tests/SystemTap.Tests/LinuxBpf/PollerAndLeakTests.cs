@@ -54,7 +54,8 @@ public class PollerAndLeakTests
         Session(ids); // Warms up what .NET itself opens.
         int before = Live.OpenDescriptors();
         Session(ids);
-        Assert.Equal(before, Live.OpenDescriptors());
+        // Fewer may be open: child processes of earlier tests end in between. A leak leaves more.
+        Assert.InRange(Live.OpenDescriptors(), 0, before);
         // Programs are freed after a grace period.
         Assert.True(SpinWait.SpinUntil(() => !ids.Exists(StillLoaded), 10_000), "a program is still loaded");
     }

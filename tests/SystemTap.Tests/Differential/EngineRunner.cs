@@ -91,6 +91,18 @@ internal sealed partial class EngineRunner
         return "";
     });
 
+    /// <summary>The plan of a script that must translate.</summary>
+    public BpfPlan Plan(string script)
+    {
+        BpfPlan? plan = null;
+        var outcome = Guarded(script, null, null, p =>
+        {
+            plan = p;
+            return "";
+        });
+        return plan ?? throw new InvalidOperationException(outcome.Refusal);
+    }
+
     private SessionOptions Options(Action<string> diagnostics) => new()
     {
         OutputFile = _output,

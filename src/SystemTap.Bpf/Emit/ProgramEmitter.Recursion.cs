@@ -25,7 +25,7 @@ namespace SystemTap.Bpf.Emit;
 // Overloads: a function that ends with `next` leaves status 3, and the place behind the call tries the next one. Its arguments are locals then (CallLifter), which the
 // activation stack has kept.
 //
-// Depth: all calls of a program with recursion count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
+// Depth: all calls of a program with recursion, or with MAXNESTING given, count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
 
 internal sealed partial class ProgramEmitter
 {
@@ -72,6 +72,12 @@ internal sealed partial class ProgramEmitter
             {
                 all.Add(f);
             }
+        }
+
+        if (_c.Limits.MaxNesting > 0 && all.Count > 0)
+        {
+            // Asked for: it may be less than the deepest chain.
+            _depth ??= TakeFrame(8);
         }
 
         if (!all.Any(f => f.IsRecursive))

@@ -167,10 +167,10 @@ internal sealed partial class EngineRunner
         }).Program;
     }
 
-    // The probe's name differs by nature; the place of an overload without a successor differs by DEFECTS.md.
+    // The probe's name differs by nature.
     private static string Neutral(string message) => ProbeName().Replace(message, "in probe P");
 
-    [GeneratedRegex("(?<=all functions exhausted )near .*|in probe .*")]
+    [GeneratedRegex("in probe .*")]
     private static partial Regex ProbeName();
 
     private sealed class Expander(ProbeResolver resolver) : IProbeExpander

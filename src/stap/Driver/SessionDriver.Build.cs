@@ -2,6 +2,7 @@ using SystemTap.Cli.CommandLine;
 using SystemTap.KernelModule.Building;
 using SystemTap.KernelModule.Translation;
 using SystemTap.Language.Diagnostics;
+using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Modules;
 using SystemTap.Targets;
 
@@ -129,7 +130,7 @@ internal sealed partial class SessionDriver
         try
         {
             int status;
-            using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = TimeZoneAbbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
+            using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = LocalZone.Abbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
             {
                 status = session.Run(detach: _options.FlightRecorder);
             }

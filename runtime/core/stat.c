@@ -99,14 +99,12 @@ static const struct stap_cell *cell_of(const struct source *from, u32 cpu)
 	return from->array ? stap_array_cell(from->array, from->entry, cpu) : from->stats->cells[cpu];
 }
 
-static s64 merged_variance(const struct source *from, u32 shift, s64 count)
+/* The grand mean comes from the exact sum, also for a single cell, as in SystemTap: running means are truncated at every step. */
+static s64 merged_variance(const struct source *from, u32 shift, s64 sum, s64 count)
 {
-	wide total = 0, squares = 0, mean;
+	wide squares = 0, mean = wide_div((wide)sum << shift, count);
 	u32 cpu;
 
-	for (cpu = 0; cpu < stap_cpus(); cpu++)
-		total += (wide)cell_of(from, cpu)->mean * cell_of(from, cpu)->count;
-	mean = wide_div(total, count);
 	for (cpu = 0; cpu < stap_cpus(); cpu++) {
 		const struct stap_cell *cell = cell_of(from, cpu);
 
@@ -146,7 +144,7 @@ static void merge(struct stap_context *c, const struct source *from, const struc
 			into->bucket[i] += cell->bucket[i];
 	}
 	if (shape->variance && into->count > 1)
-		into->variance = merged_variance(from, shape->shift, into->count);
+		into->variance = merged_variance(from, shape->shift, into->sum, into->count);
 }
 
 void stap_read_stats(struct stap_context *c, const struct stap_stats *stats, int with_buckets, struct stap_stat *into)

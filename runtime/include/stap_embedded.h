@@ -71,7 +71,7 @@ static inline void stap_embedded_copy(char *to, const char *from)
 	to[n] = 0;
 }
 
-static __attribute__((unused, noinline, format(printf, 2, 3))) void stap_embedded_printf(struct stap_context *c, const char *format, ...)
+static __attribute__((__unused__, __noinline__, __format__(printf, 2, 3))) void stap_embedded_printf(struct stap_context *c, const char *format, ...)
 {
 	va_list list;
 	int n;
@@ -82,7 +82,7 @@ static __attribute__((unused, noinline, format(printf, 2, 3))) void stap_embedde
 	stap_embedded_print(c, c->out, n < (int)c->out_size ? n : (int)c->out_size - 1);
 }
 
-static __attribute__((unused, noinline, format(printf, 2, 3))) void stap_embedded_error(struct stap_context *c, const char *format, ...)
+static __attribute__((__unused__, __noinline__, __format__(printf, 2, 3))) void stap_embedded_error(struct stap_context *c, const char *format, ...)
 {
 	va_list list;
 	int n;

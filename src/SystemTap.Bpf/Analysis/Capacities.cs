@@ -309,6 +309,10 @@ internal sealed class Capacities : Walker
             case TryStmt { Message: { } message }:
                 Raise(message, _limit);
                 break;
+            case Deferral.HostStmt s:
+                // Stap runs it, but what it stores may lie in a map that handlers in the kernel read.
+                Visit(s.Body);
+                break;
         }
     }
 

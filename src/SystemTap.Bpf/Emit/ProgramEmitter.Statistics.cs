@@ -345,13 +345,6 @@ internal sealed partial class ProgramEmitter
                     Load(Reg.R2, result);
                     _a.JumpIf(kind == StatisticKind.Min ? JumpOp.SGe : JumpOp.SLe, Reg.R1, Reg.R2, next);
                     break;
-                case StatisticKind.Variance:
-                    // Sum of the CPUs' means, each times its count.
-                    Load(Reg.R2, new Mem(Reg.R0, offset + layout.Variance));
-                    _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R1, Reg.R2));
-                    Load(Reg.R2, result);
-                    _a.Emit(Instruction.Add64(Reg.R1, Reg.R2));
-                    break;
                 default:
                     Load(Reg.R1, new Mem(Reg.R0, offset + (kind == StatisticKind.Count ? layout.Count : layout.Sum)));
                     Load(Reg.R2, result);
@@ -370,6 +363,11 @@ internal sealed partial class ProgramEmitter
             _a.Emit(Instruction.Mov(Reg.R0, 0));
             _a.Jump(empty ?? end);
             _a.Bind(some);
+            if (kind == StatisticKind.Variance && layout.Shape.VarianceShift > 0)
+            {
+                _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R0, layout.Shape.VarianceShift));
+            }
+
             if (kind is StatisticKind.Average or StatisticKind.Variance)
             {
                 DivideByRegister(BinaryOperator.Divide);
@@ -386,7 +384,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>
-    /// R0 = the sample variance, from R0 = the grand mean: (sum of the CPUs' squares + sum of count · (mean − grand mean)²) / (n − 1), unscaled. In 64 bits,
+    /// R0 = the sample variance, from R0 = the grand mean (of the sums, scaled): (sum of the CPUs' squares + sum of count · (mean − grand mean)²) / (n − 1), unscaled. In 64 bits,
     /// as in SystemTap; stap's own handlers merge in 128.
     /// </summary>
     private void MergeVariance(int map, StatLayout layout, int offset, Action<Reg> key, Mem count, Mem mean)

@@ -261,7 +261,7 @@ public sealed record StatLayout(StatisticShape Shape)
         return new StatLayout(shape)
         {
             Count = Take(true, 1),
-            Sum = Take(shape.Sum, 1),
+            Sum = Take(shape.Sum || shape.Variance, 1),
             Min = Take(shape.Min, 1),
             Max = Take(shape.Max, 1),
             Variance = Take(shape.Variance, 2),

@@ -425,7 +425,7 @@ internal static class HostFacts
 
     public static string ExecName { get; } = ReadFirst("/proc/self/comm", "stap");
 
-    public static string ZoneName { get; } = ReadZone();
+    public static string ZoneName { get; } = LocalZone.Abbreviation();
 
     /// <summary>The kernel's jiffies: read once from /proc/timer_list where that is allowed, else counted from boot with the kernel's start value.</summary>
     public static long Jiffies()
@@ -475,11 +475,5 @@ internal static class HostFacts
         {
             return fallback;
         }
-    }
-
-    private static string ReadZone()
-    {
-        var zone = TimeZoneInfo.Local;
-        return zone.IsDaylightSavingTime(DateTimeOffset.UtcNow) ? zone.DaylightName : zone.StandardName;
     }
 }

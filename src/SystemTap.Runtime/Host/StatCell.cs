@@ -69,23 +69,17 @@ public sealed class StatCell(StatisticShape shape)
 
         if (shape.Variance && merged.Count > 1)
         {
-            merged.Variance = MergedVariance(shape.VarianceShift, merged.Count, cells);
+            merged.Variance = MergedVariance(shape.VarianceShift, merged.Sum, merged.Count, cells);
         }
 
         return merged;
     }
 
-    // Total sum of squares = Σ within the cells + Σ n·(cell mean − grand mean)². The grand mean comes from the cells' means, which are scaled;
-    // 128-bit intermediates because a scaled mean times a count need not fit in 64.
-    private static long MergedVariance(int shift, long count, ReadOnlySpan<StatCell> cells)
+    // Total sum of squares = Σ within the cells + Σ n·(cell mean − grand mean)². The grand mean comes from the exact sum, also for a single cell: running
+    // means are truncated at every step, and SystemTap makes good for it here. 128-bit intermediates because scaled values times a count need not fit in 64.
+    private static long MergedVariance(int shift, long sum, long count, ReadOnlySpan<StatCell> cells)
     {
-        Int128 total = 0;
-        foreach (var cell in cells)
-        {
-            total += (Int128)cell.Mean * cell.Count;
-        }
-
-        var mean = total / count;
+        var mean = ((Int128)sum << shift) / count;
         Int128 squares = 0;
         foreach (var cell in cells)
         {

@@ -2,6 +2,7 @@ using SystemTap.Cli.CommandLine;
 using SystemTap.KernelModule.Building;
 using SystemTap.KernelModule.Translation;
 using SystemTap.Language.Diagnostics;
+using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Modules;
 using SystemTap.Targets;
 
@@ -69,12 +70,14 @@ internal sealed partial class SessionDriver
         var work = Directory.CreateTempSubdirectory("stap").FullName;
         try
         {
-            string module;
+            string module, release;
             try
             {
+                var tree = BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release);
+                release = tree.Release;
                 module = ModuleBuilder.Build(new ModuleRequest
                 {
-                    Tree = BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release),
+                    Tree = tree,
                     Script = translation.Script,
                     Embedded = translation.Embedded,
                     Name = OwnModuleName(translation),
@@ -95,7 +98,7 @@ internal sealed partial class SessionDriver
 
             if (_options.ModuleName is not null || _options.LastPass == 4)
             {
-                module = Publish(module);
+                module = Publish(module, release);
             }
 
             Report(4, $"compiled C into \"{Path.GetFileName(module)}\" {clock}");
@@ -127,7 +130,7 @@ internal sealed partial class SessionDriver
         try
         {
             int status;
-            using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = TimeZoneAbbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
+            using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = LocalZone.Abbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
             {
                 status = session.Run(detach: _options.FlightRecorder);
             }
@@ -147,10 +150,10 @@ internal sealed partial class SessionDriver
         }
     }
 
-    /// <summary>With <c>-m</c> the module goes into the current folder, else, for <c>-p4</c>, into the cache.</summary>
-    private string Publish(string module)
+    /// <summary>With <c>-m</c> the module goes into the current folder, else, for <c>-p4</c>, into the cache, apart for each kernel: their names are alike.</summary>
+    private string Publish(string module, string release)
     {
-        var folder = _options.ModuleName is not null ? Directory.GetCurrentDirectory() : Directory.CreateDirectory(Path.Combine(KernelChoice.CacheFolder, "modules")).FullName;
+        var folder = _options.ModuleName is not null ? Directory.GetCurrentDirectory() : Directory.CreateDirectory(Path.Combine(KernelChoice.CacheFolder, "modules", release)).FullName;
         var path = Path.Combine(folder, Path.GetFileName(module));
         File.Copy(module, path, overwrite: true);
         return path;

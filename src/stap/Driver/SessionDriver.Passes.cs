@@ -156,7 +156,7 @@ internal sealed partial class SessionDriver
                 ModuleName = ModuleName,
                 Arguments = _options.ScriptArguments,
                 TimeZoneOffset = -(long)TimeZoneInfo.Local.GetUtcOffset(DateTime.UtcNow).TotalSeconds,
-                TimeZoneName = TimeZoneAbbreviation(),
+                TimeZoneName = LocalZone.Abbreviation(),
                 ReadTable = name => ReadTable(tableFolders, name),
                 RingBytes = RingBytes(),
             });
@@ -197,15 +197,6 @@ internal sealed partial class SessionDriver
         }
 
         return null;
-    }
-
-    private static string TimeZoneAbbreviation()
-    {
-        // TZ or the zone file names the zone; .NET gives long names only, so ask as a shell would.
-        var zone = TimeZoneInfo.Local;
-        var daylight = zone.IsDaylightSavingTime(DateTime.UtcNow);
-        var name = daylight ? zone.DaylightName : zone.StandardName;
-        return name.Length <= 6 ? name : zone.BaseUtcOffset == TimeSpan.Zero ? "UTC" : string.Concat(name.Split(' ').Where(w => w.Length > 0).Select(w => w[0]));
     }
 
     private sealed class Expander(ProbeResolver resolver) : IProbeExpander

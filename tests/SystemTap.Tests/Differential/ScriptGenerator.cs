@@ -44,7 +44,7 @@ internal sealed partial class ScriptGenerator
         public static Features Choose(Random random)
         {
             bool One(int of) => random.Next(of) == 0;
-            return new Features(One(10), One(6), One(4), One(10), One(8), One(10), One(8), One(8), One(12), One(8), One(8), One(4), One(2), One(6), One(6), false);
+            return new Features(One(10), One(6), One(4), One(10), One(8), One(10), One(8), One(8), One(12), One(8), One(8), One(4), One(2), One(6), One(6), One(8));
         }
     }
 

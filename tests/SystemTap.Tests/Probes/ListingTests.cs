@@ -43,8 +43,8 @@ public class ListingTests
     [Fact]
     public void VariablesHaveTypes()
     {
-        Assert.Equal("sc.read name:string fd:long buf:long argstr:string text:string $syscall:long $arg1:long $arg2:long $arg3:long $arg4:long $arg5:long $arg6:long\n", List("sc.read", true).Text);
-        Assert.StartsWith("both name:string fd:long buf:long argstr:string text:string n:string k:long $syscall:long", List("both", true).Text);
+        Assert.Equal("sc.read name:string fd:long buf:long argstr:string text:string $fd:unsigned int $buf:char* $count:size_t\n", List("sc.read", true).Text);
+        Assert.StartsWith("both name:string fd:long buf:long argstr:string text:string n:string k:long $fd:unsigned int", List("both", true).Text);
         Assert.Contains(" $prev:struct task_struct* ", List("kernel.trace(\"sched_switch\")", true).Text);
         Assert.Equal("procfs(\"x\").read $value:string\n", List("procfs(\"x\").read", true).Text);
         Assert.Equal("timer.s(1)\n", List("timer.s(1)", true).Text);

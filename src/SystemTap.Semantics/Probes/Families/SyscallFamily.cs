@@ -1,3 +1,4 @@
+using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Targets;
@@ -28,7 +29,7 @@ public sealed class SyscallFamily : ProbeFamily
         var isReturn = (match.FormIndex & 1) != 0;
         if (match.FormIndex >= 4)
         {
-            Add(match.Point.ToString(), new SyscallSpec(-1, "", isReturn, false), results);
+            Add(match.Point.ToString(), new SyscallSpec(-1, "", isReturn, false), scope.Target, results);
             return;
         }
 
@@ -40,7 +41,7 @@ public sealed class SyscallFamily : ProbeFamily
             var number = table.Number(pattern);
             if (number >= 0)
             {
-                Add(match.Point.ToString(), new SyscallSpec(number, pattern, isReturn, isCompat), results);
+                Add(match.Point.ToString(), new SyscallSpec(number, pattern, isReturn, isCompat), scope.Target, results);
             }
 
             return;
@@ -51,7 +52,7 @@ public sealed class SyscallFamily : ProbeFamily
         {
             if (names[number] is { } name && Globs.Matches(pattern, name))
             {
-                Add(Literal.WithText(match.Point, 1, name).ToString(), new SyscallSpec(number, name, isReturn, isCompat), results);
+                Add(Literal.WithText(match.Point, 1, name).ToString(), new SyscallSpec(number, name, isReturn, isCompat), scope.Target, results);
             }
         }
     }
@@ -79,34 +80,52 @@ public sealed class SyscallFamily : ProbeFamily
     private static SyscallTable Table(bool isCompat, ResolveScope scope) =>
         isCompat ? scope.Target.Architecture.CompatSyscalls : scope.Target.Architecture.Syscalls;
 
-    private static void Add(string text, SyscallSpec spec, List<ResolvedPoint> results) =>
-        results.Add(new ResolvedPoint(spec, text, spec.IsReturn ? new SyscallContext(EntryOf(text, spec)) : SyscallContext.AtEntry));
-
-    private static ResolvedPoint EntryOf(string text, SyscallSpec spec) =>
-        new(spec with { IsReturn = false }, text[..^".return".Length], SyscallContext.AtEntry);
+    private static void Add(string text, SyscallSpec spec, Target target, List<ResolvedPoint> results)
+    {
+        var entry = new ResolvedPoint(spec with { IsReturn = false }, spec.IsReturn ? text[..^".return".Length] : text, new SyscallContext(null, spec, target));
+        results.Add(spec.IsReturn ? new ResolvedPoint(spec, text, new SyscallContext(entry, spec, target)) : entry);
+    }
 }
 
-/// <summary><c>$syscall</c> (the number), <c>$arg1…$arg6</c> and, at return, <c>$return</c>.</summary>
+/// <summary>
+/// <c>$syscall</c> (the number), <c>$arg1…$arg6</c>, at return <c>$return</c>, and for a single call its parameters by the names and types of the kernel's
+/// definition: <c>$fd</c>, <c>$filename</c>. Pointers point into user memory.
+/// </summary>
 /// <remarks>The argument registers keep their values until the call returns, so that they can be read there too.</remarks>
 public sealed class SyscallContext : ProbeContext
 {
-    /// <summary>The context at entry.</summary>
+    /// <summary>The context at entry of any call.</summary>
     public static readonly SyscallContext AtEntry = new(null);
 
-    private static readonly ContextVariable[] EntryVariables = List(false);
-    private static readonly ContextVariable[] ReturnVariables = List(true);
+    private static readonly ContextVariable[] EntryVariables = [new("$syscall", "long"), .. Enumerable.Range(1, 6).Select(n => new ContextVariable("$arg" + n, "long"))];
+    private static readonly ContextVariable[] ReturnVariables = [new("$syscall", "long"), new("$return", "long")];
     private static readonly ContextVariable[] Arguments = EntryVariables[1..];
+
+    private readonly SyscallSpec? _call;
+    private readonly Target? _target;
+    private SyscallParameter[]? _parameters;
+    private ContextVariable[]? _named;
 
     internal SyscallContext(ResolvedPoint? entry) => EntryPoint = entry;
 
-    /// <inheritdoc/>
-    public override IReadOnlyList<ContextVariable> Variables => EntryPoint is null ? EntryVariables : ReturnVariables;
+    internal SyscallContext(ResolvedPoint? entry, SyscallSpec call, Target target)
+        : this(entry) => (_call, _target) = (call, target);
 
     /// <inheritdoc/>
-    public override IReadOnlyList<ContextVariable> Parameters => EntryPoint is null ? Arguments : [];
+    public override IReadOnlyList<ContextVariable> Variables => Names.Length == 0
+        ? EntryPoint is null ? EntryVariables : ReturnVariables
+        : EntryPoint is null ? Named : [.. Named, ReturnVariables[1]];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<ContextVariable> Parameters => Names.Length > 0 ? Named : EntryPoint is null && _call is not { Number: >= 0 } ? Arguments : [];
 
     /// <inheritdoc/>
     public override ResolvedPoint? EntryPoint { get; }
+
+    private SyscallParameter[] Names => _parameters ??= _call is { Number: >= 0 } ? SyscallParameters.Of(_call.Name) : [];
+
+    private ContextVariable[] Named => _named ??=
+        [.. Names.Select(p => new ContextVariable("$" + p.Name, p.Pointers > 0 ? p.Type + new string('*', p.Pointers) : p.Type))];
 
     /// <inheritdoc/>
     public override TypedValue? Resolve(string name, SourceSpan span)
@@ -118,10 +137,38 @@ public sealed class SyscallContext : ProbeContext
             ['$', 'a', 'r', 'g', >= '1' and <= '6'] => new ContextExpr(ContextValue.SyscallArgument, name[4] - '1', span),
             _ => null,
         };
-        return expr is null ? null : new TypedValue(expr, null);
+        if (expr is not null)
+        {
+            return new TypedValue(expr, null);
+        }
+
+        var index = Array.FindIndex(Names, p => name.AsSpan(1).SequenceEqual(p.Name));
+        return index < 0 ? null : Value(index, Names[index], span);
     }
 
-    private static ContextVariable[] List(bool isReturn) => isReturn
-        ? [new("$syscall", "long"), new("$return", "long")]
-        : [new("$syscall", "long"), new("$arg1", "long"), new("$arg2", "long"), new("$arg3", "long"), new("$arg4", "long"), new("$arg5", "long"), new("$arg6", "long")];
+    /// <summary>The register of an argument, extended from the parameter's size: the rest of it is whatever the program had there.</summary>
+    private TypedValue Value(int index, SyscallParameter parameter, SourceSpan span)
+    {
+        var raw = new ContextExpr(ContextValue.SyscallArgument, index, span);
+        var found = parameter is { Type: "void", Pointers: 1 } ? null : new Targeting.TypeFinder(_target!).Find(parameter.Type, null, null, out _);
+        if (parameter.Pointers > 0)
+        {
+            return new TypedValue(raw, found is { } pointee && !_call!.IsCompat ? new CType(pointee.Type, true, false) { PointerDepth = parameter.Pointers } : null);
+        }
+
+        // Without the kernel's types: what C programs mean by an int.
+        var (size, isSigned) = found is { } known ? (known.Type.Size, known.Type.IsSigned) : (parameter.Type == "int" ? 4 : 8, true);
+        if (found is { Type.IsPointer: true })
+        {
+            return new TypedValue(raw, new CType(found.Value.Type, true, false));
+        }
+
+        var bits = 64 - (8 * (long)size);
+        Expr value = bits is <= 0 or >= 64 ? raw
+            : isSigned ? Shift(BinaryOperator.ShiftRight, Shift(BinaryOperator.ShiftLeft, raw, bits, span), bits, span)
+            : new BinaryExpr(BinaryOperator.BitAnd, raw, new LongConst((1L << (8 * (int)size)) - 1, span), span);
+        return new TypedValue(value, found is { } type ? new CType(type.Type, false, false) : null);
+    }
+
+    private static BinaryExpr Shift(BinaryOperator op, Expr value, long bits, SourceSpan span) => new(op, value, new LongConst(bits, span), span);
 }

@@ -6,6 +6,12 @@ char *stap_c_text(struct stap_context *c, struct stap_str text);
 char *stap_embedded_result(struct stap_context *c);
 struct stap_str stap_embedded_string_result(struct stap_context *c, u32 mark, const char *text);
 s64 stap_embedded_read(struct stap_context *c, u64 address, u32 size, int user);
+void stap_embedded_write(struct stap_context *c, u64 address, u32 size, u64 value, int user)
+{
+	if (!(user ? stap_write_user(address, size, value) : stap_write_kernel(address, size, value)))
+		stap_fail_write(c, NULL, address, user);
+}
+
 void stap_embedded_read_string(struct stap_context *c, char *to, u64 address, s64 max, int user);
 void stap_embedded_print(struct stap_context *c, const char *text, s64 n);
 

@@ -22,6 +22,7 @@ public static class BpfCompiler
     {
         program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
+        GuruWrites.Refuse(placement.HostProbes);
         if (placement.KernelProbes.Count == 0)
         {
             return HostOnly(program, placement);

@@ -1,4 +1,5 @@
 using SystemTap.Bpf;
+using SystemTap.Semantics.Lowered;
 using SystemTap.Tests.Differential;
 using Xunit;
 
@@ -19,6 +20,8 @@ public sealed class OtherHandlersCorpusTests
     public static TheoryData<string> Functions() => Part(2);
 
     public static TheoryData<string> Samples() => Part(3);
+
+    public static TheoryData<string> Texts() => Part(0);
 
     private static TheoryData<string> Part(int part) => [.. Cases().Select(r => r.Data).Where((_, i) => Vm.VirtualMachine.All || i % 4 == part)];
 
@@ -46,12 +49,16 @@ public sealed class OtherHandlersCorpusTests
     [MemberData(nameof(Samples), DisableDiscoveryEnumeration = true)]
     public void In_a_sample(string name) => Check(name, EngineRunner.ProfileProbe, null);
 
-    private static void Check(string name, string head, BpfFeatures? features)
+    [Theory]
+    [MemberData(nameof(Texts), DisableDiscoveryEnumeration = true)]
+    public void With_long_strings(string name) => Check(name, EngineRunner.KernelProbe, null, new Limits { MaxStringLength = 4096 });
+
+    private static void Check(string name, string head, BpfFeatures? features, Limits? limits = null)
     {
         Assert.SkipWhen(Environment.UserName != "root", "needs root");
         var one = CorpusRunner.All("run")[name];
         var script = one.Script.Replace(Head, head, StringComparison.Ordinal);
-        var got = EngineRunner.Shared.Run(script, features: features);
+        var got = EngineRunner.Shared.Run(script, limits, features);
         Assert.True(got.Ran, $"{got.Refusal}\n{script}");
         Assert.Equal(one.Out, got.Text);
     }

@@ -209,7 +209,7 @@ struct stap_array {
 	u16 text_keys;		/* bit i: part i is a string */
 	u32 capacity;
 	u8 wraps;		/* % arrays drop the oldest */
-	u8 orders;		/* sorted foreach loops in the script: so many sort buffers */
+	u16 orders;		/* sorted foreach loops that can be under way at once: so many sort buffers */
 	const struct stap_shape *shape;
 
 	u32 count;

@@ -62,6 +62,7 @@ public sealed class VerifierException : BpfException
         : base(Describe(spec, errno, summary, log, slot), $"program \"{spec.Name}\"", "load", errno)
     {
         (Summary, Log, Slot, Mark) = (summary, log, slot, MarkOf(spec, slot));
+        File = Mark is { } mark && (uint)mark.File < (uint)spec.Sources.Count ? spec.Sources[mark.File] : null;
     }
 
     /// <summary>Why, in a line.</summary>
@@ -72,9 +73,18 @@ public sealed class VerifierException : BpfException
     public int Slot { get; }
     /// <summary>Source place of that instruction, if it has one.</summary>
     public SourceMark? Mark { get; }
+    /// <summary>The text <see cref="Mark"/> points into, if it is known.</summary>
+    public SourceFile? File { get; }
 
-    private static SourceMark? MarkOf(ProgramSpec spec, int slot) =>
-        (uint)slot < (uint)spec.Code.Marks.Length && spec.Code.Marks.Span[slot].IsKnown ? spec.Code.Marks.Span[slot] : null;
+    // An instruction without a place belongs to what stands before it.
+    private static SourceMark? MarkOf(ProgramSpec spec, int slot)
+    {
+        ReadOnlySpan<SourceMark> marks = spec.Code.Marks.Span;
+        for (int i = Math.Min(slot, marks.Length - 1); i >= 0; i--)
+            if (marks[i].IsKnown)
+                return marks[i];
+        return null;
+    }
 
     private static string Describe(ProgramSpec spec, int errno, string summary, string log, int slot)
     {

@@ -129,7 +129,7 @@ internal static class Mapper
                 r.Body = statement(r.Body);
                 return r;
             case Deferral.HostStmt h:
-                return new Deferral.HostStmt(statement(h.Body), h.Span);
+                return new Deferral.HostStmt(statement(h.Body), h.Moved, h.Span);
             case SendStmt p:
                 return new SendStmt(p.Site, List(p.Leaves, map), p.Span);
             default:

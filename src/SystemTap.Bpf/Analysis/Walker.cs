@@ -9,7 +9,14 @@ internal abstract class Walker
     {
         switch (statement)
         {
-            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.UnlockStmt or Deferral.HostStmt:
+            case null or BreakStmt or ContinueStmt or NextStmt or LeaveStmt or Deferral.UnlockStmt:
+                break;
+            case Deferral.HostStmt s:
+                foreach (var leaf in s.Leaves)
+                {
+                    Visit(leaf);
+                }
+
                 break;
             case Deferral.TakeStmt s:
                 Visit(s.Loop.Slice);

@@ -26,6 +26,8 @@ internal sealed partial class BodyRewriter
                     return e;
                 case ReadExpr { Place: LocalPlace }:
                     return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
+                case HistogramTextExpr h when !s.Moved.Contains(h.Aggregate):
+                    return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
                 case SequenceExpr q:
                     var inner = new Stmt[q.Statements.Count];
                     for (var i = 0; i < inner.Length; i++)

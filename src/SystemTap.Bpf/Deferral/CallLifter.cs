@@ -26,10 +26,6 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
                 return new BlockStmt([.. b.Statements.Select(Lift)], b.Span);
             case IfStmt i:
                 return new IfStmt(Root(i.Condition), Lift(i.Then), i.Else is { } e ? Lift(e) : null, i.Span);
-            case LoopStmt l when !compilation.Features.MayGoto && Contains(l):
-                throw new BpfCannotException("a function that calls itself inside a loop, in a handler that runs in the kernel: this kernel lacks the BPF instruction may_goto (Linux 6.9)", l.Span);
-            case ForeachStmt f when Contains(f):
-                throw new BpfCannotException("a function that calls itself inside foreach, in a handler that runs in the kernel", f.Span, "collect the keys first, or use --runtime=kernel");
             case LoopStmt l:
                 return new LoopStmt(l.Condition is { } c ? Root(c) : null, Lift(l.Body), l.Step is { } step ? Root(step) : null, l.Span);
             case TryStmt t:
@@ -37,16 +33,22 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
             case RegionStmt r:
                 r.Body = Lift(r.Body);
                 return r;
-            case ForeachStmt f:
-                return Mapper.Children(f, static e => e, Lift);
+            case ForeachStmt f when Contains(f):
+            {
+                // What the loop needs from round to round is kept in locals.
+                var start = new List<Stmt>();
+                var loop = Mapper.Children(f, e => e is LongConst or StringConst ? e : Assigned(Lift(e, start), start), Lift);
+                start.Add(loop);
+                return start.Count == 1 ? loop : new BlockStmt(start, f.Span);
+            }
         }
 
         var before = new List<Stmt>();
         var result = s switch
         {
-            ExprStmt { Expression: CallExpr c } when isRecursive(c.Function) => new ExprStmt(new CallExpr(c.Function, Several(c.Arguments, before), c.Span), s.Span),
+            ExprStmt { Expression: CallExpr c } when isRecursive(c.Function) => new ExprStmt(Call(c, before), s.Span),
             ExprStmt { Expression: AssignExpr { Place: LocalPlace p, Value: CallExpr c } a } when isRecursive(c.Function) =>
-                new ExprStmt(new AssignExpr(p, new CallExpr(c.Function, Several(c.Arguments, before), c.Span), a.Span), s.Span),
+                new ExprStmt(new AssignExpr(p, Call(c, before), a.Span), s.Span),
             SendStmt p => new SendStmt(p.Site, Several(p.Leaves, before), p.Span),
             StatAddStmt a => Several([.. a.Keys, a.Value], before) is var all ? new StatAddStmt(a.Aggregate, [.. all.Take(a.Keys.Count)], all[^1], a.Span) : a,
             DeleteStmt { Keys: { } keys } d when keys.All(k => k is not null) => new DeleteStmt(d.Global, Several([.. keys.Select(k => k!)], before), d.Span),
@@ -80,7 +82,7 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
         switch (e)
         {
             case CallExpr c when isRecursive(c.Function):
-                return Assigned(new CallExpr(c.Function, Several(c.Arguments, before), c.Span), before);
+                return Assigned(Call(c, before), before);
             case SequenceExpr s:
                 before.AddRange(s.Statements.Select(Lift));
                 return Lift(s.Value, before);
@@ -117,6 +119,21 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
         var lifted = Several(children, before);
         var next = 0;
         return Mapper.Children(e, _ => lifted[next++]);
+    }
+
+    /// <summary>A call into the group: with overloads to try, the arguments are locals, so that they can be given again.</summary>
+    private CallExpr Call(CallExpr c, List<Stmt> before)
+    {
+        var arguments = Several(c.Arguments, before);
+        if (c.Function.NextOverload is not null)
+        {
+            for (var i = 0; i < arguments.Length; i++)
+            {
+                arguments[i] = arguments[i] is LongConst or StringConst ? arguments[i] : Assigned(arguments[i], before);
+            }
+        }
+
+        return new CallExpr(c.Function, arguments, c.Span);
     }
 
     /// <summary>Values evaluated in order: those before the last one with a call are kept in locals.</summary>

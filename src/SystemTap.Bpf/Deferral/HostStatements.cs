@@ -12,15 +12,47 @@ namespace SystemTap.Bpf.Deferral;
 // snapshot of the stack, the process's name) are leaves, and if no other kernel code touches the array, stap can run the statement when the
 // record arrives, in order, alone, and exactly. So such statements become a HostStmt: the kernel sends its leaves, stap runs it.
 //
+// The picture of a histogram kept as a value is such a text too. Its buckets are the leaf, so the aggregate stays in the kernel – unless it is taken under a
+// condition of a statement stap runs: it may be empty, and then reading it would fail where the script would not have read it.
+//
 // What goes: from the first statement of a block that needs stap to the block's end. Conditions in front stay in the kernel, so filtered events cost
 // nothing. The globals touched there move to stap's memory, and with them every other kernel statement that touches them; this is repeated until
 // nothing changes. If something cannot go (a read of memory under a condition: it might fault where the script would not have read), the
 // program stays as it was and the compiler says what it cannot do.
 
 /// <summary>A statement that stap runs when the record with its leaves arrives; its inner expressions are still those of the script.</summary>
-internal sealed class HostStmt(Stmt body, SystemTap.Language.Text.SourceSpan span) : Stmt(span)
+internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SystemTap.Language.Text.SourceSpan span) : Stmt(span)
 {
     public Stmt Body { get; } = body;
+
+    /// <summary>The globals that are in stap's memory; complete once all handlers are split.</summary>
+    public IReadOnlySet<Global> Moved { get; } = moved;
+
+    /// <summary>Histograms of the body that the kernel reads and sends.</summary>
+    public IEnumerable<HistogramTextExpr> Leaves
+    {
+        get
+        {
+            var finder = new HistogramFinder();
+            finder.Visit(Body);
+            return finder.Found.Where(h => !Moved.Contains(h.Aggregate));
+        }
+    }
+
+    private sealed class HistogramFinder : Walker
+    {
+        public List<HistogramTextExpr> Found { get; } = [];
+
+        public override void Visit(Expr? expression)
+        {
+            if (expression is HistogramTextExpr h)
+            {
+                Found.Add(h);
+            }
+
+            base.Visit(expression);
+        }
+    }
 }
 
 /// <summary>Finds the statements of kernel handlers that stap must run.</summary>
@@ -143,7 +175,7 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
-            Found |= expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id);
+            Found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id));
             if (expression is CallExpr c && _seen.Add(c.Function))
             {
                 Visit(c.Function.Body);
@@ -191,6 +223,7 @@ internal sealed class HostStatements
             Needed |= expression switch
             {
                 IntrinsicExpr i => IsStapsOnly(i.Intrinsic.Id),
+                HistogramTextExpr => true,
                 CallExpr c => owner.Facts(c.Function) is var facts && (facts.NeedsStap || facts.Globals.Overlaps(owner._moved)),
                 _ => GlobalOf(expression) is { } g && owner._moved.Contains(g),
             };
@@ -254,6 +287,9 @@ internal sealed class HostStatements
                 case IntrinsicExpr i:
                     facts.NeedsStap |= IsStapsOnly(i.Intrinsic.Id);
                     facts.NeedsKernel |= !StapCan(i.Intrinsic);
+                    break;
+                case HistogramTextExpr:
+                    facts.NeedsStap = true;
                     break;
                 case DerefExpr or ContextExpr or EmbeddedCExpr:
                     facts.NeedsKernel = true;
@@ -354,7 +390,7 @@ internal sealed class HostStatements
         {
             new RegionCheck(owner, isTail, AssignmentCounter.In(s)).Visit(s);
             _regions.Add(s);
-            return new HostStmt(s, s.Span);
+            return new HostStmt(s, owner._moved, s.Span);
         }
 
         /// <summary>A local assigned in a region is stap's: nothing outside that region may use it.</summary>
@@ -381,6 +417,15 @@ internal sealed class HostStatements
 
         /// <summary>Inside something the kernel computes: nothing of stap's can be used there.</summary>
         private int _leaf;
+
+        /// <summary>The kernel can say what it is before the statement runs.</summary>
+        private bool IsKernels(Expr e) => e switch
+        {
+            LongConst or StringConst or ContextExpr => true,
+            ReadExpr { Place: LocalPlace p } => !owned.ContainsKey(p.Local),
+            IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Pure) && !i.Intrinsic.Has(IntrinsicTraits.Fallible) && !IsStapsOnly(i.Intrinsic.Id) && i.Arguments.All(IsKernels),
+            _ => false,
+        };
 
         private void VisitLeaf(Expr e)
         {
@@ -427,6 +472,17 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
+            if (expression is HistogramTextExpr histogram)
+            {
+                if (_leaf == 0 && _conditional == 0 && !owner._moved.Contains(histogram.Aggregate) && histogram.Keys.All(IsKernels))
+                {
+                    return;
+                }
+
+                // Also one that nothing is ever added to.
+                owner._moved.Add(histogram.Aggregate);
+            }
+
             if (GlobalOf(expression) is { IsReadOnly: false } g)
             {
                 if (_leaf > 0)

@@ -172,22 +172,40 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     private readonly Dictionary<object, SnapshotSite> _snapshots = new(ReferenceEqualityComparer.Instance);
 
     /// <summary>The maps of a foreach, made once however often its code is written.</summary>
-    public SnapshotSite Snapshot(object token, ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text)
+    /// <param name="token">The foreach, or the half of one that stands for it.</param>
+    /// <param name="f">For messages.</param>
+    /// <param name="most">Elements.</param>
+    /// <param name="entrySize">Bytes of keys and value.</param>
+    /// <param name="text">The string to sort by.</param>
+    /// <param name="activations">Runs of it that can be under way at once.</param>
+    public SnapshotSite Snapshot(object token, ForeachStmt f, int most, int entrySize, (int Offset, int Capacity, bool Descending)? text, int activations)
     {
         if (!_snapshots.TryGetValue(token, out var site))
         {
-            const int largest = 4 << 20;
+            // The verifier reaches 2^29 bytes into a map's value. Kernels before 6.10 or so have less: then creating the map fails, with the text given here.
+            const long largest = 1 << 29;
             var heap = ProgramEmitter.HeapBytes(most);
-            if (heap > largest)
+            var (levels, shift) = (1, 0);
+            if (activations > 1)
             {
-                throw new BpfCannotException($"foreach over \"{f.Array.Name}\" in a handler that runs in the kernel: its {most} elements are more than can be sorted there",
-                    f.Span, $"make the array smaller than {largest / 24}, or loop in an end probe");
+                levels = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)activations);
+                shift = System.Numerics.BitOperations.Log2(System.Numerics.BitOperations.RoundUpToPowerOf2((ulong)heap));
+                heap = SnapshotSite.LevelHead + ((long)levels << shift);
+            }
+
+            var much = levels > 1 ? $"its {most} elements, for {levels} calls under way, are" : $"its {most} elements are";
+            var message = $"foreach over \"{f.Array.Name}\" in a handler that runs in the kernel: {much} more than can be sorted there";
+            var hint = $"give the array a smaller size{(levels > 1 ? ", or MAXNESTING" : "")}, or loop in an end probe";
+            if (heap > largest || (long)levels * most > int.MaxValue)
+            {
+                throw new BpfCannotException(message, f.Span, hint);
             }
 
             var name = f.Array.Name;
-            site = new SnapshotSite(
-                entrySize > 0 ? Maps.Add(ProgramEmitter.MapName("e_", name), MapType.Array, 4, entrySize, most) : -1,
-                Maps.Add(ProgramEmitter.MapName("h_", name), MapType.Array, 4, (int)heap, 1), most, entrySize, text);
+            var entries = entrySize > 0 ? Maps.Add(ProgramEmitter.MapName("e_", name), MapType.Array, 4, entrySize, levels * most) : -1;
+            var heapMap = Maps.Add(ProgramEmitter.MapName("h_", name), MapType.Array, 4, (int)heap, 1);
+            Maps.WhenTooLarge(heapMap, message + $" by this kernel: {f.Span}; {hint}");
+            site = new SnapshotSite(entries, heapMap, most, entrySize, text) { Levels = levels, LevelShift = shift };
             _snapshots[token] = site;
         }
 

@@ -18,7 +18,8 @@ namespace SystemTap.Bpf.Emit;
 // are complemented for descending order. Of strings the first word holds eight bytes as a number; only ties look at the entries.
 //
 // The maps exist once for each foreach of the script. That is sound because every handler with a foreach holds the exclusive lock of the array
-// (see Locks); a recursive function would need several and is refused.
+// (see Locks). Only a function that calls itself inside the loop has several under way: then the heap map begins with a head of its own that says which part is worked
+// on, and each activation has a part (ProgramEmitter.Recursion.cs).
 
 internal sealed partial class ProgramEmitter
 {
@@ -44,14 +45,18 @@ internal sealed partial class ProgramEmitter
             GlobalStorage.StatisticsArray s => (s.MapId, s.Key, 0),
             _ => throw new InvalidOperationException("array without storage"),
         };
-        return (_c.Snapshot(token, f, f.Array.MaxEntries, key.Size + valueSize + (8 * captured.Count), TextSort(f, key)), map, key, valueSize);
+        return (_c.Snapshot(token, f, f.Array.MaxEntries, key.Size + valueSize + (8 * captured.Count), TextSort(f, key), Activations(f)), map, key, valueSize);
     }
 
     /// <summary>First half of a foreach: copies what it will visit, with what the body wants of aggregates.</summary>
     private void TakeElements(ForeachStmt f, IReadOnlyList<(StatisticKind Kind, Local Local)> captured, object token)
     {
-        RefuseRecursion(f);
         var (site, map, key, valueSize) = Snapshot(f, captured, token);
+        if (site.Levels > 1)
+        {
+            SelectLevel(site);
+        }
+
         var none = _a.NewLabel();
         HeapAddress(site, Reg.R1, 0);
         Store(new Mem(Reg.R1, HeapCount), 0);
@@ -94,9 +99,13 @@ internal sealed partial class ProgramEmitter
     /// <summary>foreach (b in @hist_log(x)).</summary>
     private void ForeachBucket(ForeachStmt f)
     {
-        RefuseRecursion(f);
         var count = f.Array.Shape!.BucketCount;
-        var site = _c.Snapshot(f, f, count, 0, null);
+        var site = _c.Snapshot(f, f, count, 0, null, Activations(f));
+        if (site.Levels > 1)
+        {
+            SelectLevel(site);
+        }
+
         var end = _a.NewLabel();
         Limit(f, site, end);
         var buckets = SumBuckets(f.Array, f.BucketKeys, f.Span);
@@ -139,6 +148,13 @@ internal sealed partial class ProgramEmitter
             Save(_f.Locals[f.Keys[0]].Memory, Reg.R0);
             if (f.Value is { } value)
             {
+                if (site.Levels > 1)
+                {
+                    // The area is no longer ours after a call in the body; nothing can have been added meanwhile.
+                    buckets = SumBuckets(f.Array, f.BucketKeys, f.Span);
+                    Load(Reg.R0, _f.Locals[f.Keys[0]].Memory);
+                }
+
                 Bound(Reg.R0, count - 1);
                 BucketAt(buckets, Reg.R0, Reg.R4);
                 Save(_f.Locals[value].Memory, Reg.R4);
@@ -146,13 +162,8 @@ internal sealed partial class ProgramEmitter
         });
     }
 
-    private void RefuseRecursion(ForeachStmt f)
-    {
-        if (_f.Function is { IsRecursive: true } function)
-        {
-            throw Cannot($"foreach over \"{f.Array.Name}\" in the recursive function \"{function.Name}\" in a handler that runs in the kernel", f.Span, "move the loop out of the recursion, or run with --runtime=kernel");
-        }
-    }
+    /// <summary>How many runs of this foreach can be under way at once.</summary>
+    private int Activations(ForeachStmt f) => GroupCalledIn(f) is null ? 1 : CallDepth.Of(_c.Program) + 1;
 
     /// <summary>What a foreach sorts by when that is a string longer than a word: its place in the entry.</summary>
     private (int Offset, int Capacity, bool Descending)? TextSort(ForeachStmt f, KeyLayout key)
@@ -303,7 +314,21 @@ internal sealed partial class ProgramEmitter
 
     // ---- the heap --------------------------------------------------------------------------------------------------------
 
-    private void HeapAddress(SnapshotSite site, Reg to, int offset) => _a.LdMapValue(to, _c.MapKey(site.HeapMap), offset);
+    /// <summary>Address in the heap map, in the part of the present activation; R5 is lost where there are several.</summary>
+    private void HeapAddress(SnapshotSite site, Reg to, int offset)
+    {
+        if (site.Levels == 1)
+        {
+            _a.LdMapValue(to, _c.MapKey(site.HeapMap), offset);
+            return;
+        }
+
+        _a.LdMapValue(Reg.R5, _c.MapKey(site.HeapMap), 0);
+        Load(Reg.R5, new Mem(Reg.R5, 0));
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R5, (site.Levels - 1) << site.LevelShift));
+        _a.LdMapValue(to, _c.MapKey(site.HeapMap), SnapshotSite.LevelHead + offset);
+        _a.Emit(Instruction.Add64(to, Reg.R5));
+    }
 
     /// <summary>Address of heap entry number <paramref name="index"/>, which survives and is proven small enough.</summary>
     private void EntryAddress(SnapshotSite site, Reg index, Reg to, Label outside)
@@ -320,6 +345,16 @@ internal sealed partial class ProgramEmitter
     {
         var mark = Marked();
         var key = TakeStack(8);
+        if (site.Levels > 1)
+        {
+            _a.LdMapValue(Reg.R5, _c.MapKey(site.HeapMap), 0);
+            Load(Reg.R5, new Mem(Reg.R5, 0));
+            _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R5, site.LevelShift));
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R5, site.Most));
+            _a.Emit(Instruction.Add64(Reg.R5, index));
+            index = Reg.R5;
+        }
+
         _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, index));
         LookupKey(site.EntriesMap, key);
         Release(mark);
@@ -353,7 +388,12 @@ internal sealed partial class ProgramEmitter
         var tooLong = _a.NewLabel();
         var current = TakeFrame(8);
         var charge = 1 + StatementCounter.Count(f.Body);
-        Repeat(tooLong, () =>
+        if (site.Levels > 1)
+        {
+            _openSites.Add(site);
+        }
+
+        Rounds(f, tooLong, () =>
         {
             _f.Break = end;
             _f.Continue = _a.NewLabel();
@@ -383,7 +423,8 @@ internal sealed partial class ProgramEmitter
             load(current);
             Statement(f.Body);
             _a.Bind(_f.Continue);
-        }, f.Span);
+        });
+        _openSites.Remove(site);
         _a.Bind(tooLong);
         Stop("MAXACTION exceeded", f.Span);
         _a.Bind(end);
@@ -564,4 +605,14 @@ internal sealed partial class ProgramEmitter
 /// <param name="Most">Entries there is room for.</param>
 /// <param name="EntrySize">Bytes of an entry.</param>
 /// <param name="Text">Where in the entry the string to sort by stands. Null when a long decides.</param>
-internal sealed record SnapshotSite(int EntriesMap, int HeapMap, int Most, int EntrySize, (int Offset, int Capacity, bool Descending)? Text);
+internal sealed record SnapshotSite(int EntriesMap, int HeapMap, int Most, int EntrySize, (int Offset, int Capacity, bool Descending)? Text)
+{
+    /// <summary>Bytes in front of the parts of a heap map that has several: the offset of the part worked on.</summary>
+    public const int LevelHead = 64;
+
+    /// <summary>Activations that can be under way at once, a power of two; each has a part of both maps.</summary>
+    public int Levels { get; init; } = 1;
+
+    /// <summary>Bits of the size of a part of the heap map.</summary>
+    public int LevelShift { get; init; }
+}

@@ -9,7 +9,7 @@ using SystemTap.Semantics.Lowered;
 namespace SystemTap.Bpf.Emit;
 
 // The shape of a program: prologue (state, frame, lock), handler, exits; and script functions as static subprograms with arguments,
-// locals and result at fixed places of the frame. R0 of a function is its status: 0 fine, 1 error, 2 stop.
+// locals and result at fixed places of the frame. R0 of a function is its status: 0 fine, 1 error, 2 stop, 3 `next`.
 
 internal sealed partial class ProgramEmitter
 {
@@ -260,20 +260,127 @@ internal sealed partial class ProgramEmitter
     private LocalSlot? Call(CallExpr c)
     {
         var frame = _functions[c.Function];
-        var group = GroupOf(c.Function);
-        var within = group is not null && ReferenceEquals(group, _f.Recursion);
-        if (group is null)
+        var candidates = new List<FunctionFrame>();
+        foreach (var f in Overloads(c.Function))
         {
-            Enqueue(frame);
+            candidates.Add(_functions[f]);
         }
 
-        var overloaded = within || frame.Function.NextOverload is not null && UsesNext(frame.Function);
-
-        // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them. Overloads get them
-        // from here again, for the first function may have changed its parameters.
+        // Within a group the caller's temporaries do not survive the call: overloads then get the arguments evaluated again, from locals.
+        var within = _f.Recursion is RecursionGroup own && candidates.Exists(f => own.Members.Contains(f.Function));
         var mark = Marked();
         var texts = new StringValue[c.Arguments.Count];
         var longs = new Temp?[c.Arguments.Count];
+        if (!within)
+        {
+            Arguments(c, within, candidates.Count > 1, texts, longs);
+        }
+
+        var end = _a.NewLabel();
+        for (var n = 0; n < candidates.Count; n++)
+        {
+            var f = candidates[n];
+            var group = GroupOf(f.Function);
+            var inGroup = group is not null && ReferenceEquals(group, _f.Recursion);
+            if (within)
+            {
+                Arguments(c, within, overloaded: true, texts, longs);
+            }
+
+            At(c.Span);
+            Descend(c.Span);
+            var place = 0;
+            if (inGroup && _a.IsAlive)
+            {
+                place = group!.Places.Count;
+                group.Places.Add(_a.NewLabel());
+                Push(group, place);
+            }
+
+            for (var i = 0; i < c.Arguments.Count; i++)
+            {
+                if (c.Arguments[i].Type == ScriptType.String)
+                {
+                    CopyToSlot(texts[i], f.Slots[i]);
+                    continue;
+                }
+
+                if (longs[i] is { } temp)
+                {
+                    Get(Reg.R0, temp);
+                }
+                else
+                {
+                    Long(c.Arguments[i], Reg.R0);
+                }
+
+                Save(f.Slots[i].Memory, Reg.R0);
+            }
+
+            if (inGroup && _a.IsAlive)
+            {
+                Store(group!.Place, Number(group, f.Function));
+                _a.Jump(group.EndOfStep);
+                _a.BindJumpedToLater(group.Places[place]);
+                Pop(group);
+            }
+            else if (group is not null)
+            {
+                Enter(group, f);
+            }
+            else
+            {
+                Enqueue(f);
+                Move(Reg.R1, Frame);
+                Move(Reg.R2, Ctx);
+                _a.Call(f.Subprogram);
+            }
+
+            Ascend();
+            var notFine = _a.NewLabel();
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, notFine);
+            if (!ReferenceEquals(f, frame) && f.Result is { } result)
+            {
+                Copy(frame.Result!.Value.Memory, result.Memory, result.Capacity > 0 ? 8 + Math.Min(result.Capacity, frame.Result.Value.Capacity) : 8);
+                if (frame.Result.Value.Capacity > result.Capacity)
+                {
+                    Clear(frame.Result.Value.Memory.At(8 + result.Capacity), frame.Result.Value.Capacity - result.Capacity);
+                }
+            }
+
+            _a.Jump(end);
+            _a.Bind(notFine);
+            if (!UsesNext(f.Function))
+            {
+                NoteCaller(c.Span);
+                _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
+                _a.Jump(_f.FatalExit);
+                break;
+            }
+
+            // Status 3: `next` in the function, the next overload gets the same arguments.
+            var goOn = _a.NewLabel();
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 3, goOn);
+            NoteCaller(c.Span);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
+            _a.Jump(_f.FatalExit);
+            _a.Bind(goOn);
+            if (n == candidates.Count - 1)
+            {
+                Raise("all functions exhausted", c.Span);
+            }
+        }
+
+        _a.Bind(end);
+        Release(mark);
+        return frame.Result;
+    }
+
+    /// <summary>Evaluates the arguments of a call where they must not depend on the callee's places.</summary>
+    private void Arguments(CallExpr c, bool within, bool overloaded, StringValue[] texts, Temp?[] longs)
+    {
+        // An argument that itself calls something must not overwrite arguments already in place: compute all first, then place them. Overloads get them
+        // from here again, for the first function may have changed its parameters.
         for (var i = 0; i < c.Arguments.Count; i++)
         {
             if (c.Arguments[i].Type == ScriptType.String)
@@ -295,89 +402,6 @@ internal sealed partial class ProgramEmitter
                 longs[i] = temp;
             }
         }
-
-        At(c.Span);
-        Descend(c.Span);
-        var end = _a.NewLabel();
-        var place = 0;
-        if (within && _a.IsAlive)
-        {
-            place = group!.Places.Count;
-            group.Places.Add(_a.NewLabel());
-            Push(group, place);
-        }
-
-        for (var f = frame; ;)
-        {
-            for (var i = 0; i < c.Arguments.Count; i++)
-            {
-                if (c.Arguments[i].Type == ScriptType.String)
-                {
-                    CopyToSlot(texts[i], f.Slots[i]);
-                    continue;
-                }
-
-                if (longs[i] is { } temp)
-                {
-                    Get(Reg.R0, temp);
-                }
-                else
-                {
-                    Long(c.Arguments[i], Reg.R0);
-                }
-
-                Save(f.Slots[i].Memory, Reg.R0);
-            }
-
-            if (within && _a.IsAlive)
-            {
-                Store(group!.Place, Number(group, f.Function));
-                _a.Jump(group.EndOfStep);
-                _a.BindJumpedToLater(group.Places[place]);
-                Pop(group);
-            }
-            else if (group is not null)
-            {
-                Enter(group, f);
-            }
-            else
-            {
-                Move(Reg.R1, Frame);
-                Move(Reg.R2, Ctx);
-                _a.Call(f.Subprogram);
-            }
-
-            Ascend();
-            var notFine = _a.NewLabel();
-            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, notFine);
-            if (!ReferenceEquals(f, frame) && f.Result is { } result)
-            {
-                Copy(frame.Result!.Value.Memory, result.Memory, result.Capacity > 0 ? 8 + Math.Min(result.Capacity, frame.Result.Value.Capacity) : 8);
-                if (frame.Result.Value.Capacity > result.Capacity)
-                {
-                    Clear(frame.Result.Value.Memory.At(8 + result.Capacity), frame.Result.Value.Capacity - result.Capacity);
-                }
-            }
-
-            _a.Jump(end);
-            _a.Bind(notFine);
-            NoteCaller(c.Span);
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 1, _f.ErrorTarget);
-            if (f.Function.NextOverload is not { } next || !UsesNext(f.Function))
-            {
-                _a.Jump(_f.FatalExit);
-                break;
-            }
-
-            // Status 3: `next` in the function, the next overload gets the same arguments.
-            _a.JumpIf(JumpOp.Eq, Reg.R0, 2, _f.FatalExit);
-            f = _functions[next];
-            Enqueue(f);
-        }
-
-        _a.Bind(end);
-        Release(mark);
-        return frame.Result;
     }
 
     private readonly HashSet<Function> _queued = new(ReferenceEqualityComparer.Instance);
@@ -420,7 +444,6 @@ internal sealed partial class ProgramEmitter
         _f.FatalExit = _a.NewLabel();
         _f.End = _a.NewLabel();
         _f.Next = _a.NewLabel();
-        var leave = _a.NewLabel();
         Statement(_c.FunctionBodies.GetValueOrDefault(function) ?? function.Body);
         _a.Bind(_f.End);
         _a.Emit(Instruction.Mov(Reg.R0, 0));
@@ -432,26 +455,27 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Mov(Reg.R0, 2));
         _a.Exit();
         _a.Bind(_f.Next);
-        if (function.NextOverload is null)
-        {
-            var site = _c.ErrorSite("all functions exhausted", function.Span);
-            _raised.Add(site);
-            StoreSite(site);
-            Store(_errorValue, 0);
-            if (_errorText >= 0)
-            {
-                Store(ErrorText.Memory, 0);
-            }
-
-            _a.Emit(Instruction.Mov(Reg.R0, 1));
-        }
-        else
-        {
-            _a.Emit(Instruction.Mov(Reg.R0, 3));
-        }
-
-        _a.Bind(leave);
+        _a.Emit(Instruction.Mov(Reg.R0, 3));
         _a.Exit();
+    }
+}
+
+/// <summary>Finds calls of certain functions in a statement.</summary>
+internal sealed class CallFinder(Func<Function, bool> isMeant) : Walker
+{
+    private bool _found;
+
+    public static bool In(Stmt s, Func<Function, bool> isMeant)
+    {
+        var finder = new CallFinder(isMeant);
+        finder.Visit(s);
+        return finder._found;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        _found |= expression is CallExpr c && isMeant(c.Function);
+        base.Visit(expression);
     }
 }
 

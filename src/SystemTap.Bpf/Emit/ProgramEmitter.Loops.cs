@@ -138,7 +138,7 @@ internal sealed partial class ProgramEmitter
         var charge = 1 + StatementCounter.Count(l.Body);
 
         // The verifier's own budget (8 million) is larger than any sane MAXACTION; reaching it is the same error.
-        Repeat(tooLong, () =>
+        Rounds(l, tooLong, () =>
         {
             _f.Break = broken;
             _f.Continue = _a.NewLabel();
@@ -156,7 +156,7 @@ internal sealed partial class ProgramEmitter
                 Discard(step);
                 Release(mark);
             }
-        }, l.Span);
+        });
         _a.Bind(tooLong);
         Stop("MAXACTION exceeded", l.Span);
         _a.Bind(broken);

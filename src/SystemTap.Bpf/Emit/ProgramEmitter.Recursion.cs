@@ -19,7 +19,13 @@ namespace SystemTap.Bpf.Emit;
 // CallLifter has made sure that nothing but locals is alive at such a call. Every activation finds its locals at the same places, so the code of a function is the same as
 // without recursion. The verifier sees a loop whose state is in memory.
 //
-// Depth: all calls of a program with recursion count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
+// Loops with such a call inside are made of steps too: each round is one, and its place is stored at the loop's end (Rounds). So a call may stand in a loop on every
+// kernel. A foreach keeps what it visits in a map; with a call inside its body every activation has a part of that map of its own (SnapshotSite.Levels).
+//
+// Overloads: a function that ends with `next` leaves status 3, and the place behind the call tries the next one. Its arguments are locals then (CallLifter), which the
+// activation stack has kept.
+//
+// Depth: all calls of a program with recursion, or with MAXNESTING given, count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
 
 internal sealed partial class ProgramEmitter
 {
@@ -68,6 +74,12 @@ internal sealed partial class ProgramEmitter
             }
         }
 
+        if (_c.Limits.MaxNesting > 0 && all.Count > 0)
+        {
+            // Asked for: it may be less than the deepest chain.
+            _depth ??= TakeFrame(8);
+        }
+
         if (!all.Any(f => f.IsRecursive))
         {
             return;
@@ -86,11 +98,6 @@ internal sealed partial class ProgramEmitter
             var group = new RecursionGroup(_a.Declare($"run_{ProgramBtfName(f.Name)}"), number) { Place = TakeFrame(8), Level = TakeFrame(8), Status = TakeFrame(8) };
             foreach (var other in all.Where(o => ReferenceEquals(o, f) || (reach[f].Contains(o) && reach[o].Contains(f))))
             {
-                if (other.NextOverload is not null && UsesNext(other))
-                {
-                    throw Cannot($"function \"{other.Name}\" calls itself and uses \"next\", in a handler that runs in the kernel", other.Span, "give the overloads names of their own");
-                }
-
                 group.Members.Add(other);
             }
 
@@ -108,12 +115,9 @@ internal sealed partial class ProgramEmitter
         {
             foreach (var callee in CallDepth.Callees(f))
             {
-                for (var o = callee; o is not null; o = o.NextOverload)
+                if (found.Add(callee))
                 {
-                    if (found.Add(o))
-                    {
-                        work.Push(o);
-                    }
+                    work.Push(callee);
                 }
             }
         }
@@ -126,10 +130,43 @@ internal sealed partial class ProgramEmitter
     {
         if (!group.Bodies.TryGetValue(f, out var body))
         {
-            body = group.Bodies[f] = new CallLifter(group.Members.Contains, _c).Lift(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body);
+            body = group.Bodies[f] = new CallLifter(f => Overloads(f).Any(group.Members.Contains), _c).Lift(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body);
         }
 
         return body;
+    }
+
+    /// <summary>The functions a call may run: the one it names, and those that <c>next</c> leads to.</summary>
+    private static IEnumerable<Function> Overloads(Function function)
+    {
+        for (Function? f = function; f is not null; f = UsesNext(f) ? f.NextOverload : null)
+        {
+            yield return f;
+        }
+    }
+
+    /// <summary>The group being written when a statement calls into it.</summary>
+    private RecursionGroup? GroupCalledIn(Stmt s) => _f.Recursion is RecursionGroup group && CallFinder.In(s, f => Overloads(f).Any(group.Members.Contains)) ? group : null;
+
+    /// <summary>Repeats a loop's body, by steps when the loop calls into the group being written.</summary>
+    private void Rounds(Stmt loop, Label exhausted, Action body)
+    {
+        if (GroupCalledIn(loop) is not { } group)
+        {
+            Repeat(exhausted, body, loop.Span);
+            return;
+        }
+
+        if (_a.IsAlive)
+        {
+            var place = group.Places.Count;
+            var top = _a.NewLabel();
+            group.Places.Add(top);
+            _a.BindJumpedToLater(top);
+            body();
+            Store(group.Place, place);
+            _a.Jump(group.EndOfStep);
+        }
     }
 
     /// <summary>Sizes the activation stack when all frames of a group are laid out.</summary>
@@ -222,8 +259,25 @@ internal sealed partial class ProgramEmitter
         Address(Reg.R1, new Mem(Frame, offset));
         _a.Emit(Instruction.Mov(Reg.R2, size));
         _a.Call(Helper.ProbeReadKernel);
+        foreach (var site in _openSites)
+        {
+            SelectLevel(site);
+        }
+
         Load(Reg.R0, group.Status);
         Release(mark);
+    }
+
+    /// <summary>Foreach loops around the place being written whose maps have a part for each activation.</summary>
+    private readonly List<SnapshotSite> _openSites = [];
+
+    /// <summary>From here on the foreach works on the part of the present activation.</summary>
+    private void SelectLevel(SnapshotSite site)
+    {
+        Load(Reg.R0, ((RecursionGroup)_f.Recursion!).Level);
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R0, site.LevelShift));
+        _a.LdMapValue(Reg.R1, _c.MapKey(site.HeapMap), 0);
+        Save(new Mem(Reg.R1, 0), Reg.R0);
     }
 
     /// <summary>R0 = the activation stack's element at the present level.</summary>
@@ -241,6 +295,9 @@ internal sealed partial class ProgramEmitter
         _a.Bind(there);
     }
 
+    /// <summary>What bpf_loop repeats at most.</summary>
+    private const int MostRounds = 1 << 23;
+
     private void EmitGroup(RecursionGroup group)
     {
         _a.Begin(group.Driver);
@@ -248,14 +305,24 @@ internal sealed partial class ProgramEmitter
         _frameTop = _frameMost;
         Move(Frame, Reg.R1);
         Move(Ctx, Reg.R2);
+        _f.FatalExit = _a.NewLabel();
+        var spent = _a.NewLabel();
+        var span = group.Members.First().Span;
         if (_c.Features.MayGoto)
         {
             var top = _a.Here();
-            var spent = _a.NewLabel();
+            var done = _a.NewLabel();
+            var state = _f;
             _a.MayGoto(spent);
-            Steps(group, top, spent);
-            _a.Bind(spent);
+            Steps(group, top, done);
+            _a.Bind(done);
             Load(Reg.R0, group.Status);
+            _a.Exit();
+            _f = state;
+            _a.Bind(spent);
+            Stop("MAXACTION exceeded", span);
+            _a.Bind(_f.FatalExit);
+            _a.Emit(Instruction.Mov(Reg.R0, 2));
             _a.Exit();
             return;
         }
@@ -264,13 +331,20 @@ internal sealed partial class ProgramEmitter
         Save(new Mem(Reg.R10, -16), Frame);
         Save(new Mem(Reg.R10, -8), Ctx);
         var round = _a.Declare(group.Driver.Name + "_step");
-        _a.LdImm64(Reg.R1, 1 << 20);
+        _a.LdImm64(Reg.R1, MostRounds);
         _a.LdFunc(Reg.R2, round);
         Move(Reg.R3, Reg.R10);
         _a.Emit(Instruction.Add64Imm(Reg.R3, -16));
         _a.Emit(Instruction.Mov(Reg.R4, 0));
         _a.Call(Helper.Loop);
+        _a.LdImm64(Reg.R1, MostRounds);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, Reg.R1, spent);
         Load(Reg.R0, group.Status);
+        _a.Exit();
+        _a.Bind(spent);
+        Stop("MAXACTION exceeded", span);
+        _a.Bind(_f.FatalExit);
+        _a.Emit(Instruction.Mov(Reg.R0, 2));
         _a.Exit();
         _a.Begin(round);
         Load(Frame, new Mem(Reg.R2, 0));
@@ -332,12 +406,8 @@ internal sealed partial class ProgramEmitter
             Store(group.Status, 0);
             _a.Jump(leave);
             _a.Bind(_f.Next);
-            if (_a.IsAlive)
-            {
-                _f.ErrorTarget = _f.ErrorExit;
-                Raise("all functions exhausted", f.Span);
-            }
-
+            Store(group.Status, 3);
+            _a.Jump(leave);
             _a.Bind(_f.ErrorExit);
             Store(group.Status, 1);
             _a.Jump(leave);

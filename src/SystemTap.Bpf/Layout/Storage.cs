@@ -167,6 +167,9 @@ internal sealed class MapTable
         return _maps.Count - 1;
     }
 
+    /// <summary>Sets what the user is told when the kernel finds a map too large.</summary>
+    public void WhenTooLarge(int id, string message) => _maps[id] = _maps[id] with { WhenTooLarge = message };
+
     /// <summary>Reserves an id for a map whose size is known later.</summary>
     public int Reserve(string name) => Add(name, MapType.Array, 4, 8, 1);
 

@@ -8,7 +8,7 @@ namespace SystemTap.Bpf.Plan;
 // maps, loads the programs with the maps' descriptors filled in, attaches, and reads records and globals by the layouts here.
 
 /// <summary>A translated script.</summary>
-public sealed class BpfPlan
+public sealed record BpfPlan
 {
     public required LoweredProgram Program { get; init; }
 
@@ -115,6 +115,9 @@ public sealed record MapPlan(int Id, string Name, uint Type, int KeySize, int Va
 
     /// <summary>Frozen after filling, read-only for programs.</summary>
     public bool IsConstant { get; init; }
+
+    /// <summary>What to tell the user when the kernel finds the map too large (E2BIG); null: its own words.</summary>
+    public string? WhenTooLarge { get; init; }
 
     /// <summary>Inner map of a map-in-map.</summary>
     public int InnerMapId { get; init; } = -1;

@@ -364,6 +364,7 @@ internal sealed partial class BodyEmitter
 
             _w.Open("if (STAP_UNLIKELY(c->next))");
             _w.Line("c->next = 0;");
+            _w.Line("c->depth--;"); // The call itself failed: it is no caller of the place.
             Fail($"stap_fail(c, {P(e.Span)}, \"all functions exhausted\");");
             _w.Close();
         }

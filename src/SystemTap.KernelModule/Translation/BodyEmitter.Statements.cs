@@ -296,7 +296,9 @@ internal sealed partial class BodyEmitter
         if (sorted)
         {
             _sorts = true;
-            _context.Sorts[s.Array] = _context.Sorts.GetValueOrDefault(s.Array) + 1;
+            // A loop that leads to itself is under way once for each level of the recursion.
+            var most = _function is { IsRecursive: true } && RecursiveCall.In(s.Body) ? _context.Facts.MaxNesting + 1 : 1;
+            _context.Sorts[s.Array] = _context.Sorts.GetValueOrDefault(s.Array) + most;
             _w.Line($"struct stap_rank_list *list_{number} = stap_sorted(c, &{name}, {key}, 0x{given:x}, {s.SortKey}, {(s.Direction == SortDirection.Descending ? "STAP_DESCENDING" : "STAP_ASCENDING")}, {Statistic(s.SortStatistic)}, {limit ?? name + ".capacity"});");
             _w.Line($"u32 at_{number};");
             FailIf($"!list_{number}", $"stap_fail(c, {P(s.Span)}, \"too many sorted loops over {C.Comment(s.Array.Name)} at once\");");
@@ -418,5 +420,28 @@ internal sealed partial class BodyEmitter
         (_base, _baseDeclared, _baseUsed) = (outer.Base, outer.Declared, outer.Used);
         _textSinceDrop |= outer.Since;
         DropText();
+    }
+}
+
+/// <summary>Finds calls of functions that call themselves.</summary>
+internal sealed class RecursiveCall : LoweredWalker
+{
+    private bool _found;
+
+    public static bool In(Stmt body)
+    {
+        var finder = new RecursiveCall();
+        finder.Visit(body);
+        return finder._found;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        for (var f = (expression as CallExpr)?.Function; f is not null; f = f.NextOverload)
+        {
+            _found |= f.IsRecursive;
+        }
+
+        base.Visit(expression);
     }
 }

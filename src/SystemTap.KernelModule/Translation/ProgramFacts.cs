@@ -34,7 +34,7 @@ internal sealed class ProgramFacts
         }
 
         SpreadWrites();
-        MaxNesting = Nesting();
+        MaxNesting = CallDepth.Of(program);
         foreach (var probe in program.Probes)
         {
             var facts = BodyFacts.Of(probe.Body, embedded: false);
@@ -99,44 +99,6 @@ internal sealed class ProgramFacts
                     facts.Effects |= Effect.Globals;
                     changed = true;
                 }
-            }
-        }
-    }
-
-    // As the host evaluator has it: the deepest chain of functions, ten more when there is recursion.
-    private int Nesting()
-    {
-        if (_program.Limits.MaxNesting > 0)
-        {
-            return _program.Limits.MaxNesting;
-        }
-
-        var depths = new Dictionary<Function, int>(ReferenceEqualityComparer.Instance);
-        var deepest = 1;
-        var recursive = false;
-        foreach (var function in _program.Functions)
-        {
-            recursive |= function.IsRecursive;
-            var below = 0;
-            foreach (var callee in Callees(function))
-            {
-                below = Math.Max(below, depths.GetValueOrDefault(callee));
-            }
-
-            depths[function] = below + 1;
-            deepest = Math.Max(deepest, below + 1);
-        }
-
-        return recursive ? deepest + 10 : deepest;
-    }
-
-    private IEnumerable<Function> Callees(Function function)
-    {
-        foreach (var callee in _functions[function].Calls.Keys)
-        {
-            for (var f = callee; f is not null; f = f.NextOverload)
-            {
-                yield return f;
             }
         }
     }

@@ -255,7 +255,16 @@ public sealed partial class KernelSide : IDisposable
             {
                 InnerMap = plan.InnerMapId < 0 ? null : _maps[plan.InnerMapId].Spec,
             };
-            var map = BpfMap.Create(spec);
+            BpfMap map;
+            try
+            {
+                map = BpfMap.Create(spec);
+            }
+            catch (BpfException e) when (e.ErrorNumber == Errno.E2BIG && plan.WhenTooLarge is not null)
+            {
+                throw new IOException(plan.WhenTooLarge, e);
+            }
+
             _maps[plan.Id] = map;
             if (plan.Contents is { } contents)
             {
@@ -322,6 +331,8 @@ public sealed partial class KernelSide : IDisposable
 
     private void LoadPrograms()
     {
+        // With the sources, a refusal names the script's line.
+        SourceFile[] sources = [.. _plan.Sources.Select(static s => new SourceFile(s.Path, s.Content))];
         foreach (var plan in _plan.Programs)
         {
             var spec = new ProgramSpec(plan.Name, (ProgramType)plan.ProgramType, plan.Code)
@@ -329,6 +340,7 @@ public sealed partial class KernelSide : IDisposable
                 ExpectedAttachType = (AttachType)plan.ExpectedAttachType,
                 AttachBtfId = plan.AttachBtfId,
                 ResolveMap = key => _maps[(int)key],
+                Sources = sources,
             };
             _programs.Add(BpfProgram.Load(spec));
             if (plan.Attach is AttachPlan.OnDemand)

@@ -119,7 +119,8 @@ public static class CorpusRunner
 
     private static readonly Dictionary<string, Dictionary<string, CorpusCase>> Loaded = [];
 
-    private static Dictionary<string, CorpusCase> All(string folder)
+    /// <summary>The cases of a folder by name.</summary>
+    internal static Dictionary<string, CorpusCase> All(string folder)
     {
         lock (Loaded)
         {

@@ -300,6 +300,8 @@ public class LoweringTests
     public void EntryOfASystemCallNeedsOneArray() => Assert.Equal(
         """
         __entry0 = __entry_0[_stap_tid()]
+        if ((!__entry0 && !([_stap_tid()] in __entry_0)))
+          next
         delete __entry_0[_stap_tid()]
         printf("%d %d %d\n", @context(syscall return, 0), __entry0, __entry0)
         __entry_0[_stap_tid()] = @context(syscall argument, 0)

@@ -81,6 +81,8 @@ internal sealed class CallNode(CompiledFunction target, Node[] arguments, Source
             {
                 if (current.NextOverload is not { } next)
                 {
+                    // The call itself failed: it is no caller of the place.
+                    m.Depth--;
                     throw new RuntimeError("all functions exhausted", Span);
                 }
 

@@ -31,16 +31,6 @@ static void put_hex(struct stap_sink *sink, u64 value)
 	stap_put_number(sink, 'x', STAP_FLAG_NONE, 0, -1, (s64)value);
 }
 
-static struct stap_str address_text(struct stap_context *c, u64 address)
-{
-	struct stap_sink sink;
-
-	stap_format_begin(c, &sink);
-	put_c(&sink, "0x");
-	put_hex(&sink, address);
-	return stap_format_end(c, &sink);
-}
-
 /* The next address of a list; 0 at the end. */
 static int next_address(struct stap_str list, u32 *at, u64 *address)
 {

@@ -8,23 +8,23 @@ public class MarkedTextTests
 {
     [Theory]
     [InlineData("no mark", "no mark")]
-    [InlineData("a\x1dN12;ff\x1e b", "aname(18,255) b")]
-    [InlineData("\x1dD1;2\x1e\x1dM1;2\x1e", "data(1,2)file")]
-    [InlineData("\x1dS7\x1e!", "0x10 0x20!")]
-    [InlineData("\x1dH1;\x1dS7\x1e\x1e", "0x10")]
-    [InlineData("\x1dL3;1;\x1dS7\x1e\x1e", "data(3,16)\ndata(3,32)\n")]
-    [InlineData("\x1dK1;0x5\x1e", "kernel(5)\n")]
-    [InlineData("\x1dQ0;a\x1e", "0xa")]
-    [InlineData("\x1dP1;0;a\x1e", "0xa")]
+    [InlineData("a\u001dN12;ff\u001e b", "aname(18,255) b")]
+    [InlineData("\u001dD1;2\u001e\u001dM1;2\u001e", "data(1,2)file")]
+    [InlineData("\u001dS7\u001e!", "0x10 0x20!")]
+    [InlineData("\u001dH1;\u001dS7\u001e\u001e", "0x10")]
+    [InlineData("\u001dL3;1;\u001dS7\u001e\u001e", "data(3,16)\ndata(3,32)\n")]
+    [InlineData("\u001dK1;0x5\u001e", "kernel(5)\n")]
+    [InlineData("\u001dQ0;a\u001e", "0xa")]
+    [InlineData("\u001dP1;0;a\u001e", "0xa")]
     public void Marks_are_replaced(string text, string expected) => Assert.Equal(expected, new MarkedText(new Symbols()).Expand(text));
 
     [Theory]
-    [InlineData("\x1d")]
-    [InlineData("\x1dN1\x1e")]
-    [InlineData("\x1dNx;y\x1e")]
-    [InlineData("\x1dZ1;2\x1e")]
-    [InlineData("\x1d\x1e")]
-    [InlineData("\x1dN1;2")]
+    [InlineData("\u001d")]
+    [InlineData("\u001dN1\u001e")]
+    [InlineData("\u001dNx;y\u001e")]
+    [InlineData("\u001dZ1;2\u001e")]
+    [InlineData("\u001d\u001e")]
+    [InlineData("\u001dN1;2")]
     public void What_is_no_mark_stays(string text) => Assert.Equal(text, new MarkedText(new Symbols()).Expand(text));
 
     private sealed class Symbols : ISymbols

@@ -5,6 +5,7 @@ using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Host;

@@ -100,7 +100,7 @@ public sealed partial class Session : IDisposable
         if (!Stopping)
         {
             _procfs = ProcfsFiles.Create(_plan.HostProbes, ModuleName);
-            if (_plan.SendsStacks)
+            if (_plan.SendsStacks || _plan.NamesPrograms)
             {
                 SymbolService.WatchMappings();
             }

@@ -47,7 +47,7 @@ internal sealed partial class ProgramEmitter
         }
         else
         {
-            LookupScalar(_frameMap!.Id);
+            LookupFrame(0, 1);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
             Move(Frame, Reg.R0);
         }
@@ -108,12 +108,9 @@ internal sealed partial class ProgramEmitter
     private void ClaimFrame()
     {
         var claimed = _a.NewLabel();
-        var mark = Marked();
-        var key = TakeStack(8);
         for (var slot = 0; slot < FrameSlots; slot++)
         {
-            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
-            LookupKey(_frameMap!.Id, key);
+            LookupFrame(slot, FrameSlots);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
             Move(Frame, Reg.R0);
             _a.Emit(Instruction.Mov(Reg.R1, 1));
@@ -124,9 +121,29 @@ internal sealed partial class ProgramEmitter
         Increment(ControlBlock.SkippedReentry);
         _a.Jump(_exit);
         _a.Bind(claimed);
-        Release(mark);
         _noFrame = _exit;
         _exit = _a.NewLabel();
+    }
+
+    /// <summary>R0 = a frame of this CPU or 0.</summary>
+    private void LookupFrame(int slot, int slots)
+    {
+        var mark = Marked();
+        var key = TakeStack(8);
+        if (_frameMap!.IsByNumber)
+        {
+            _a.Call(Helper.GetSmpProcessorId);
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, slots));
+            _a.Emit(Instruction.Add64Imm(Reg.R0, slot));
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        }
+        else
+        {
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
+        }
+
+        LookupKey(_frameMap.Id, key);
+        Release(mark);
     }
 
     private Label? _noFrame;

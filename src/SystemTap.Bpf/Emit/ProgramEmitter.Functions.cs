@@ -173,13 +173,17 @@ internal sealed partial class ProgramEmitter
         var done = _a.NewLabel();
 
         _lock = _c.Locks.Of(probe);
+        var prefix = _lock is not null && _hasFrame ? LockPrefix.Of(body) : null;
         if (_lock is not null)
         {
-            Lock(_c.Locks.ModeOf(probe), done);
-            _held = UnlockFinder.In(body) ? TakeFrame(8) : null;
-            if (_held is { } held)
+            _held = prefix is not null || UnlockFinder.In(body) ? TakeFrame(8) : null;
+            if (prefix is not null)
             {
-                Store(held, 1);
+                Store(_held!.Value, 0);
+            }
+            else
+            {
+                LockHandler(probe, done);
             }
         }
 
@@ -208,6 +212,24 @@ internal sealed partial class ProgramEmitter
 
             _f.Locals[local] = slot;
             ClearLocal(slot);
+        }
+
+        if (prefix is { } split)
+        {
+            foreach (var statement in split.Before)
+            {
+                Statement(statement);
+            }
+
+            if (split.Condition is { } condition)
+            {
+                var here = Marked();
+                Branch(condition, false, _f.Next);
+                Release(here);
+            }
+
+            LockHandler(probe, done);
+            body = split.Under;
         }
 
         Statement(body);
@@ -239,6 +261,15 @@ internal sealed partial class ProgramEmitter
         _a.Bind(done);
         Release(mark);
         _f = before;
+    }
+
+    private void LockHandler(Probe probe, Label skipped)
+    {
+        Lock(_c.Locks.ModeOf(probe), skipped);
+        if (_held is { } held)
+        {
+            Store(held, 1);
+        }
     }
 
     /// <summary>Ends the main program and emits the functions it uses.</summary>

@@ -180,6 +180,7 @@ internal sealed partial class ProgramEmitter
             if (prefix is not null)
             {
                 Store(_held!.Value, 0);
+                PrepareUnlock(_c.Locks.ModeOf(probe));
             }
             else
             {

@@ -171,7 +171,11 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string? UserPlace(long process, ulong address) => null;
+    public string? UserPlace(long process, ulong address)
+    {
+        Apply(ulong.MaxValue);
+        return _space.Line((int)process, address) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
+    }
 
     /// <inheritdoc/>
     public void OnRecord(uint type, ushort misc, ReadOnlySpan<byte> body)

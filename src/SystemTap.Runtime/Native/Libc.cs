@@ -106,6 +106,9 @@ internal static unsafe partial class Libc
     }
 
     [LibraryImport("libc", SetLastError = true)]
+    public static partial int getrlimit(int resource, Limit* limit);
+
+    [LibraryImport("libc", SetLastError = true)]
     public static partial int setrlimit(int resource, Limit* limit);
 
     [LibraryImport("libc", SetLastError = true)]

@@ -34,7 +34,12 @@ public static unsafe class ResourceLimits
         }
 
         var resource = name switch { "cpu" => 0, "fsize" => 1, "stack" => 3, "nproc" => 6, _ => throw new ArgumentOutOfRangeException(nameof(name)) };
-        Libc.Limit limit = new() { Soft = (ulong)value, Hard = (ulong)value };
+        Libc.Limit now, limit = new() { Soft = (ulong)value, Hard = (ulong)value };
+        if (Libc.getrlimit(resource, &now) == 0 && now.Hard <= limit.Hard)
+        {
+            limit.Soft = limit.Hard = now.Hard; // the system's own limit is stricter, and raising it is a privilege
+        }
+
         return Libc.setrlimit(resource, &limit) == 0 ? null : System.Runtime.InteropServices.Marshal.GetLastPInvokeErrorMessage();
     }
 }

@@ -211,15 +211,36 @@ public sealed class UserSpace
 
     private UserImage Image(int pid, Mapping mapping)
     {
-        var shown = mapping.Path.EndsWith(" (deleted)", StringComparison.Ordinal) ? mapping.Path[..^10] : mapping.Path;
-        // A process in another mount namespace may mean another file by that path: its own root tells. The kernel's link works for deleted files too.
+        var isDeleted = mapping.Path.EndsWith(" (deleted)", StringComparison.Ordinal);
+        var shown = isDeleted ? mapping.Path[..^10] : mapping.Path;
+
+        // A process in another mount namespace may mean another file by that path: its own root tells. The kernel's link works for deleted files too. But both
+        // are gone with the process, which may end at any moment (and debug information is opened later): so the path itself where it means the same.
         var exact = string.Create(CultureInfo.InvariantCulture, $"{_proc}/{pid}/map_files/{mapping.Start:x}-{mapping.End:x}");
         var inRoot = $"{_proc}/{pid}/root{shown}";
-        var open = File.Exists(inRoot) ? inRoot : File.Exists(exact) ? exact : shown;
+        var open = !isDeleted && HasOurRoot(pid) ? shown : !isDeleted && File.Exists(inRoot) ? inRoot : File.Exists(exact) ? exact : shown;
         var key = open == shown ? shown : Identity(open) + shown;
-        if (!_images.TryGetValue(key, out var image))
-            _images[key] = image = UserImage.Open(shown, open);
-        return image;
+        if (_images.TryGetValue(key, out var image))
+            return image;
+        image = UserImage.Open(shown, open);
+        if (!image.IsKnown && open != shown)
+            return UserImage.Open(shown, shown);
+        return _images[key] = image;
+    }
+
+    /// <summary>True if paths of the process are ours; also when it has ended, since nothing better is known then.</summary>
+    private bool HasOurRoot(int pid)
+    {
+        try
+        {
+            var process = Path.Combine(_proc, pid.ToString(CultureInfo.InvariantCulture));
+            return new FileInfo(process + "/ns/mnt").LinkTarget is not { } space
+                || (space == new FileInfo(_proc + "/self/ns/mnt").LinkTarget && new FileInfo(process + "/root").LinkTarget is null or "/");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true;
+        }
     }
 
     private static string Identity(string path)

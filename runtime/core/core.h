@@ -57,6 +57,17 @@ void stap_env_print(struct stap_context *c, const char *bytes, u32 n, int more);
 /* Copies memory; 0 on a fault. Never sleeps. */
 int stap_env_copy(void *into, u64 address, u32 n, int user);
 
+/* "name+0x1/0x2 [module]" of a kernel address ("[module]" only for modules), or "0x…", with its NUL, into STAP_SYMBOL_SIZE bytes. Any context. */
+#define STAP_SYMBOL_SIZE 768
+void stap_env_symbol(char *to, u64 address);
+
+/* Stacks, innermost first; they yield how many addresses. User: by frame pointers. */
+u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most);
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most);
+
+/* Sends the user's registers and stack to be unwound there; yields the number of the record, 0: there is no user stack or no room. */
+s64 stap_env_snapshot(struct stap_context *c);
+
 /* A short lock around an insertion into an array whose lock is shared: interrupts off, spins. 0: not had (from NMI). */
 int stap_env_insert_lock(struct stap_array *array, unsigned long *state);
 void stap_env_insert_unlock(struct stap_array *array, unsigned long state);

@@ -225,6 +225,12 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at)
 	return no_context(c, at, "this probe has no return value");
 }
 
+/* The begin, end and timer handlers that run here have no stacks, and no kernel symbols are known. */
+void stap_env_symbol(char *to, u64 address) { snprintf(to, STAP_SYMBOL_SIZE, "0x%llx", address); }
+u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most) { (void)c; (void)into; (void)most; return 0; }
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most) { (void)c; (void)into; (void)most; return 0; }
+s64 stap_env_snapshot(struct stap_context *c) { (void)c; return 0; }
+
 static s64 clock_ns(clockid_t clock)
 {
 	struct timespec t;

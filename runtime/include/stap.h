@@ -300,6 +300,7 @@ struct stap_probe {
 	const char *mechanism;	/* probe_type() */
 	const struct stap_place *place;
 	struct stap_filter processes;
+	const char *function, *module;	/* probed function and where it is; NULL for other events */
 	union {
 		s64 priority;
 		struct { s64 interval_ns, randomize_ns; } timer;
@@ -341,13 +342,14 @@ struct stap_script {
 	u32 global_count;
 	u32 probe_count;
 	u32 argument_count;
+	u32 user_stacks;	/* 1: handlers ask for user stacks or names in programs, so staprun follows what processes map */
 	const struct stap_global *globals;
 	const struct stap_probe *probes;
 	const struct stap_str *arguments;
 	struct stap_limits limits;
 };
 
-#define STAP_API 1
+#define STAP_API 2
 
 extern const struct stap_script stap_script;
 
@@ -677,6 +679,23 @@ s64 stap_user_register(struct stap_context *c, const struct stap_place *at, stru
 s64 stap_ip(struct stap_context *c, const struct stap_place *at);
 s64 stap_uip(struct stap_context *c);
 s64 stap_return_value(struct stap_context *c, const struct stap_place *at);
+
+/* Stacks and names of addresses [core, runtime/core/stacks.c tells of marks and `kept`]. */
+struct stap_str stap_kernel_stack_text(struct stap_context *c);
+struct stap_str stap_user_stack_text(struct stap_context *c, int kept);
+s64 stap_stack_entry(struct stap_context *c, struct stap_str list, s64 n);
+struct stap_str stap_stack_head(struct stap_context *c, struct stap_str list, s64 n);
+struct stap_str stap_symbol_name(struct stap_context *c, s64 address);
+struct stap_str stap_symbol_data(struct stap_context *c, s64 address);
+struct stap_str stap_symbol_module(struct stap_context *c, const struct stap_place *at, s64 address);
+struct stap_str stap_symbol_lines(struct stap_context *c, struct stap_str list, s64 style, int kept);
+struct stap_str stap_symbol_place(struct stap_context *c, s64 address, s64 part);
+struct stap_str stap_user_symbol(struct stap_context *c, const char *what, s64 pid, s64 address);	/* what: "N" name, "D" with offset and file, "M" file */
+struct stap_str stap_user_symbol_lines(struct stap_context *c, s64 pid, struct stap_str list, s64 style);
+struct stap_str stap_user_symbol_place(struct stap_context *c, s64 pid, s64 address, s64 part);
+struct stap_str stap_probe_function(struct stap_context *c);
+struct stap_str stap_point_function(struct stap_context *c);
+struct stap_str stap_probe_module(struct stap_context *c);
 
 s64 stap_monotonic_ns(void);
 s64 stap_boot_ns(void);

@@ -46,6 +46,13 @@ u32 stap_cell_count(void)
 	return nr_cpu_ids + nmi_cells();
 }
 
+static void free_run(struct stap_run *run)
+{
+	if (run)
+		vfree(run->stack);
+	vfree(run);
+}
+
 static struct stap_run *new_run(unsigned int cpu, unsigned int level)
 {
 	u64 memory = stap_context_memory(&stap_script, OUT_SIZE);
@@ -56,6 +63,11 @@ static struct stap_run *new_run(unsigned int cpu, unsigned int level)
 		stap_context_init(&run->c, &stap_script, (char *)run + head, OUT_SIZE);
 		run->c.cpu = cpu >= nr_cpu_ids ? 0 : level == NMI ? cpu + nmi_cells() : cpu;
 		run->c.env = run;
+		run->stack = stap_script.user_stacks ? vzalloc(sizeof(*run->stack)) : NULL;
+		if (stap_script.user_stacks && !run->stack) {
+			vfree(run);
+			run = NULL;
+		}
 	}
 	return run;
 }
@@ -84,11 +96,11 @@ void stap_contexts_stop(void)
 	unsigned int i;
 
 	for (i = 0; context_runs && i < nr_cpu_ids * CONTEXT_LEVELS; i++)
-		vfree(context_runs[i]);
+		free_run(context_runs[i]);
 	kvfree(context_runs);
 	kvfree(global_locks);
 	free_percpu(cpu_loads);
-	vfree(alone_run);
+	free_run(alone_run);
 	context_runs = NULL;
 	global_locks = NULL;
 	cpu_loads = NULL;

@@ -6,7 +6,7 @@
  *   context.c     contexts, locks on globals, skipped probes, errors: everything around one handler run
  *   output.c      per-CPU rings mapped by staprun
  *   control.c     /proc/systemtap/NAME/control: how staprun drives the session
- *   memory.c clocks.c tasks.c registers.c     built-ins
+ *   memory.c clocks.c tasks.c registers.c stacks.c     built-ins
  *   attach_*.c    one file for each kind of event
  *
  * Life of a session: staprun loads the module (nothing happens yet), opens the control file, maps the rings and asks for START: begin handlers run in
@@ -82,6 +82,7 @@ struct stap_run {
 	struct task_struct *task;	/* whom the event is about: current, or the child of a fork */
 	int busy;
 	int waits;			/* begin/end/error: prints may wait for room */
+	struct stap_stack_record *stack;	/* room for one, if the script asks for user stacks */
 	char line[1024];		/* of an error */
 };
 
@@ -129,6 +130,7 @@ int stap_output_mmap(struct vm_area_struct *vma);
 int stap_output_pending(void);
 u64 stap_ring_bytes(void);
 void stap_wake_reader(void);
+u64 stap_new_stack_number(void);
 
 int stap_control_start(void);
 void stap_control_stop(void);
@@ -167,8 +169,6 @@ void stap_filters_stop(void);
 int stap_passes(const struct stap_probe *probe, struct task_struct *task);
 int stap_is_compat(void);
 
-/* Stacks: addresses, newest first; yields how many. */
-u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most);
-u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most);
+struct pt_regs *stap_user_registers(struct stap_context *c);	/* of the interrupted user code; NULL: none */
 
 #endif

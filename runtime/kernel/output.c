@@ -228,6 +228,13 @@ void stap_ftrace(struct stap_str text)
 #endif
 }
 
+u64 stap_new_stack_number(void)
+{
+	static atomic64_t numbers;
+
+	return atomic64_inc_return(&numbers);
+}
+
 u64 stap_records(void);
 u64 stap_records(void)
 {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Registers of the event, arguments by the calling convention, and stacks. x86-64. */
+/* Registers of the event, and arguments by the calling convention. x86-64. */
 #include "kernel.h"
-#include <asm/unwind.h>
 
 struct register_name {
 	const char *name;
@@ -33,7 +32,7 @@ static s64 register_by_name(struct stap_context *c, const struct stap_place *at,
 	return 0;
 }
 
-static struct pt_regs *user_registers(struct stap_context *c)
+struct pt_regs *stap_user_registers(struct stap_context *c)
 {
 	struct task_struct *task = stap_run_of(c)->task;
 
@@ -51,7 +50,7 @@ s64 stap_register(struct stap_context *c, const struct stap_place *at, struct st
 
 s64 stap_user_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
 {
-	return register_by_name(c, at, user_registers(c), name);
+	return register_by_name(c, at, stap_user_registers(c), name);
 }
 
 s64 stap_ip(struct stap_context *c, const struct stap_place *at)
@@ -61,7 +60,7 @@ s64 stap_ip(struct stap_context *c, const struct stap_place *at)
 
 s64 stap_uip(struct stap_context *c)
 {
-	struct pt_regs *regs = user_registers(c);
+	struct pt_regs *regs = stap_user_registers(c);
 
 	return regs ? regs->ip : 0;
 }
@@ -98,44 +97,4 @@ s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, 
 	if (!(user_mode(regs) ? stap_read_user(address, 8, &value) : stap_read_kernel(address, 8, &value)))
 		stap_fail_read(c, at, address, NULL);
 	return (s64)value;
-}
-
-u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most)
-{
-	struct unwind_state state;
-	struct pt_regs *regs = c->regs;
-	u32 n = 0;
-
-	if (regs && user_mode(regs))
-		return 0;
-	if (regs && n < most)
-		into[n++] = regs->ip;
-	for (unwind_start(&state, current, regs, NULL); n < most && !unwind_done(&state); unwind_next_frame(&state)) {
-		unsigned long address = unwind_get_return_address(&state);
-
-		if (!address)
-			break;
-		if (n == 1 && regs && address == regs->ip)
-			continue;
-		into[n++] = address;
-	}
-	return n;
-}
-
-/* By frame pointers: code built without them ends the walk early. */
-u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
-{
-	struct pt_regs *regs = user_registers(c);
-	u32 n = 0, size = stap_is_compat() ? 4 : 8;
-	u64 frame, next, address;
-
-	if (!regs || !most)
-		return 0;
-	into[n++] = regs->ip;
-	for (frame = regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
-		into[n++] = address;
-		if (next <= frame)
-			break;
-	}
-	return n;
 }

@@ -10,7 +10,7 @@
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 1
+#define STAP_TRANSPORT 2
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -18,6 +18,19 @@ enum stap_record_type {
 	STAP_RECORD_ERROR,	/* text without newline */
 	STAP_RECORD_SYSTEM,	/* a command for the shell */
 	STAP_RECORD_SWITCH,	/* go on with the next output file */
+	STAP_RECORD_STACK,	/* struct stap_stack_record; comes before the print that names it */
+};
+
+/* Registers and stack of a program, to be unwound by staprun. The layout is that of the BPF engine's (StackSnapshot in BpfPlan.cs). */
+#define STAP_STACK_BYTES (5 * 4096)
+struct stap_stack_record {
+	u64 zero;
+	u64 id;			/* from 1 */
+	u64 time;		/* CLOCK_MONOTONIC */
+	u64 process;		/* tgid in the upper half, tid in the lower */
+	u64 length;		/* bytes of `stack` */
+	u64 registers[43];	/* struct pt_regs */
+	char stack[STAP_STACK_BYTES];	/* from the beginning of the page of the stack pointer */
 };
 
 struct stap_record {
@@ -48,6 +61,7 @@ struct stap_info {
 	u32 transport, cpus;
 	u64 ring_bytes;
 	u32 probes, state;
+	u32 user_stacks, max_back_trace;	/* prints may hold marks of user stacks and names */
 };
 
 struct stap_start {

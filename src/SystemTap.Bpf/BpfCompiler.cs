@@ -20,6 +20,7 @@ public static class BpfCompiler
     /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
+        var namesPrograms = ProgramNames.In(program);
         program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
         if (placement.KernelProbes.Count == 0)
@@ -94,6 +95,7 @@ public static class BpfCompiler
             TargetSetMap = compilation.TargetSetMap,
             Sources = compilation.Sources,
             SendsStacks = compilation.SendsStacks,
+            NamesPrograms = namesPrograms,
             LeftToHost = compilation.LeftToHost,
         };
     }

@@ -42,9 +42,24 @@ internal abstract class EventContext
     /// <summary>Loads a value of the event, not yet extended to its size.</summary>
     public abstract void Load(ProgramEmitter e, ContextExpr value, Reg to);
 
-    /// <summary>Built-ins that depend on the event, into R0.</summary>
-    public virtual void LongIntrinsic(ProgramEmitter e, IntrinsicExpr i) =>
-        throw new BpfCannotException($"the built-in \"{i.Intrinsic.Name}\" needs registers, and this probe has none", i.Span);
+    /// <summary>Built-ins that depend on the event, into R0. What this kind of event has not is a run-time error, as in handlers that stap runs.</summary>
+    public virtual void LongIntrinsic(ProgramEmitter e, IntrinsicExpr i)
+    {
+        switch (i.Intrinsic.Id)
+        {
+            case IntrinsicId.RegisterByName or IntrinsicId.UserRegisterByName when i.Arguments[0] is StringConst name:
+                e.Fail($"register '{name.Value}' is not available: this probe has no registers", i.Span);
+                break;
+            case IntrinsicId.FunctionArgument:
+                e.Fail("function arguments are not available in this kind of probe", i.Span);
+                break;
+            case IntrinsicId.InstructionPointer:
+                e.Fail("the instruction pointer is not available: this probe has no registers", i.Span);
+                break;
+            default:
+                throw new BpfCannotException($"the built-in \"{i.Intrinsic.Name}\" needs registers, and this probe has none", i.Span);
+        }
+    }
 }
 
 /// <summary>A kernel tracepoint: raw, or typed (tp_btf) when the handler follows pointers.</summary>

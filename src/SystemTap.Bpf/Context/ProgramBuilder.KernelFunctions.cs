@@ -103,7 +103,7 @@ internal sealed partial class ProgramBuilder
         var words = 0;
         foreach (var parameter in function.Parameters)
         {
-            if (parameter.Type.IsStructOrUnion || parameter.Type.IsFloat || parameter.Type.Size > 8)
+            if (parameter.Type.IsStructOrUnion || parameter.Type.IsFloat || parameter.Type.Size > 8 || IsUnreadable(parameter.Type))
             {
                 return -1;
             }

@@ -114,11 +114,18 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
         return needs;
     }
 
+    /// <summary>
+    /// A pointer to qualified void (<c>const void *</c>): the verifier of older kernels (6.1) looks for the type behind the qualifier, finds none and refuses
+    /// to load the argument in a typed program.
+    /// </summary>
+    private static bool IsUnreadable(Targets.BtfType type) => type.IsPointer && type.Stripped.Target is { IsVoid: true, Kind: not Targets.BtfKind.Void };
+
     private void Tracepoint(Probe probe, TracepointSpec spec)
     {
         var body = rewriter.Rewrite(probe.Body);
         var needs = NeedsOf(body);
-        var btfId = needs.DirectLoads && c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(spec.Name)?.AttachId ?? 0 : 0;
+        var typed = needs.DirectLoads && c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(spec.Name) : null;
+        var btfId = typed is null || typed.Parameters.Any(p => IsUnreadable(p.Type)) ? 0 : typed.AttachId;
         var context = new TracepointContext(spec.Name, btfId);
         Simple(probe, body, needs, context, new AttachPlan.RawTracepoint(spec.Name), null);
     }

@@ -14,7 +14,7 @@ namespace SystemTap.Bpf.Deferral;
 // become sequences – statements, then a value – since they are evaluated again and again.
 
 /// <summary>Rewrites one function.</summary>
-internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation compilation)
+internal sealed class CallLifter(Func<Function, bool> isRecursive, Capacities capacities)
 {
     private int _count;
 
@@ -177,7 +177,7 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
     {
         if (local.Type == ScriptType.String)
         {
-            compilation.Capacities.AtLeast(local, compilation.Capacities.Of(value));
+            capacities.AtLeast(local, capacities.Of(value));
         }
 
         to.Add(new ExprStmt(new AssignExpr(new LocalPlace(local), value, span), span));
@@ -185,12 +185,24 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Compilation c
 
     private ReadExpr Assigned(Expr value, List<Stmt> before)
     {
+        if (value is ReadExpr { Place: LocalPlace known } read && _fresh.Contains(known.Local))
+        {
+            return read; // Nothing else assigns to it.
+        }
+
         var local = NewLocal(value.Type);
         Put(local, value, before, value.Span);
         return Read(local, value.Span);
     }
 
-    private Local NewLocal(ScriptType type) => new(-1, $"_r{++_count}", type);
+    private readonly HashSet<Local> _fresh = new(ReferenceEqualityComparer.Instance);
+
+    private Local NewLocal(ScriptType type)
+    {
+        var local = new Local(-1, $"_r{++_count}", type);
+        _fresh.Add(local);
+        return local;
+    }
 
     private sealed class Finder(Func<Function, bool> isRecursive) : Walker
     {

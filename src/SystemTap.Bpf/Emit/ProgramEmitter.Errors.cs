@@ -20,6 +20,8 @@ internal sealed partial class ProgramEmitter
     private LocalSlot ErrorText => new(new Mem(Frame, _errorText), Capacities.BufferFor(_c.MaxText));
 
     /// <summary>Raises a run-time error here: code after it is reached only by a label.</summary>
+    public void Fail(string message, SourceSpan span) => Raise(message, span);
+
     private void Raise(string message, SourceSpan span, Reg? value = null)
     {
         var site = _c.ErrorSite(message, span);

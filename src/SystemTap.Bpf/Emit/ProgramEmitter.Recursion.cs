@@ -130,7 +130,7 @@ internal sealed partial class ProgramEmitter
     {
         if (!group.Bodies.TryGetValue(f, out var body))
         {
-            body = group.Bodies[f] = new CallLifter(f => Overloads(f).Any(group.Members.Contains), _c).Lift(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body);
+            body = group.Bodies[f] = new CallLifter(f => Overloads(f).Any(group.Members.Contains), _c.Capacities).Lift(_c.FunctionBodies.GetValueOrDefault(f) ?? f.Body);
         }
 
         return body;

@@ -48,6 +48,9 @@ public sealed record BpfPlan
     /// <summary>Handlers send user stacks: stap must know what processes have mapped.</summary>
     public bool SendsStacks { get; init; }
 
+    /// <summary>Names in programs are asked for.</summary>
+    public bool NamesPrograms { get; init; }
+
     /// <summary>
     /// Handlers of stap that touch several globals of kernel handlers and yet cannot be run inside the kernel, with the reason: their single accesses are
     /// atomic, the whole handler is not.

@@ -119,10 +119,31 @@ internal sealed partial class BodyEmitter
                 FailIf($"{group.Code} < 0 || {group.Code} >= c->match_count", $"stap_fail_group(c, {P(e.Span)}, {Bare(group.Code)});");
                 return StoreText($"stap_matched(c, {Bare(group.Code)})");
             case IntrinsicId.GroupCount: return Store("c->match_count");
+
+            // The probed function; stacks and names of addresses.
+            case IntrinsicId.ProbeFunction: return StoreText("stap_probe_function(c)");
+            case IntrinsicId.PointFunction: return StoreText("stap_point_function(c)");
+            case IntrinsicId.ProbeModule: return StoreText("stap_probe_module(c)");
+            case IntrinsicId.KernelStack: return StoreText("stap_kernel_stack_text(c)");
+            case IntrinsicId.UserStack: return StoreText($"stap_user_stack_text(c, {Kept})");
+            case IntrinsicId.StackEntry: return Store($"stap_stack_entry(c, {A(0)}, {A(1)})");
+            case IntrinsicId.StackHead: return StoreText($"stap_stack_head(c, {A(0)}, {A(1)})", reads);
+            case IntrinsicId.SymbolName: return StoreText($"stap_symbol_name(c, {A(0)})");
+            case IntrinsicId.SymbolData: return StoreText($"stap_symbol_data(c, {A(0)})");
+            case IntrinsicId.SymbolModule: return FallibleText($"stap_symbol_module(c, {P(e.Span)}, {A(0)})");
+            case IntrinsicId.SymbolLines: return StoreText($"stap_symbol_lines(c, {A(0)}, {A(1)}, {Kept})");
+            case IntrinsicId.SymbolPlace: return StoreText($"stap_symbol_place(c, {A(0)}, {A(1)})");
+            case IntrinsicId.UserSymbolName: return StoreText($"stap_user_symbol(c, \"N\", {A(0)}, {A(1)})");
+            case IntrinsicId.UserSymbolData: return StoreText($"stap_user_symbol(c, \"D\", {A(0)}, {A(1)})");
+            case IntrinsicId.UserModule: return StoreText($"stap_user_symbol(c, \"M\", {A(0)}, {A(1)})");
+            case IntrinsicId.UserSymbolLines: return StoreText($"stap_user_symbol_lines(c, {A(0)}, {A(1)}, {A(2)})");
+            case IntrinsicId.UserSymbolPlace: return StoreText($"stap_user_symbol_place(c, {A(0)}, {A(1)}, {A(2)})");
             default:
                 throw new ModuleCannotException($"the kernel-module runtime cannot do '{e.Intrinsic.Name}' yet", e.Span);
         }
     }
+
+    private string Kept => _context.Stacks.IsKept ? "1" : "0";
 
     private Operand Do(string statement)
     {

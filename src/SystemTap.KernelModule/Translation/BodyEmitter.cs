@@ -43,6 +43,8 @@ internal sealed class EmitContext(LoweredProgram program, TranslationOptions opt
 
     public DataTables Data { get; } = new(options);
 
+    public StackUse Stacks { get; } = new(program);
+
     public Dictionary<Function, string> FunctionNames { get; } = new(ReferenceEqualityComparer.Instance);
 
     public Dictionary<Global, string> GlobalNames { get; } = new(ReferenceEqualityComparer.Instance);

@@ -184,6 +184,7 @@ public static class CTranslator
         w.Line($".global_count = {program.Globals.Count},");
         w.Line($".probe_count = {program.Probes.Count},");
         w.Line($".argument_count = {arguments.Count},");
+        w.Line($".user_stacks = {Bit(context.Stacks.AsksForPrograms)},");
         w.Line($".globals = {(program.Globals.Count > 0 ? "globals" : "NULL")},");
         w.Line($".probes = {(program.Probes.Count > 0 ? "probes" : "NULL")},");
         w.Line($".arguments = {(arguments.Count > 0 ? "arguments" : "NULL")},");

@@ -113,6 +113,11 @@ internal sealed class ProbeTable(EmitContext context)
             });
         }
 
+        if (ProbedFunction.Name(probe.Spec) is { } function)
+        {
+            w.Line($".function = {C.Literal(function)}, .module = {C.Literal(ProbedFunction.Module(probe.Spec))},");
+        }
+
         if (fields.Length > 0)
         {
             w.Line(fields + ",");

@@ -10,6 +10,9 @@ namespace SystemTap.KernelModule.Translation;
 internal sealed class TextSpace(LoweredProgram program, int maxNesting)
 {
     private const long Most = 4 << 20;
+
+    private long MaxBackTrace => program.Limits.MaxBackTrace;
+
     private readonly long _unit = ((program.Limits.MaxStringLength + 7) & ~7) + 16;
     private readonly Dictionary<Function, long> _needs = new(ReferenceEqualityComparer.Instance);
 
@@ -96,6 +99,10 @@ internal sealed class TextSpace(LoweredProgram program, int maxNesting)
                     break;
                 case IntrinsicExpr { Intrinsic.Id: IntrinsicId.EscapeText or IntrinsicId.KernelBufferQuoted or IntrinsicId.UserBufferQuoted }:
                     Total += 3 * space._unit;
+                    break;
+                case IntrinsicExpr { Intrinsic.Id: >= IntrinsicId.ProbeFunction and <= IntrinsicId.UserSymbolPlace }:
+                    // A buffer for the kernel's name of an address, the addresses of a stack, and the text.
+                    Total += (3 * space._unit) + 800 + (8 * space.MaxBackTrace);
                     break;
                 case { Type: ScriptType.String }:
                     Total += 2 * space._unit;

@@ -36,6 +36,9 @@ public sealed class HostEvaluator
     /// <summary>Text of the last uncaught error, as people see it (without <c>ERROR: </c>).</summary>
     public string LastError { get; private set; } = "";
 
+    /// <summary>Strings cut to MAXSTRINGLEN, and where the first was; null when none was.</summary>
+    public (long Count, string? First) Cuts => (_machine.Cuts, _machine.Cuts > 0 ? _machine.FirstCut.ToString() : null);
+
     /// <summary>Makes a handler executable ahead of its event.</summary>
     public void Prepare(Probe probe) => Handler(probe);
 

@@ -5,6 +5,7 @@ using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Intrinsics;
+using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Tapsets;
 
 namespace SystemTap.Runtime.Host;
@@ -167,15 +168,15 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.Argument:
             {
                 var n = a[0].Long(m);
-                return n >= 1 && n <= m.Services.Arguments.Count ? m.Cut(m.Services.Arguments[(int)n - 1]) : "";
+                return n >= 1 && n <= m.Services.Arguments.Count ? m.Cut(Span, m.Services.Arguments[(int)n - 1]) : "";
             }
 
             case IntrinsicId.TimeZoneName:
                 return HostFacts.ZoneName;
             case IntrinsicId.ProbePointText:
-                return m.Cut(m.Probe?.PointText ?? "");
+                return m.Cut(Span, m.Probe?.PointText ?? "");
             case IntrinsicId.ProbeName:
-                return m.Cut(m.Probe?.Name ?? "");
+                return m.Cut(Span, m.Probe?.Name ?? "");
             case IntrinsicId.ProbeType:
                 return m.Probe?.Spec.MechanismName ?? "";
             case IntrinsicId.SyscallName:
@@ -199,7 +200,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             {
                 var text = a[0].Text(m);
                 var search = a[1].Text(m);
-                return m.Cut(TextFunctions.Replace(text, search, a[2].Text(m)));
+                return m.Cut(Span, TextFunctions.Replace(text, search, a[2].Text(m)));
             }
 
             case IntrinsicId.Tokenize:
@@ -225,13 +226,13 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             {
                 var table = a[0].Text(m);
                 var value = a[1].Long(m);
-                return m.Cut(Table(m, table).Name(value) ?? a[2].Text(m));
+                return m.Cut(Span, Table(m, table).Name(value) ?? a[2].Text(m));
             }
 
             case IntrinsicId.TableFlags:
             {
                 var table = a[0].Text(m);
-                return m.Cut(Table(m, table).Flags(a[1].Long(m)));
+                return m.Cut(Span, Table(m, table).Flags(a[1].Long(m)));
             }
 
             case IntrinsicId.ProbeFunction or IntrinsicId.PointFunction:
@@ -247,17 +248,17 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             }
 
             case IntrinsicId.StackText:
-                return m.Cut(StackTexts.FromBytes(a[0].Text(m), m.Services.Symbols));
+                return m.Cut(Span, StackTexts.FromBytes(a[0].Text(m), m.Services.Symbols));
             case IntrinsicId.UnwoundStack:
             {
                 var snapshot = a[0].Long(m);
-                return snapshot == StackSnapshot.Lost ? throw new LostStackSignal() : m.Cut(StackTexts.List(m.Services.Symbols.TakeStack(snapshot)));
+                return snapshot == StackSnapshot.Lost ? throw new LostStackSignal() : m.Cut(Span, StackTexts.List(m.Services.Symbols.TakeStack(snapshot)));
             }
 
             case IntrinsicId.SymbolName:
-                return m.Cut(m.Services.Symbols.KernelName((ulong)a[0].Long(m)));
+                return m.Cut(Span, m.Services.Symbols.KernelName((ulong)a[0].Long(m)));
             case IntrinsicId.SymbolData:
-                return m.Cut(m.Services.Symbols.KernelData((ulong)a[0].Long(m)));
+                return m.Cut(Span, m.Services.Symbols.KernelData((ulong)a[0].Long(m)));
             case IntrinsicId.SymbolModule:
             {
                 var address = (ulong)a[0].Long(m);
@@ -275,20 +276,20 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.UserSymbolName:
             {
                 var process = a[0].Long(m);
-                return m.Cut(m.Services.Symbols.UserName(process, (ulong)a[1].Long(m)));
+                return m.Cut(Span, m.Services.Symbols.UserName(process, (ulong)a[1].Long(m)));
             }
 
             case IntrinsicId.UserSymbolData:
             {
                 var process = a[0].Long(m);
-                return m.Cut(m.Services.Symbols.UserData(process, (ulong)a[1].Long(m)));
+                return m.Cut(Span, m.Services.Symbols.UserData(process, (ulong)a[1].Long(m)));
             }
 
             case IntrinsicId.UserModule:
             {
                 var process = a[0].Long(m);
                 var address = (ulong)a[1].Long(m);
-                return m.Services.Symbols.UserModule(process, address) is { } file ? m.Cut(Path.GetFileName(file))
+                return m.Services.Symbols.UserModule(process, address) is { } file ? m.Cut(Span, Path.GetFileName(file))
                     : throw new RuntimeError($"nothing known is mapped at address 0x{address:x} of process {process}", Span);
             }
 
@@ -303,7 +304,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             {
                 var process = a[0].Long(m);
                 var address = a[1].Long(m);
-                return m.Cut(StackTexts.Place(m.Services.Symbols.UserPlace(process, (ulong)address), (ulong)address, a[2].Long(m)));
+                return m.Cut(Span, StackTexts.Place(m.Services.Symbols.UserPlace(process, (ulong)address), (ulong)address, a[2].Long(m)));
             }
 
             case IntrinsicId.MatchedGroup:

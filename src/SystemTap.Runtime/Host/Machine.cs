@@ -90,8 +90,28 @@ internal sealed class Machine(IGlobalStore store, IHostServices services, Limits
         }
     }
 
-    /// <summary>Cuts a string to the length a script string can have.</summary>
-    public string Cut(string text) => text.Length > MaxText ? text[..MaxText] : text;
+    /// <summary>Strings that were too long for a script string, and where the first was cut.</summary>
+    public long Cuts;
+    public SourceSpan FirstCut;
+
+    /// <summary>Cuts a string to the length a script string can have, and counts that.</summary>
+    public string Cut(SourceSpan place, string text)
+    {
+        if (text.Length <= MaxText)
+        {
+            return text;
+        }
+
+        if (Cuts++ == 0)
+        {
+            FirstCut = place;
+        }
+
+        return text[..MaxText];
+    }
+
+    /// <summary>Cuts a text that is not the script's own.</summary>
+    public string CutQuietly(string text) => text.Length > MaxText ? text[..MaxText] : text;
 
     /// <summary>A key of so many parts; its memory is used again after <see cref="Release"/>. Lost (to the collector) when an error passes.</summary>
     public Value[] Rent(int parts) => _keys[parts].TryPop(out var key) ? key : new Value[parts];

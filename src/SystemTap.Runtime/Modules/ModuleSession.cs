@@ -28,11 +28,17 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     private int _control;
     private ModuleRings? _rings;
     private ChildCommand? _child;
+    private readonly SymbolService _symbols;
+    private readonly MarkedText _marks;
+    private readonly ByteSink _marked = new();
+    private readonly int _maxBackTrace;
     private bool _unload = true;
 
     private ModuleSession(string name, int control, SessionOptions options, bool attached)
     {
         (_name, _control, _options, _attached) = (name, control, options, attached);
+        _symbols = new SymbolService(null);
+        _marks = new MarkedText(_symbols);
         try
         {
             ModuleTransport.Info info;
@@ -43,6 +49,12 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             }
 
             _rings = new ModuleRings(control, info);
+            _maxBackTrace = (int)info.MaxBackTrace;
+            if (info.UserStacks != 0)
+            {
+                _symbols.WatchMappings();
+            }
+
             _output = new OutputStream(options.OutputFile, options.RotateBytes, options.RotateKeep);
         }
         catch
@@ -104,6 +116,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     public void Dispose()
     {
         _child?.Dispose();
+        _symbols.Dispose();
         _rings?.Dispose();
         _rings = null;
         _output?.Dispose();
@@ -123,19 +136,13 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     {
         switch (type)
         {
-            case ModuleTransport.Output:
-                _output.Buffer.Append(bytes);
-                if (!more)
-                {
-                    _output.Written();
-                }
-
-                break;
-            case ModuleTransport.Warning: Complain(Encoding.Latin1.GetString(bytes)); break;
+            case ModuleTransport.Output: Print(bytes, more); break;
+            case ModuleTransport.Stack: _symbols.Snapshot(bytes, _maxBackTrace); break;
+            case ModuleTransport.Warning: Complain(_marks.Expand(Encoding.Latin1.GetString(bytes))); break;
             case ModuleTransport.Error:
                 if (!_options.SuppressHandlerErrors)
                 {
-                    Tell("ERROR: " + Encoding.Latin1.GetString(bytes));
+                    Tell("ERROR: " + _marks.Expand(Encoding.Latin1.GetString(bytes)));
                 }
 
                 break;
@@ -144,6 +151,29 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
                 _systemPids.Add(ChildCommand.Spawn(Encoding.Latin1.GetString(bytes)));
                 break;
             case ModuleTransport.Switch: _output.SwitchFile(); break;
+        }
+    }
+
+    /// <summary>A print, or a piece of one. Marks may lie across pieces, so from the first mark on a print is kept until it is whole.</summary>
+    private void Print(ReadOnlySpan<byte> bytes, bool more)
+    {
+        if (_marked.Written.Length > 0 || bytes.Contains(MarkedText.Open))
+        {
+            _marked.Append(bytes);
+            if (!more)
+            {
+                _output.Buffer.Append(_marks.Expand(Encoding.Latin1.GetString(_marked.Written)).AsSpan());
+                _marked.Clear();
+            }
+        }
+        else
+        {
+            _output.Buffer.Append(bytes);
+        }
+
+        if (!more)
+        {
+            _output.Written();
         }
     }
 

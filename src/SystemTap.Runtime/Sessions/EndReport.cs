@@ -3,7 +3,7 @@ namespace SystemTap.Runtime.Sessions;
 /// <summary>Everything that did not happen, told when the session ends.</summary>
 internal static class EndReport
 {
-    public static void Write(long errors, KernelSide? kernel, Action<string> warn)
+    public static void Write(long errors, KernelSide? kernel, (long Count, string? First) hostCuts, Action<string> warn)
     {
         long skipped = 0;
         var misses = kernel?.RecursionMisses() ?? 0;
@@ -23,9 +23,10 @@ internal static class EndReport
             Line(kernel.SkippedReentry, "Skipped due to reentrancy: ");
             Line(misses, "Skipped by the kernel because the probe was running on that CPU: ");
             Line(kernel.LostRecords, "Lost output records because the buffer was full (raise it with -s): ");
-            Line(kernel.TruncatedStrings, $"Strings cut to MAXSTRINGLEN{(kernel.FirstTruncation is { } place ? $" (first at {place})" : "")}: ");
             Line(kernel.NonResidentReads, "User strings not read because their page was not in memory: ");
         }
+
+        Line((kernel?.TruncatedStrings ?? 0) + hostCuts.Count, $"Strings cut to MAXSTRINGLEN{((kernel?.FirstTruncation ?? hostCuts.First) is { } place ? $" (first at {place})" : "")}: ");
 
         void Line(long count, string reason)
         {

@@ -31,6 +31,7 @@ public sealed partial class Session : IDisposable
     private readonly HostEvaluator _evaluator;
     private readonly IGlobalStore _store;
     private readonly KernelSide? _kernel;
+    private readonly HostEvaluator? _recordEvaluator;
     private readonly RecordReader? _records;
     private readonly HandlerTimes _times;
     private readonly ProcessTree _targets;
@@ -64,7 +65,8 @@ public sealed partial class Session : IDisposable
             _evaluator = new HostEvaluator(plan.Program, _store, this);
             
             // A handler of stap that prints reads the records before its print: these have an evaluator of their own.
-            _records = _kernel is null ? null : new RecordReader(plan, _output, new HostEvaluator(plan.Program, _store, this), this);
+            _recordEvaluator = _kernel is null ? null : new HostEvaluator(plan.Program, _store, this);
+            _records = _recordEvaluator is null ? null : new RecordReader(plan, _output, _recordEvaluator, this);
             _runsStatements = plan.PrintSites.Any(s => s.Body is not null);
         }
         catch
@@ -98,7 +100,7 @@ public sealed partial class Session : IDisposable
         if (!Stopping)
         {
             _procfs = ProcfsFiles.Create(_plan.HostProbes, ModuleName);
-            if (_plan.SendsStacks)
+            if (_plan.SendsStacks || _plan.NamesPrograms)
             {
                 SymbolService.WatchMappings();
             }
@@ -381,7 +383,7 @@ public sealed partial class Session : IDisposable
         _output.Flush();
         // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
         var status = _tooManyErrors || (Errors > 0 && !_options.SuppressHandlerErrors) ? 1 : 0;
-        EndReport.Write(Errors, _kernel, Complain);
+        EndReport.Write(Errors, _kernel, Cuts(), Complain);
         if (_output.Error is not (0 or Libc.ErrorPipe /* the reader has what it wanted */))
         {
             var where = _options.OutputFile is { } file ? $"output file \"{file}\"" : "standard output";
@@ -397,6 +399,14 @@ public sealed partial class Session : IDisposable
 
         WaitForSystem();
         return status;
+    }
+
+    /// <summary>Strings that handlers and statements run by stap have cut.</summary>
+    private (long Count, string? First) Cuts()
+    {
+        var own = _evaluator.Cuts;
+        var finishing = _recordEvaluator?.Cuts ?? (0, null);
+        return (own.Count + finishing.Count, own.First ?? finishing.First);
     }
 
     private void Complain(string text)

@@ -35,7 +35,7 @@ internal sealed class CallNode(CompiledFunction target, Node[] arguments, Source
         {
             if (locals[i].Type == ScriptType.String)
             {
-                var text = m.Cut(arguments[i].Text(m));
+                var text = m.Cut(Span, arguments[i].Text(m));
                 m.Texts[first + i] = text;
             }
             else

@@ -16,7 +16,7 @@ internal sealed class FormatNode(FormatSegment[] segments, Node[] arguments, boo
         Write(m, sink);
         var text = sink.ToString();
         var end = text.IndexOf('\0');
-        return m.Cut(end < 0 ? text : text[..end]);
+        return m.Cut(Span, end < 0 ? text : text[..end]);
     }
 
     public void Write(Machine m, ByteSink sink)

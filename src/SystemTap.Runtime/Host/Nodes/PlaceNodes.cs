@@ -20,7 +20,7 @@ internal sealed class LocalAssignNode(int index, bool isText, Node value, Source
 
     public override string Text(Machine m)
     {
-        var result = m.Cut(value.Text(m));
+        var result = m.Cut(Span, value.Text(m));
         m.Texts[m.Base + index] = result;
         return result;
     }
@@ -41,7 +41,7 @@ internal sealed class LocalUpdateNode(int index, BinaryOperator op, Node operand
     {
         var by = operand.Text(m);
         var old = m.Texts[m.Base + index];
-        var result = m.Cut(old + by);
+        var result = m.Cut(Span, old + by);
         m.Texts[m.Base + index] = result;
         return yieldsOld ? old : result;
     }
@@ -65,7 +65,7 @@ internal sealed class GlobalAssignNode(Global global, Node value, SourceSpan spa
 
     public override string Text(Machine m)
     {
-        var result = m.Cut(value.Text(m));
+        var result = m.Cut(Span, value.Text(m));
         m.Store.Write(global, result);
         return result;
     }
@@ -89,7 +89,7 @@ internal sealed class GlobalUpdateNode(Global global, BinaryOperator op, Node op
     {
         var by = operand.Text(m);
         var old = m.Store.Read(global).Text ?? "";
-        var result = m.Cut(old + by);
+        var result = m.Cut(Span, old + by);
         m.Store.Write(global, result);
         return yieldsOld ? old : result;
     }
@@ -105,7 +105,7 @@ internal sealed class KeyNodes(Node[] keys, IReadOnlyList<ScriptType> types)
         var key = m.Rent(keys.Length);
         for (var i = 0; i < keys.Length; i++)
         {
-            key[i] = types[i] == ScriptType.String ? m.Cut(keys[i].Text(m)) : keys[i].Long(m);
+            key[i] = types[i] == ScriptType.String ? m.Cut(keys[i].Span, keys[i].Text(m)) : keys[i].Long(m);
         }
 
         return key;
@@ -147,7 +147,7 @@ internal sealed class ElementAssignNode(Global array, KeyNodes keys, Node value,
     public override string Text(Machine m)
     {
         var key = keys.Evaluate(m);
-        var result = m.Cut(value.Text(m));
+        var result = m.Cut(Span, value.Text(m));
         Write(m, key, result);
         return result;
     }
@@ -189,7 +189,7 @@ internal sealed class ElementUpdateNode(Global array, KeyNodes keys, BinaryOpera
         var by = operand.Text(m);
         m.Store.TryRead(array, new ArrayKey(key), out var known);
         var old = known.Text ?? "";
-        var result = m.Cut(old + by);
+        var result = m.Cut(Span, old + by);
         if (!m.Store.Write(array, new ArrayKey(key), result))
         {
             throw ArrayErrors.Overflow(array, Span);
@@ -221,7 +221,7 @@ internal sealed class KeyPattern(Node?[] keys, IReadOnlyList<ScriptType> types)
         {
             if (keys[i] is { } key)
             {
-                wanted[i] = types[i] == ScriptType.String ? (Value)m.Cut(key.Text(m)) : key.Long(m);
+                wanted[i] = types[i] == ScriptType.String ? (Value)m.Cut(key.Span, key.Text(m)) : key.Long(m);
             }
         }
 

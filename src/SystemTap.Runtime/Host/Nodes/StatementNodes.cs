@@ -95,7 +95,7 @@ internal sealed class ReturnAct(Node? value, ScriptType type, SourceSpan span) :
         m.Act(Span);
         if (value is not null && type == ScriptType.String)
         {
-            m.ReturnText = m.Cut(value.Text(m));
+            m.ReturnText = m.Cut(Span, value.Text(m));
         }
         else
         {
@@ -184,7 +184,7 @@ internal sealed class TryAct(Act body, int message, Act handler, SourceSpan span
             (m.Base, m.Top, m.Depth) = (fromBase, fromTop, fromDepth);
             if (message >= 0)
             {
-                m.Texts[m.Base + message] = m.Cut(error.Message);
+                m.Texts[m.Base + message] = m.CutQuietly(error.Message);
             }
         }
 

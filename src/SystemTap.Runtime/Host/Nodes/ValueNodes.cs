@@ -130,7 +130,7 @@ internal sealed class ConcatNode(Node[] parts, SourceSpan span) : Node(span)
         if (parts.Length == 2)
         {
             var first = parts[0].Text(m);
-            return m.Cut(string.Concat(first, parts[1].Text(m)));
+            return m.Cut(Span, string.Concat(first, parts[1].Text(m)));
         }
 
         var texts = new string[parts.Length];
@@ -139,7 +139,7 @@ internal sealed class ConcatNode(Node[] parts, SourceSpan span) : Node(span)
             texts[i] = parts[i].Text(m);
         }
 
-        return m.Cut(string.Concat(texts));
+        return m.Cut(Span, string.Concat(texts));
     }
 }
 

@@ -1,6 +1,5 @@
-using SystemTap.Semantics.Lowered;
 
-namespace SystemTap.Bpf.Analysis;
+namespace SystemTap.Semantics.Lowered;
 
 /// <summary>The function a probe is on, where its kind of event has one.</summary>
 public static class ProbedFunction

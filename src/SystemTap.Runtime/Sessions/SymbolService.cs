@@ -171,7 +171,31 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string? UserPlace(long process, ulong address) => null;
+    public string? UserPlace(long process, ulong address)
+    {
+        Apply(ulong.MaxValue);
+        if (_space.Symbol((int)process, address) is not { } found || _target.UserFiles.Open(found.File) is not { Dwarf: { } dwarf })
+        {
+            return null;
+        }
+
+        return Place(dwarf.LineAt(found.Symbol is { } symbol ? symbol.Address + found.Offset : found.Offset));
+    }
+
+    /// <inheritdoc/>
+    public string? KernelPlace(ulong address)
+    {
+        // The symbol leads to the function's entry in the debug information, whatever the file and wherever it is loaded.
+        if (_kernel.Value.Find(address) is not ({ IsFunction: true } symbol, var offset) || _target.KernelFile(symbol.Module) is not { Dwarf: { } dwarf, Kernel: { } kernel }
+            || kernel.Function(symbol.Name) is not { } function)
+        {
+            return null;
+        }
+
+        return Place(dwarf.LineAt(function.Entry + offset));
+    }
+
+    private static string? Place(DwarfLine? line) => line is { Line: > 0 } known ? string.Create(CultureInfo.InvariantCulture, $"{known.File}:{known.Line}") : null;
 
     /// <inheritdoc/>
     public void OnRecord(uint type, ushort misc, ReadOnlySpan<byte> body)

@@ -106,8 +106,8 @@ public sealed class KernelFunctionFamily : ProbeFamily
             return;
         }
 
-        // "f@*" asks for no file in particular.
-        if (pattern is { File: "*", Lines: LineChoice.None } && suffix is not (".inline" or ".label(S)"))
+        // "f@*" asks for no file in particular; a name that only one function has needs none.
+        if (KernelPlaces.IsFileIdle(pattern, module, scope) && suffix is not (".inline" or ".label(S)"))
         {
             foreach (var function in KernelPlaces.Functions(pattern.Function, module, match.Point, scope))
             {
@@ -193,6 +193,11 @@ internal static class KernelPlaces
             yield return (Literal.WithText(point, 0, module), module);
         }
     }
+
+    /// <summary>The file of a pattern decides nothing: it is "*", or, without debug information, the name is that of one function only.</summary>
+    public static bool IsFileIdle(FunctionPattern pattern, string? module, ResolveScope scope) =>
+        pattern.Lines == LineChoice.None && (pattern.File == "*"
+            || !pattern.IsGlob && scope.Target.KernelFile(module) is null && scope.Target.KernelFunctions.Find(pattern.Function, module).Count == 1);
 
     /// <summary>Functions of a name or glob.</summary>
     public static List<KernelFunction> Functions(string pattern, string? module, ProbePoint point, ResolveScope scope)

@@ -59,6 +59,16 @@ public sealed class KernelStatementFamily : ProbeFamily
             return;
         }
 
+        if (KernelPlaces.IsFileIdle(pattern, module, scope))
+        {
+            foreach (var function in KernelPlaces.Functions(pattern.Function, module, match.Point, scope))
+            {
+                results.Add(KernelPlaces.Function(function, Literal.WithText(point, 1, function.Name), false, KernelAttachKind.Any, 0, scope));
+            }
+
+            return;
+        }
+
         if (KernelDebugPlaces.Require(point, module, "source lines are", "entries and returns of functions, and instructions by address, can be probed", scope) is not { } file)
         {
             return;

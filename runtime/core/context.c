@@ -199,6 +199,11 @@ void stap_fail_read(struct stap_context *c, const struct stap_place *at, u64 add
 	stap_fail_fault(c, at, "read fault", address, member);
 }
 
+void stap_fail_write(struct stap_context *c, const struct stap_place *at, u64 address, int user)
+{
+	stap_fail_fault(c, at, user ? "user write fault" : "kernel write fault", address, NULL);
+}
+
 void stap_fail_full(struct stap_context *c, const struct stap_place *at, const struct stap_array *array)
 {
 	struct stap_sink sink;

@@ -6,6 +6,14 @@ char *stap_c_text(struct stap_context *c, struct stap_str text);
 char *stap_embedded_result(struct stap_context *c);
 struct stap_str stap_embedded_string_result(struct stap_context *c, u32 mark, const char *text);
 s64 stap_embedded_read(struct stap_context *c, u64 address, u32 size, int user);
+void stap_embedded_write(struct stap_context *c, u64 address, u32 size, u64 value, int user)
+{
+	if (c->failed != STAP_FINE)
+		return;
+	if (!(user ? stap_write_user(address, size, value) : stap_write_kernel(address, size, value)))
+		stap_fail_write(c, NULL, address, user);
+}
+
 void stap_embedded_read_string(struct stap_context *c, char *to, u64 address, s64 max, int user);
 void stap_embedded_print(struct stap_context *c, const char *text, s64 n);
 
@@ -36,6 +44,9 @@ s64 stap_embedded_read(struct stap_context *c, u64 address, u32 size, int user)
 {
 	u64 value = 0;
 
+	/* After an error the function only runs to its end; the first one is told. */
+	if (c->failed != STAP_FINE)
+		return 0;
 	if (!(user ? stap_read_user(address, size, &value) : stap_read_kernel(address, size, &value)))
 		stap_fail_read(c, NULL, address, NULL);
 	return (s64)value;
@@ -46,6 +57,9 @@ void stap_embedded_read_string(struct stap_context *c, char *to, u64 address, s6
 	struct stap_str text;
 
 	if (max <= 0)
+		return;
+	to[0] = 0;
+	if (c->failed != STAP_FINE)
 		return;
 	text = user ? stap_user_string(c, NULL, (s64)address, max - 1) : stap_kernel_string(c, NULL, (s64)address, max - 1);
 	memcpy(to, text.s, text.n);

@@ -130,6 +130,19 @@ int stap_read_user(u64 address, u32 size, u64 *value)
 	return read_number(address, size, value);
 }
 
+/* There is nothing here that a script may write to. */
+int stap_write_kernel(u64 address, u32 size, u64 value)
+{
+	(void)address, (void)size, (void)value;
+	return 0;
+}
+
+int stap_write_user(u64 address, u32 size, u64 value)
+{
+	(void)address, (void)size, (void)value;
+	return 0;
+}
+
 /* --- built-ins */
 
 void stap_exit(void)

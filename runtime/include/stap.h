@@ -374,6 +374,7 @@ STAP_COLD void stap_fail(struct stap_context *c, const struct stap_place *at, co
 STAP_COLD void stap_fail_text(struct stap_context *c, const struct stap_place *at, struct stap_str message);
 STAP_COLD void stap_fail_hard(struct stap_context *c, const struct stap_place *at, const char *message);
 STAP_COLD void stap_fail_read(struct stap_context *c, const struct stap_place *at, u64 address, const char *member);	/* member may be NULL */
+void stap_fail_write(struct stap_context *c, const struct stap_place *at, u64 address, int user);
 STAP_COLD void stap_fail_full(struct stap_context *c, const struct stap_place *at, const struct stap_array *array);
 STAP_COLD void stap_fail_register(struct stap_context *c, const struct stap_place *at, struct stap_str name);
 STAP_COLD void stap_fail_group(struct stap_context *c, const struct stap_place *at, s64 group);
@@ -635,6 +636,10 @@ int stap_put_memory(struct stap_context *c, const struct stap_place *at, struct 
 /* Reads 1, 2, 4 or 8 bytes, zero-extended, into *value; 0 on a fault. [env] */
 int stap_read_kernel(u64 address, u32 size, u64 *value);
 int stap_read_user(u64 address, u32 size, u64 *value);
+
+/* Writes 1, 2, 4 or 8 bytes; 0 on a fault, also of memory that may only be read. Guru mode. [env] */
+int stap_write_kernel(u64 address, u32 size, u64 value);
+int stap_write_user(u64 address, u32 size, u64 value);
 
 /* Text up to a NUL or `most` bytes; raise "… string copy fault at 0x…". [core, on stap_env_copy()] */
 struct stap_str stap_kernel_string(struct stap_context *c, const struct stap_place *at, s64 address, s64 most);

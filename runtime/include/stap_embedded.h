@@ -45,6 +45,10 @@ typedef unsigned long long u64;
 /* Memory: a fault is a run-time error, and the value 0. */
 #define kderef(size, address) stap_embedded_read(c, (u64)(unsigned long)(address), (size), 0)
 #define uderef(size, address) stap_embedded_read(c, (u64)(unsigned long)(address), (size), 1)
+#define store_kderef(size, address, value) stap_embedded_write(c, (u64)(unsigned long)(address), (size), (u64)(value), 0)
+#define store_uderef(size, address, value) stap_embedded_write(c, (u64)(unsigned long)(address), (size), (u64)(value), 1)
+#define kwrite(pointer, value) store_kderef(sizeof(*(pointer)), (pointer), (unsigned long)(value))
+#define uwrite(pointer, value) store_uderef(sizeof(*(pointer)), (pointer), (unsigned long)(value))
 #define kread(pointer) ((typeof(*(pointer)))kderef(sizeof(*(pointer)), (pointer)))
 #define uread(pointer) ((typeof(*(pointer)))uderef(sizeof(*(pointer)), (pointer)))
 #define kderef_string(to, address, max) stap_embedded_read_string(c, (to), (u64)(unsigned long)(address), (max), 0)
@@ -55,6 +59,7 @@ char *stap_c_text(struct stap_context *c, struct stap_str text);
 char *stap_embedded_result(struct stap_context *c);
 struct stap_str stap_embedded_string_result(struct stap_context *c, u32 mark, const char *text);
 s64 stap_embedded_read(struct stap_context *c, u64 address, u32 size, int user);
+void stap_embedded_write(struct stap_context *c, u64 address, u32 size, u64 value, int user);
 void stap_embedded_read_string(struct stap_context *c, char *to, u64 address, s64 max, int user);
 void stap_embedded_print(struct stap_context *c, const char *text, s64 n);
 

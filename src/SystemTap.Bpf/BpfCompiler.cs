@@ -23,6 +23,7 @@ public static class BpfCompiler
         var namesPrograms = ProgramNames.In(program);
         program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
+        GuruWrites.Refuse(placement.HostProbes);
         if (placement.KernelProbes.Count == 0)
         {
             return HostOnly(program, placement);

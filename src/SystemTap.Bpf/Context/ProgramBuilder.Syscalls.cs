@@ -62,7 +62,7 @@ internal sealed partial class ProgramBuilder
         int compatJump = -1;
 
         // The dispatcher is never entered twice on one CPU, so neither are its targets: they share a frame.
-        var frame = new FrameMap(tracepoint);
+        var frame = new FrameMap(tracepoint, c.Limits.MaxStringLength > ProgramEmitter.LongText);
         foreach (var compat in (ReadOnlySpan<bool>)[false, true])
         {
             var byNumber = new SortedDictionary<int, List<Group>>();

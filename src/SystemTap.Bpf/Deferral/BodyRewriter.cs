@@ -125,7 +125,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
         var prepared = new List<Stmt>();
         if (!Purity.IsPlainFormat(segments))
         {
-            arguments = TakeMemory(segments, arguments, prepared, scope);
+            arguments = TakeMemory(segments, arguments, prepared, scope, span);
         }
 
         // With effects among the arguments, everything is taken at its turn; else reads stay in the record's making.
@@ -156,7 +156,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
     }
 
     /// <summary>%m and %M: the handler takes the bytes, stap shows them.</summary>
-    private Expr[] TakeMemory(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments, List<Stmt> before, Scope scope)
+    private Expr[] TakeMemory(IReadOnlyList<FormatSegment> segments, IReadOnlyList<Expr> arguments, List<Stmt> before, Scope scope, SourceSpan span)
     {
         var result = arguments.ToArray();
         var next = 0;
@@ -182,7 +182,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
                 count = result[p] = Settle(Substitute(result[p], scope), before, scope, keepReads: false);
             }
 
-            result[value] = new RawBytesExpr(result[value], count, s.Flag == FormatFlag.Alternate, result[value].Span)
+            result[value] = new RawBytesExpr(result[value], count, s.Flag == FormatFlag.Alternate, span)
             {
                 Conversion = s.Conversion == FormatConversion.Memory ? 'm' : 'M',
             };

@@ -47,7 +47,7 @@ internal sealed partial class ProgramEmitter
         }
         else
         {
-            LookupScalar(_frameMap!.Id);
+            LookupFrame(0, 1);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
             Move(Frame, Reg.R0);
         }
@@ -108,12 +108,9 @@ internal sealed partial class ProgramEmitter
     private void ClaimFrame()
     {
         var claimed = _a.NewLabel();
-        var mark = Marked();
-        var key = TakeStack(8);
         for (var slot = 0; slot < FrameSlots; slot++)
         {
-            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
-            LookupKey(_frameMap!.Id, key);
+            LookupFrame(slot, FrameSlots);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
             Move(Frame, Reg.R0);
             _a.Emit(Instruction.Mov(Reg.R1, 1));
@@ -124,9 +121,29 @@ internal sealed partial class ProgramEmitter
         Increment(ControlBlock.SkippedReentry);
         _a.Jump(_exit);
         _a.Bind(claimed);
-        Release(mark);
         _noFrame = _exit;
         _exit = _a.NewLabel();
+    }
+
+    /// <summary>R0 = a frame of this CPU or 0.</summary>
+    private void LookupFrame(int slot, int slots)
+    {
+        var mark = Marked();
+        var key = TakeStack(8);
+        if (_frameMap!.IsByNumber)
+        {
+            _a.Call(Helper.GetSmpProcessorId);
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, slots));
+            _a.Emit(Instruction.Add64Imm(Reg.R0, slot));
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        }
+        else
+        {
+            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
+        }
+
+        LookupKey(_frameMap.Id, key);
+        Release(mark);
     }
 
     private Label? _noFrame;
@@ -156,13 +173,18 @@ internal sealed partial class ProgramEmitter
         var done = _a.NewLabel();
 
         _lock = _c.Locks.Of(probe);
+        var prefix = _lock is not null && _hasFrame ? LockPrefix.Of(body) : null;
         if (_lock is not null)
         {
-            Lock(_c.Locks.ModeOf(probe), done);
-            _held = UnlockFinder.In(body) ? TakeFrame(8) : null;
-            if (_held is { } held)
+            _held = prefix is not null || UnlockFinder.In(body) ? TakeFrame(8) : null;
+            if (prefix is not null)
             {
-                Store(held, 1);
+                Store(_held!.Value, 0);
+                PrepareUnlock(_c.Locks.ModeOf(probe));
+            }
+            else
+            {
+                LockHandler(probe, done);
             }
         }
 
@@ -191,6 +213,24 @@ internal sealed partial class ProgramEmitter
 
             _f.Locals[local] = slot;
             ClearLocal(slot);
+        }
+
+        if (prefix is { } split)
+        {
+            foreach (var statement in split.Before)
+            {
+                Statement(statement);
+            }
+
+            if (split.Condition is { } condition)
+            {
+                var here = Marked();
+                Branch(condition, false, _f.Next);
+                Release(here);
+            }
+
+            LockHandler(probe, done);
+            body = split.Under;
         }
 
         Statement(body);
@@ -222,6 +262,15 @@ internal sealed partial class ProgramEmitter
         _a.Bind(done);
         Release(mark);
         _f = before;
+    }
+
+    private void LockHandler(Probe probe, Label skipped)
+    {
+        Lock(_c.Locks.ModeOf(probe), skipped);
+        if (_held is { } held)
+        {
+            Store(held, 1);
+        }
     }
 
     /// <summary>Ends the main program and emits the functions it uses.</summary>

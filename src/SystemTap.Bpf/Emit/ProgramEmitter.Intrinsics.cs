@@ -138,6 +138,8 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.WriteUser:
                 WriteUser(i.Arguments, i.Span);
                 break;
+            case IntrinsicId.WriteKernel:
+                throw Cannot("writing to kernel memory: BPF programs cannot", i.Span);
             case IntrinsicId.ParseLong:
                 ParseLong(i);
                 break;

@@ -23,6 +23,7 @@ internal sealed partial class ProgramEmitter
     private LockMode _lockMode;
     private Mem _sharedWord;
     private Mem? _held;
+    private bool _prepared;
     private readonly Dictionary<(LockWord, LockMode), Subprogram> _lockWaiters = [];
 
     private int LastCpu => _c.Target.PossibleCpuCount - 1;
@@ -36,7 +37,12 @@ internal sealed partial class ProgramEmitter
         if (mode == LockMode.Shared)
         {
             var fail = _a.NewLabel();
-            _sharedWord = TakeStack(8, onStack: true);
+            if (!_prepared)
+            {
+                _sharedWord = TakeStack(8, onStack: true);
+            }
+
+            _prepared = false;
             Move(Reg.R2, Reg.R0);
             _a.JumpIf(JumpOp.Gt, Reg.R2, LastCpu, fail);
             _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R2, 6));
@@ -78,6 +84,20 @@ internal sealed partial class ProgramEmitter
         Increment(ControlBlock.SkippedLock);
         _a.Jump(skipped);
         _a.Bind(taken);
+    }
+
+    /// <summary>
+    /// For ways to the end that do not take the lock: the verifier does not know that nothing is given back there, so there must be a valid address to give it back at.
+    /// </summary>
+    private void PrepareUnlock(LockMode mode)
+    {
+        if (mode == LockMode.Shared)
+        {
+            _sharedWord = TakeStack(8, onStack: true);
+            DataAddress(Reg.R1, _lock!.SharedOffset);
+            Save(_sharedWord, Reg.R1);
+            _prepared = true;
+        }
     }
 
     /// <summary>Gives the lock back before the handler's end: from now on the word says that there is nothing to give back.</summary>

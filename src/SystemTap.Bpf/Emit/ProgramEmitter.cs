@@ -47,6 +47,9 @@ internal sealed partial class ProgramEmitter
     /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
     private const int FrameSlots = 4;
 
+    /// <summary>MAXSTRINGLEN from which on frames may need more than a per-CPU map can give: they are elements of an ordinary array then, by the number of the CPU.</summary>
+    internal const int LongText = 1024;
+
     private readonly Compilation _c;
     private readonly EventContext _event;
     private readonly string _name;
@@ -75,7 +78,7 @@ internal sealed partial class ProgramEmitter
         _a.AllowLongJumps = compilation.Features.InstructionSetV4;
         if (hasFrame)
         {
-            _frameMap = sharedFrame ?? new FrameMap(name);
+            _frameMap = sharedFrame ?? new FrameMap(name, isByNumber: compilation.Limits.MaxStringLength > LongText);
             _frameMap.Reserve(compilation.Maps);
         }
 
@@ -90,12 +93,12 @@ internal sealed partial class ProgramEmitter
     {
         if (_hasFrame)
         {
-            if (_frameMost + LibrarySlack > Storage.LargestPerCpu)
+            if (!_frameMap!.IsByNumber && _frameMost + LibrarySlack > Storage.LargestPerCpu)
             {
                 throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost + LibrarySlack} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
             }
 
-            _frameMap!.Complete(_c.Maps, _frameMost + LibrarySlack, _event.IsPreemptible ? FrameSlots : 1);
+            _frameMap!.Complete(_c.Maps, _frameMost + LibrarySlack, _event.IsPreemptible ? FrameSlots : 1, _c.Target.PossibleCpuCount);
         }
 
         try
@@ -288,9 +291,13 @@ internal sealed partial class ProgramEmitter
 }
 
 /// <summary>The map of a frame; grows to the largest program that uses it.</summary>
-internal sealed class FrameMap(string name)
+/// <param name="name">For the map's name.</param>
+/// <param name="isByNumber">An array with elements for each CPU instead of a per-CPU array, whose values have at most 32 KB.</param>
+internal sealed class FrameMap(string name, bool isByNumber)
 {
     private int _size;
+
+    public bool IsByNumber => isByNumber;
 
     public int Id { get; private set; } = -1;
 
@@ -302,9 +309,9 @@ internal sealed class FrameMap(string name)
         }
     }
 
-    public void Complete(MapTable maps, int size, int slots = 1)
+    public void Complete(MapTable maps, int size, int slots, int cpus)
     {
         _size = Math.Max(_size, (size + 7) & ~7);
-        maps.Complete(Id, MapType.PerCpuArray, 4, _size, slots);
+        maps.Complete(Id, isByNumber ? MapType.Array : MapType.PerCpuArray, 4, _size, isByNumber ? slots * cpus : slots);
     }
 }

@@ -99,6 +99,12 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.KernelBufferQuoted: return FallibleText($"stap_kernel_buffer_quoted(c, {P(e.Span)}, {A(0)}, {A(1)}, {A(2)})");
             case IntrinsicId.UserBufferQuoted: return FallibleText($"stap_user_buffer_quoted(c, {P(e.Span)}, {A(0)}, {A(1)}, {A(2)})");
 
+            case IntrinsicId.WriteKernel or IntrinsicId.WriteUser:
+                var user = id == IntrinsicId.WriteUser;
+                var stored = Store($"stap_write_{(user ? "user" : "kernel")}((u64)({A(0)}), {A(1)}, (u64)({A(2)}))");
+                FailIf($"!{stored.Code}", $"stap_fail_write(c, {P(e.Span)}, (u64)({A(0)}), {(user ? "1" : "0")});");
+                return operands[2];
+
             // Strings.
             case IntrinsicId.StringLength: return new Operand($"(s64){A(0)}.n", reads);
             case IntrinsicId.Substring: return StoreText($"stap_substr({A(0)}, {A(1)}, {A(2)})", reads);

@@ -91,9 +91,13 @@ internal static class StackTexts
     public static string UserLines(long process, string list, long style, ISymbols symbols)
     {
         var text = new StringBuilder();
+        var isCaller = false;
         foreach (var address in Parse(list))
         {
-            Line(text, address, symbols.UserData(process, address), style == 2 ? symbols.UserPlace(process, address) : null, style);
+            // Callers' addresses are those behind their calls, which may be the next line's: the place is that of the call.
+            var place = style == 2 ? symbols.UserPlace(process, isCaller ? address - 1 : address) : null;
+            Line(text, address, symbols.UserData(process, address), place, style);
+            isCaller = true;
         }
 
         return text.ToString();

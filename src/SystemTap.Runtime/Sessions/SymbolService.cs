@@ -174,12 +174,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     public string? UserPlace(long process, ulong address)
     {
         Apply(ulong.MaxValue);
-        if (_space.Symbol((int)process, address) is not { } found || _target.UserFiles.Open(found.File) is not { Dwarf: { } dwarf })
-        {
-            return null;
-        }
-
-        return Place(dwarf.LineAt(found.Symbol is { } symbol ? symbol.Address + found.Offset : found.Offset));
+        return _space.Line((int)process, address) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
     }
 
     /// <inheritdoc/>

@@ -55,8 +55,8 @@ public enum IntrinsicId
     // What the BPF engine makes of the stacks above; no tapset calls them
     KernelStackRaw, StackText, UserSnapshot, UnwoundStack,
 
-    // Guru writes into the traced process
-    WriteUser,
+    // Guru writes into the traced process and into the kernel
+    WriteUser, WriteKernel,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -261,6 +261,9 @@ public static class IntrinsicTable
 
         // (address, bytes 1/2/4/8, value): stores into the memory of the current process and yields the value; raises "write fault".
         Add(IntrinsicId.WriteUser, "write_user", L, Fallible | Guru, L, L, L);
+
+        // The same for kernel memory: the kernel-module runtime only.
+        Add(IntrinsicId.WriteKernel, "write_kernel", L, Fallible | Guru, L, L, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

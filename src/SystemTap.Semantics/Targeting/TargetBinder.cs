@@ -379,15 +379,24 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet)
     {
-        if (value is { Value: DerefExpr { IsUser: true, BitWidth: 0 } load })
+        if (value.Value is not DerefExpr load)
         {
-            return new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.WriteUser), [load.Address, new LongConst(load.Size, span), newValue], span);
+            Fail(quiet, "target.store", span, value.CType is { IsInMemory: true } ? "a structure or array cannot be written as a whole" : "the value is in a register: only what is in memory can be written");
+            return null;
         }
 
-        Fail(quiet, "target.store", span, value.Value is DerefExpr { IsUser: false }
-            ? "kernel memory cannot be written by BPF programs"
-            : value.Value is DerefExpr ? "a bit-field cannot be written" : "the value is in a register, which BPF programs cannot write");
-        return null;
+        Expr Write(Expr stored) => new IntrinsicExpr(IntrinsicTable.Get(load.IsUser ? IntrinsicId.WriteUser : IntrinsicId.WriteKernel), [load.Address, new LongConst(load.Size, span), stored], span);
+        if (load.BitWidth > 0)
+        {
+            // The other bits of the word stay.
+            var mask = (load.BitWidth == 64 ? -1L : (1L << load.BitWidth) - 1) << load.BitShift;
+            var word = new DerefExpr(load.Address, load.Size, false, load.IsUser, span) { MemberName = load.MemberName };
+            var written = Write(new BinaryExpr(BinaryOperator.BitOr, new BinaryExpr(BinaryOperator.BitAnd, word, new LongConst(~mask, span), span),
+                new BinaryExpr(BinaryOperator.BitAnd, new BinaryExpr(BinaryOperator.ShiftLeft, newValue, new LongConst(load.BitShift, span), span), new LongConst(mask, span), span), span));
+            return new BinaryExpr(BinaryOperator.ShiftRightLogical, new BinaryExpr(BinaryOperator.BitAnd, written, new LongConst(mask, span), span), new LongConst(load.BitShift, span), span);
+        }
+
+        return Write(newValue);
     }
 
     // ---------------------------------------------------------------------------------------------------------- parts

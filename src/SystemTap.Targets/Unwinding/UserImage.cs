@@ -14,13 +14,15 @@ public sealed class UserImage
     private readonly ElfFile? _elf;
     private readonly Lazy<FrameTable> _frames;
     private readonly Lazy<(ulong[] Starts, ElfSymbol[] Symbols)> _symbols;
+    private readonly Lazy<DwarfFile?> _dwarf;
 
-    private UserImage(string path, ElfFile? elf)
+    private UserImage(string path, ElfFile? elf, string? openPath = null)
     {
         Path = path;
         _elf = elf;
         _frames = new(() => elf is null ? FrameTable.Parse([], 0, false) : ReadFrames(elf));
         _symbols = new(ReadSymbols);
+        _dwarf = new(() => elf is null || openPath is null ? null : DwarfFile.TryOpen(openPath));
     }
 
     /// <summary>As the process knows it.</summary>
@@ -31,7 +33,7 @@ public sealed class UserImage
     /// <summary>Opens a file for a process's mapping.</summary>
     /// <param name="shown">The path as /proc/PID/maps shows it.</param>
     /// <param name="openPath">Where this process can open it.</param>
-    public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath));
+    public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath), openPath);
 
     /// <summary>An image from bytes (the vDSO).</summary>
     public static UserImage Parse(string shown, byte[] bytes)
@@ -51,6 +53,9 @@ public sealed class UserImage
 
     /// <summary>Address in the file of what lies at an offset of it; null when nothing is loaded from there.</summary>
     public ulong? AddressOf(ulong fileOffset) => _elf?.Address(fileOffset);
+
+    /// <summary>Source file and line of an address of the file, by its debug information; null without it.</summary>
+    public (string File, int Line)? LineAt(ulong address) => _dwarf.Value?.LineAt(address);
 
     /// <summary>The symbol that spans an address of the file, or the nearest before it within the same executable segment when it has no size.</summary>
     public ImageSymbol? Find(ulong address)

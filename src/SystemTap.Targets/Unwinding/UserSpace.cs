@@ -111,6 +111,9 @@ public sealed class UserSpace
         return loaded.File.Find(inFile) is { } symbol ? new UserSymbol(symbol, inFile - symbol.Address, mapping.Path) : new UserSymbol(null, inFile, mapping.Path);
     }
 
+    /// <summary>The source file and line of an address; null when the file mapped there has no debug information for it.</summary>
+    public (string File, int Line)? Line(int pid, ulong address) => Find(pid, address) is { } loaded ? loaded.File.LineAt(address - loaded.Bias) : null;
+
     /// <summary>The stack of a process from its registers and a copy of its memory.</summary>
     public List<ulong> Unwind(int pid, ulong pc, Span<ulong> registers, ReadWord read, int most) =>
         _unwinder.Walk(pc, registers, address => Find(pid, address), read, most);

@@ -61,9 +61,21 @@ internal sealed partial class EngineRunner
     /// <summary>Head of a handler that runs in the kernel, exactly once in a session of <see cref="Run"/>.</summary>
     public static string KernelProbe => $"probe kernel.trace(\"sys_enter\") {{ if ($id != {GetPpid} || tid() != {gettid()}) next;";
 
+    /// <summary>The same for a handler of the system call.</summary>
+    public static string SyscallProbe => $"probe syscall.getppid {{ if (tid() != {gettid()}) next;";
+
+    /// <summary>The same for a handler of the C library's function.</summary>
+    public static string UserProbe => $"probe process(\"{CLibrary}\").function(\"getppid\") {{ if (tid() != {gettid()}) next;";
+
+    /// <summary>The same for a handler of a sample: the first one of the session.</summary>
+    public static string ProfileProbe => "global __done probe timer.profile { if (__done++) next;";
+
+    private static readonly string CLibrary = File.ReadLines("/proc/self/maps").Select(l => l[(l.IndexOf('/', StringComparison.Ordinal) + 1)..]).First(l => l.Contains("libc.so.6", StringComparison.Ordinal)) is var path ? "/" + path : "";
+
     /// <summary>Passes 1 to 5 of a script. With a kernel handler, one <c>getppid</c> call is made while it is live.</summary>
     public EngineOutcome Run(string script, Limits? limits = null, BpfFeatures? features = null) => Guarded(script, limits, features, plan =>
     {
+        Waits = plan.Program.Probes.Any(p => p.Spec is ProfileSpec);
         var messages = new List<string>();
         try
         {
@@ -103,13 +115,27 @@ internal sealed partial class EngineRunner
         return plan ?? throw new InvalidOperationException(outcome.Refusal);
     }
 
+    private static bool Waits { get; set; }
+
     private SessionOptions Options(Action<string> diagnostics) => new()
     {
         OutputFile = _output,
         ShowGlobals = false,
         TableFolders = [TableFolder],
         Diagnostics = diagnostics,
-        WhenLive = static () => getppid(),
+        WhenLive = static () =>
+        {
+            getppid();
+
+            // Samples come about a hundred times a second.
+            if (Waits)
+            {
+                for (var until = Environment.TickCount64 + 30; Environment.TickCount64 < until;)
+                {
+                    getppid();
+                }
+            }
+        },
     };
 
     private EngineOutcome Guarded(string script, Limits? limits, BpfFeatures? features, Func<BpfPlan, string> use)

@@ -21,6 +21,10 @@ internal sealed partial class ScriptGenerator
         """
         function fact:long(x:long) { if (x <= 1) return 1  return x * fact(x - 1) }
         function fib:long(x:long) { if (x < 2) return x  return fib(x - 1) + fib(x - 2) }
+        function climb:long(x:long, y:long) { if (x <= 0) return y  for (j = 0; j < 2; j++) y = y * 3 + climb(x - 1 - j, y & 15)  return y }
+        function hop:long(x:long) { if (x & 1) next  return x + (x > 0 ? hop(x - 1) : 0) }
+        function hop:long(x:long) { return x < 0 ? -x : 2 * hop(x - 3) }
+        function tour:long(x:long) { if (x == 0) return 1  foreach (k- in m limit 2) z += k + tour(x - 1)  return z }
         function rev:string(p:string) { if (strlen(p) <= 1) return p  return rev(substr(p, 1, strlen(p))) . substr(p, 0, 1) }
 
         """;
@@ -123,7 +127,7 @@ internal sealed partial class ScriptGenerator
             return $"{Pick(_functions)}({Long()}, {Long()}, {Text()})";
         }
 
-        return _on.Recursion && OneIn(2) ? Pick([$"fact(({Long()}) & 7)", $"fib(({Long()}) & 7)"]) : $"safe_div({Long()}, {Long()})";
+        return _on.Recursion && OneIn(2) ? Pick([$"fact(({Long()}) & 7)", $"fib(({Long()}) & 7)", $"climb(({Long()}) & 3, {Long()})", $"hop(({Long()}) & 7)", $"tour(({Long()}) & 3)"]) : $"safe_div({Long()}, {Long()})";
     }
 
     private string LongOfText() => _random.Next(7) switch

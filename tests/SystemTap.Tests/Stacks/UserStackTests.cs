@@ -1,3 +1,4 @@
+using SystemTap.Targets;
 using SystemTap.Tests.Examples;
 using Xunit;
 
@@ -44,6 +45,30 @@ public class UserStackTests
         var run = StapRun.Stapped("-e", "probe syscall.getppid { if (pid() == target()) print_ubacktrace() }", "-c", Built.Value).Succeeded();
         Assert.Matches(@"^ 0x[0-9a-f]+ : leaf\+0x[0-9a-f]+/0x[0-9a-f]+ \[" + Built.Value + @"\]$", run.Lines.Single(l => l.Contains(" : leaf+")));
         Assert.Contains(run.Lines, l => l.Contains(": qsort", StringComparison.Ordinal) && l.Contains("libc", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("lines4", "-O2 -gdwarf-4")]
+    [InlineData("lines5", "-O2 -gdwarf-5 -static")]
+    [InlineData("lines_split", "-O1 -gdwarf-5 -gsplit-dwarf")]
+    [InlineData("lines_packed", "-O2 -g -gz -no-pie")]
+    public void Source_lines_are_those_of_the_calls(string name, string options)
+    {
+        StapRun.Need();
+        Assert.SkipUnless(DwarfFile.IsLibraryPresent, "libdw is not installed");
+        var program = Build(name, ["-fomit-frame-pointer", .. options.Split(' ')]);
+        var run = StapRun.Stapped("-e", """
+            probe process("PROGRAM").function("leaf") { print_ubacktrace_fileline(); printf("%s|%s|%s\n", usymfileline(uaddr()), usymfile(uaddr()), usymline(uaddr())) }
+            """.Replace("PROGRAM", program, StringComparison.Ordinal), "-c", program).Succeeded();
+
+        // The truth is the source: the line of each call, found by its text.
+        var source = Path.Combine(Repository.Root, "tests/SystemTap.Tests/Stacks/chain.c");
+        var text = File.ReadAllLines(source);
+        int LineOf(string part) => 1 + Array.FindIndex(text, l => l.Contains(part, StringComparison.Ordinal));
+        foreach (var (function, call) in new[] { ("middle", "leaf(n + pad[n])"), ("compare", "middle(3)"), ("outer", "qsort(values, 2"), ("main", "outer(5)") })
+            Assert.EndsWith($" at {source}:{LineOf(call)}", run.Lines.Single(l => l.Contains($" : {function}+", StringComparison.Ordinal)));
+        var first = LineOf("void leaf(int n)");
+        Assert.Matches($@"^{source}:({first}|{first + 1})\|{source}\|({first}|{first + 1})$", run.Lines[^1]);
     }
 
     [Fact]

@@ -30,12 +30,19 @@ internal static class VirtualMachine
     public static bool All { get; } = Environment.GetEnvironmentVariable("STAP_TEST_ALL") is { Length: > 0 };
 
     /// <summary>Runs a script of tests/vm and yields its standard output, or null with the reason when a package could not be had.</summary>
-    public static async Task<(string? Output, string Reason)> ToolAsync(string name, params string[] words)
+    public static Task<(string? Output, string Reason)> ToolAsync(string name, params string[] words) => ToolAsync(name, null, words);
+
+    private static async Task<(string? Output, string Reason)> ToolAsync(string name, int? seconds, string[] words)
     {
         var start = new ProcessStartInfo(Path.Combine(Repository.Root, "tests", "vm", name)) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
         foreach (var word in words)
         {
             start.ArgumentList.Add(word);
+        }
+
+        if (seconds is { } limit && Environment.GetEnvironmentVariable("VM_TIMEOUT") is null)
+        {
+            start.Environment["VM_TIMEOUT"] = limit.ToString(CultureInfo.InvariantCulture);
         }
 
         using var process = Process.Start(start)!;
@@ -67,7 +74,8 @@ internal static class VirtualMachine
             await One.WaitAsync();
             try
             {
-                var (output, reason) = await ToolAsync("run-cases.sh", kernel, folder);
+                // The limit is for machines that hang; many cases, each slow under emulation on a busy host, must not meet it.
+                var (output, reason) = await ToolAsync("run-cases.sh", Math.Max(300, 15 * cases.Count), [kernel, folder]);
                 Assert.SkipWhen(output is null && reason.Contains("could not be installed", StringComparison.Ordinal), reason.Trim());
                 return Parse(output ?? throw new InvalidOperationException("tests/vm/run-cases.sh failed: " + reason), names);
             }

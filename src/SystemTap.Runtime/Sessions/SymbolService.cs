@@ -187,10 +187,8 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
             return null;
         }
 
-        return Place(dwarf.LineAt(function.Entry + offset));
+        return dwarf.LineAt(function.Entry + offset) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
     }
-
-    private static string? Place(DwarfLine? line) => line is { Line: > 0 } known ? string.Create(CultureInfo.InvariantCulture, $"{known.File}:{known.Line}") : null;
 
     /// <inheritdoc/>
     public void OnRecord(uint type, ushort misc, ReadOnlySpan<byte> body)

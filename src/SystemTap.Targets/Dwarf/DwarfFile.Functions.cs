@@ -175,26 +175,6 @@ public sealed unsafe partial class DwarfFile
         }
     }
 
-    /// <summary>The row of the line table an address belongs to; null when no unit has it.</summary>
-    public DwarfLine? LineAt(ulong address)
-    {
-        lock (Lock)
-        {
-            foreach (var unit in Units)
-            {
-                if (!unit.LineDie.HasPc(address) && !unit.Die.HasPc(address))
-                    continue;
-                // Rows of several sequences follow one another: the last one not behind the address, unless its sequence ends there.
-                DwarfLine? best = null;
-                foreach (var row in Lines(unit))
-                    if (row.Address <= address && (best is null || row.Address >= best.Value.Address))
-                        best = row;
-                return best is { IsEnd: false } ? best : null;
-            }
-            return null;
-        }
-    }
-
     /// <summary>Labels of a function with their addresses.</summary>
     public List<(string Name, ulong Address)> Labels(DwarfFunction function)
     {

@@ -40,8 +40,18 @@ internal static class Program
 
         try
         {
+            foreach (var (name, value) in options.ResourceLimits)
+            {
+                if (ResourceLimits.Set(name, value) is { } trouble)
+                {
+                    throw new UsageException($"option '--rlimit-{name}={value}' cannot be obeyed: {trouble}", "give a larger limit, or leave it out");
+                }
+            }
+
             switch (options.Mode)
             {
+                case Mode.Interactive:
+                    return new InteractivePrompt(Console.In, Console.Out).Run();
                 case Mode.Help:
                     Console.Out.Write(Help.Text);
                     return 0;
@@ -74,6 +84,10 @@ internal static class Program
         catch (IOException e)
         {
             Complain(e.Message, null);
+        }
+        catch (OutOfMemoryException)
+        {
+            Complain("the memory that may be used is used up", options.ResourceLimits.Count > 0 ? "give a larger --rlimit-as, or leave it out" : "end other programs, or make the script's tables smaller");
         }
         catch (Exception e)
         {

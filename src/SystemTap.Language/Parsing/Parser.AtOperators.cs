@@ -31,6 +31,11 @@ public sealed partial class Parser
             return Dummy();
         }
 
+        if (since.Length > 0)
+        {
+            _options.Environment.VersionDependent?.Invoke(Current.Span, $"operator '@{word}' is there since version {since} of the language only");
+        }
+
         if (word is "const" or "kregister" or "kderef" && !_guru)
         {
             SoftError("parse.operator-needs-guru", Current.Span, $"operator '@{word}' is not permitted in an unprivileged script; need stap -g", "run with -g if you trust the script");

@@ -8,6 +8,10 @@ public sealed partial class Parser
 {
     private const int MaxPrintValues = 32;
 
+    /// <summary>The functions that are part of the language, for suggestions.</summary>
+    public static IReadOnlyList<string> PrintNames { get; } =
+        ["print", "println", "printd", "printdln", "printf", "print_char", "sprint", "sprintln", "sprintd", "sprintdln", "sprintf"];
+
     private static (PrintKind Kind, bool Returns)? PrintForm(string name) => name switch
     {
         "print" => (PrintKind.Print, false),

@@ -118,6 +118,7 @@ internal sealed class ConditionEvaluator(List<Token> tokens, Token open, Preproc
             case "kernel_vr":
                 return Version(environment.KernelRelease, op, right, name);
             case "systemtap_v":
+                environment.VersionDependent?.Invoke(left.Span, "this condition depends on the version of the language");
                 return Version(environment.CompatibleVersion ?? LanguageVersion.Current, op, right, name);
             case "arch":
                 return Text(environment.Architecture, op, right, name);

@@ -1,4 +1,5 @@
 using SystemTap.Language.Lexing;
+using SystemTap.Language.Text;
 
 namespace SystemTap.Language.Preprocessing;
 
@@ -28,6 +29,9 @@ public sealed class PreprocessorEnvironment
 
     /// <summary>Value of <c>CONFIG_xxx</c> (name with the prefix) without quotes: <c>y</c>, <c>m</c>, a number, a text; null when unset.</summary>
     public Func<string, string?> ConfigLookup { get; init; } = static _ => null;
+
+    /// <summary><c>--check-version</c>: called for each construct whose meaning depends on the language version.</summary>
+    public Action<SourceSpan, string>? VersionDependent { get; init; }
 
     /// <summary>True if the language has a feature that came with version <paramref name="since"/>.</summary>
     public bool LanguageHas(string since) => LanguageVersion.AtLeast(CompatibleVersion, since);

@@ -101,6 +101,11 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             return Leave();
         }
 
+        if (started && _options.InBackground)
+        {
+            Background.Live();
+        }
+
         if (started && !Loop())
         {
             return Leave();
@@ -334,6 +339,12 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
 
     private void Tell(string line)
     {
+        if (Background.HasLeft)
+        {
+            _output.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            return;
+        }
+
         _output.Flush();
         Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
     }

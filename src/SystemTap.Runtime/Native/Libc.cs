@@ -99,6 +99,30 @@ internal static unsafe partial class Libc
     [LibraryImport("libc")]
     public static partial long sysconf(int name);
 
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Limit
+    {
+        public ulong Soft, Hard;
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int getrlimit(int resource, Limit* limit);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int setrlimit(int resource, Limit* limit);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int pipe2(int* fds, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    public static partial int dup2(int from, int to);
+
+    [LibraryImport("libc")]
+    public static partial int setsid();
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int unsetenv(string name);
+
     [LibraryImport("libc")]
     public static partial void _exit(int status);
 

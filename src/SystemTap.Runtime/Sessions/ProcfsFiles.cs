@@ -96,7 +96,14 @@ internal sealed class ProcfsFiles : IDisposable
         {
             if (entry.Path.Length > 0)
             {
+                // Somebody may be waiting in open() for our end; with the name gone it would wait for ever. Opening both ends lets it go on, and closing
+                // them is its end of file.
+                var both = Libc.open(entry.Path, Libc.OpenReadWrite | Libc.OpenNonBlock | Libc.OpenCloseOnExec, 0);
                 File.Delete(entry.Path);
+                if (both >= 0)
+                {
+                    Libc.close(both);
+                }
             }
         }
 

@@ -115,6 +115,11 @@ public sealed partial class Session : IDisposable
         if (!Stopping)
         {
             _output.Flush();
+            if (_options.InBackground)
+            {
+                Background.Live();
+            }
+
             if (_options.WhenLive is { } whenLive)
             {
                 whenLive();
@@ -420,6 +425,12 @@ public sealed partial class Session : IDisposable
     // Output first, so that on a terminal the lines stand in the order they were made.
     private void Tell(string line)
     {
+        if (Background.HasLeft)
+        {
+            _output.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            return;
+        }
+
         _output.Flush();
         if (_options.Diagnostics is { } sink)
         {

@@ -36,6 +36,9 @@ public sealed record SessionOptions
     /// <summary>False for <c>--no-global-var-display</c>.</summary>
     public bool ShowGlobals { get; init; } = true;
 
+    /// <summary><c>-F -o</c>: this process leaves the terminal when all probes are live; later messages go into the output file.</summary>
+    public bool InBackground { get; init; }
+
     /// <summary>Arguments of the script.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 

@@ -1,4 +1,5 @@
 using SystemTap.Language.Diagnostics;
+using SystemTap.Language.Parsing;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
@@ -339,7 +340,7 @@ internal sealed partial class Discovery
         }
         else
         {
-            var near = Suggestions.Find(call.Name, session.Symbols.FunctionNames);
+            var near = Suggestions.Find(call.Name, session.Symbols.FunctionNames.Concat(Parser.PrintNames));
             if (near.Count > 0)
             {
                 hint = "did you mean '" + string.Join("', '", near) + "'?";

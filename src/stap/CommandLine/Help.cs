@@ -32,6 +32,7 @@ internal static class Help
           -e SCRIPT        run SCRIPT
           -E SCRIPT        add SCRIPT to the main script (may be repeated)
           --example NAME   run one of the example scripts
+          -i               put a script together at a prompt
           -I DIR           look for library scripts ("tapsets") in DIR too
           -D NAME=VALUE    change a limit, e.g. -DMAXMAPENTRIES=10000, -DMAXSTRINGLEN=4096
           -G VAR=VALUE     give global VAR its first value
@@ -45,6 +46,7 @@ internal static class Help
         Output
           -o FILE          write to FILE; strftime patterns such as %T are replaced
           -S SIZE[,N]      with -o: new file every SIZE MB, keep the newest N
+          -F               with -o: go into the background when all probes are live; the process id is printed
           -s MB            buffer for output, MB for each CPU
           -v               say what each pass does and how long it takes (-vv: more)
           --vp ABCDE       verbosity of each pass, one digit for each
@@ -57,6 +59,9 @@ internal static class Help
           -k               keep temporary files
           --runtime=NAME   auto (default), bpf or kernel
           --compatible=V   language as of SystemTap version V
+          --check-version  warn where a script depends on that version
+          --semantic-keep-going     list the errors of pass 2 for programs to read
+          --rlimit-NAME=N  limits of stap itself: as, cpu, nproc, stack, fsize
           --privilege=P    check the script for stapusr, stapsys or stapdev
           --skip-badvars   variables that do not exist become 0
           --suppress-handler-errors, --suppress-time-limits, --no-global-var-display

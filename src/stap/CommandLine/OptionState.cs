@@ -40,13 +40,14 @@ internal static partial class OptionParser
                 case 't': options.Timing = true; break;
                 case 'k': options.KeepTemporary = true; break;
                 case 'g': options.Guru = true; break;
-                case 'b': throw Later("-b", "bulk mode, with a file for each CPU,");
+                case 'b': throw new UsageException("option '-b': there is no bulk mode: the output of all CPUs comes as one stream, in the order it was made", "leave it out; -s MB gives each CPU more room");
                 case 'u': options.Unoptimized = true; break;
                 case 'w': options.SuppressWarnings = true; break;
                 case 'W': options.WarningsAreErrors = true; break;
                 case 'F': options.FlightRecorder = true; break;
-                case 'P' or 'q': break; // Prologue searching and tapset coverage have no effect on BPF sessions.
-                case 'i': throw Later("-i", "the prompt for scripts");
+                case 'P': break; // Parameters are looked for behind the prologue wherever the debug information tells where that is.
+                case 'q': throw new UsageException("option '-q': coverage of the tapset library is not recorded", "leave it out; -v tells how many library scripts were used");
+                case 'i': options.Mode = Mode.Interactive; break;
                 default: throw new UsageException($"option '-{c}' has no function", "leave it out");
             }
         }
@@ -120,20 +121,48 @@ internal static partial class OptionParser
                 case "clean-cache": options.Mode = Mode.CleanCache; break;
                 case "target-namespaces": options.NamespacesOf = (int)Number("--target-namespaces", value!, 1, int.MaxValue); break;
                 case "example": options.Example = true; break;
-                case "interactive": throw Later("--interactive", "the prompt for scripts");
-                case "monitor": throw Later("--monitor", "the status screen");
-                case "remote" or "remote-prefix": throw Later("--" + name, "running on other hosts");
+                case "interactive": options.Mode = Mode.Interactive; break;
+                case "monitor": throw new UsageException("option '--monitor': there is no status screen", "leave it out; -t tells at the end how often and how long each probe ran");
+                case "remote" when value == "direct://": break; // This machine, by this process: what happens anyway.
+                case "remote": throw new UsageException($"option '--remote': stap does not reach other hosts itself ('{value}')", "run stap there, for instance: ssh HOST stap - < SCRIPT; a module for another kernel is made by -p4 -r RELEASE");
+                case "remote-prefix": break;
+                case "use-server-on-error" when value == "no": break;
                 case "use-server" or "use-server-on-error" or "list-servers" or "trust-servers" or "use-http-server": throw Later("--" + name, "the compile server");
-                case "sign-module" or "build-as" or "debug": throw Later("--" + name, "building modules this way");
+                case "sign-module": throw new UsageException("option '--sign-module': modules are signed without it wherever a key is found", "set SYSTEMTAP_SIGN_KEY and SYSTEMTAP_SIGN_CERT to the key and its certificate");
+                case "build-as": throw new UsageException("option '--build-as': stap builds modules as the user who runs it", "run stap -p4 as that user and staprun as root");
+                case "debug": throw new UsageException("option '--debug': modules keep no debug information of their own", "use -k to keep the C text and -vv to see the commands that build it");
                 case "sysroot" or "sysenv": throw Later("--" + name, "running scripts for another system");
                 case "dyninst": throw Later("--dyninst", "the dyninst runtime");
                 case "all-modules": options.AllModules = true; break;
                 case "ldd": options.Ldd = true; break;
 
-                // Accepted without effect on BPF sessions: no module is built, no cache of modules kept, no prologue searched.
-                case "disable-cache" or "poison-cache" or "prologue-searching" or "save-uprobes" or "tmpdir" or "modinfo" or "download-debuginfo"
-                    or "rlimit-as" or "rlimit-cpu" or "rlimit-nproc" or "rlimit-stack" or "rlimit-fsize" or "semantic-keep-going":
+                case "rlimit-as" or "rlimit-cpu" or "rlimit-nproc" or "rlimit-stack" or "rlimit-fsize":
+                    options.ResourceLimits.Add((name["rlimit-".Length..], Number("--" + name, value!, 0, long.MaxValue)));
                     break;
+                case "semantic-keep-going": options.SemanticKeepGoing = true; break;
+                case "disable-cache": options.UseModuleCache = false; break;
+                case "prologue-searching":
+                    if (value is not (null or "never" or "always" or "auto"))
+                    {
+                        throw new UsageException($"option '--prologue-searching': '{value}' is unknown", "use never, always or auto");
+                    }
+
+                    break;
+                case "download-debuginfo":
+                    if (value is not (null or "yes" or "no" or "ask") && !uint.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+                    {
+                        throw new UsageException($"option '--download-debuginfo': '{value}' is unknown", "use yes, no, ask or a number of seconds; DEBUGINFOD_URLS says from where");
+                    }
+
+                    break;
+
+                // Nothing to do: finished modules only are cached, uprobes are the kernel's, temporary files go where TMPDIR says.
+                case "poison-cache" or "save-uprobes": break;
+                case "tmpdir":
+                    Environment.SetEnvironmentVariable("TMPDIR", Directory.Exists(value) ? value : throw new UsageException($"option '--tmpdir': '{value}' is no folder", "make it first"));
+                    break;
+                case "modinfo": throw new UsageException("option '--modinfo': modules carry no further information", "leave it out");
+                case "language-server": throw new UsageException("option '--language-server': stap is no language server", "check a script with -p2");
                 default: throw Later("--" + name, "this option");
             }
         }
@@ -150,14 +179,19 @@ internal static partial class OptionParser
                 throw new UsageException("option '-S' needs '-o'", "name the output file: -o FILE");
             }
 
+            if (options.Mode == Mode.Interactive && _hasScriptSource)
+            {
+                throw new UsageException("option '-i' takes no script", "start 'stap -i' and say: load FILE");
+            }
+
             if (options.Mode == Mode.Run && !_hasScriptSource)
             {
                 throw new UsageException("A script must be specified.", "for example: stap -e 'probe begin { println(\"hello\") exit() }'");
             }
 
-            if (options.FlightRecorder)
+            if (options.FlightRecorder && options.OutputFile is null && options.Runtime != "kernel")
             {
-                throw Later("-F", "flight recorder mode");
+                throw new UsageException("option '-F' needs '-o': a session in the background writes into a file", "give -o FILE, and -S SIZE,N to bound it; or --runtime=kernel, which keeps its output in memory until staprun -A asks for it");
             }
         }
 

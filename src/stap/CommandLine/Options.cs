@@ -18,6 +18,9 @@ internal enum Mode
     Help,
     Version,
     CleanCache,
+
+    /// <summary><c>-i</c></summary>
+    Interactive,
 }
 
 /// <summary>The command line as data. Defaults are SystemTap's.</summary>
@@ -126,7 +129,14 @@ internal sealed class Options
 
     public bool Color { get; set; }
 
-    public string? TapsetDirectory { get; set; }
+    /// <summary><c>--rlimit-NAME=N</c>: as, cpu, nproc, stack, fsize.</summary>
+    public List<(string Name, long Value)> ResourceLimits { get; } = [];
+
+    /// <summary><c>--semantic-keep-going</c>: the errors of pass 2 also as a list for programs.</summary>
+    public bool SemanticKeepGoing { get; set; }
+
+    /// <summary>False for <c>--disable-cache</c>.</summary>
+    public bool UseModuleCache { get; set; } = true;
 
     public bool CheckVersion { get; set; }
 

@@ -23,8 +23,13 @@ internal sealed class PassClock
     /// <summary><c>XKB in Uusr/Ssys/Rreal ms.</c></summary>
     public override string ToString()
     {
+        if (!_cpu)
+        {
+            return ""; // Nobody prints it: the memory figure costs reading a file.
+        }
+
         var real = Stopwatch.GetElapsedTime(_start).TotalMilliseconds;
-        var usage = _cpu ? Environment.CpuUsage : default;
+        var usage = Environment.CpuUsage;
         return $"using {Environment.WorkingSet >> 10}KB in {(usage.UserTime - _user).TotalMilliseconds:0}usr/{(usage.PrivilegedTime - _system).TotalMilliseconds:0}sys/{real:0.0}real ms";
     }
 }

@@ -85,7 +85,7 @@ internal sealed partial class SessionDriver
                     CacheFolder = KernelChoice.CacheFolder,
                     WorkFolder = work,
                     Variables = _options.BuildVariables,
-                    UseCache = !_options.KeepTemporary,
+                    UseCache = _options.UseModuleCache && !_options.KeepTemporary,
                     Signing = SigningKey(),
                     Echo = _options.Verbose(4, 2) ? Console.Error.WriteLine : null,
                 });
@@ -132,7 +132,7 @@ internal sealed partial class SessionDriver
             int status;
             using (var session = ModuleSession.Load(module, SessionOptions([]) with { TimeZoneName = LocalZone.Abbreviation(), RingBytes = Math.Min(_options.BufferMegabytes, 1024) << 20 }))
             {
-                status = session.Run(detach: _options.FlightRecorder);
+                status = session.Run(detach: _options.FlightRecorder && _options.OutputFile is null);
             }
 
             Report(5, $"run completed {clock}");

@@ -56,6 +56,11 @@ internal sealed partial class SessionDriver
     /// <summary>Runs the passes asked for; the exit status.</summary>
     public int Run()
     {
+        if (_options.FlightRecorder && _options.OutputFile is not null && _options.LastPass == 5 && _options.Mode == Mode.Run && !Background.IsBackground)
+        {
+            return Background.Start();
+        }
+
         if (Front(out var status) is not { } program)
         {
             return _cannot is not null ? RunAsModule() : status;
@@ -117,6 +122,11 @@ internal sealed partial class SessionDriver
         ReportUnusedArguments(elaborated);
         if (PrintDiagnostics() || elaborated.Program is not { } program)
         {
+            if (_options.SemanticKeepGoing)
+            {
+                ListSemanticErrors();
+            }
+
             status = Failed(2, "elaboration");
             return null;
         }
@@ -257,6 +267,7 @@ internal sealed partial class SessionDriver
         SuppressWarnings = _options.SuppressWarnings,
         SuppressHandlerErrors = _options.SuppressHandlerErrors,
         ShowGlobals = _options.ShowGlobals,
+        InBackground = Background.IsBackground,
         Arguments = _options.ScriptArguments,
         ModuleName = ModuleName,
         TableFolders = tables,
@@ -305,8 +316,18 @@ internal sealed partial class SessionDriver
         Privilege = _options.Privilege switch { Privilege.User => "stapusr", Privilege.System => "stapsys", _ => "stapdev" },
         GuruMode = _options.Guru,
         CompatibleVersion = _options.CompatibleVersion,
+        VersionDependent = _options.CheckVersion ? WarnVersionDependent : null,
         ConfigLookup = name => _target.KernelConfig[name],
     };
+
+    // The library is made for the current version: only the user's scripts are of interest.
+    private void WarnVersionDependent(SourceSpan span, string message)
+    {
+        if (!span.Source.IsTapset)
+        {
+            _diagnostics.Warn("cli.version-dependent", span, message, "--compatible=VERSION chooses the version");
+        }
+    }
 
     private IEnumerable<SourceText> Sources()
     {
@@ -393,6 +414,20 @@ internal sealed partial class SessionDriver
         }
 
         return fatal;
+    }
+
+    /// <summary>The errors of pass 2 once more, for programs that read them: one line each, fields apart by tabs.</summary>
+    private void ListSemanticErrors()
+    {
+        var errors = _diagnostics.All.Where(d => d.Severity != Severity.Warning).ToList();
+        Console.Error.WriteLine($"SEMANTIC_ERRORS: {errors.Count}");
+        foreach (var error in errors)
+        {
+            var (path, (line, column), token) = error.Span is { } span ? (span.Source.Path, span.Position, span.Source.Content.Substring(span.Start, span.Length)) : ("", (0, 0), "");
+            Console.Error.WriteLine($"SEMANTIC_ERROR\t{path}\t{line}\t{column}\t{token.ReplaceLineEndings(" ").Replace('\t', ' ')}\t{error.Message}");
+        }
+
+        Console.Error.WriteLine("SEMANTIC_ERRORS_END");
     }
 
     private int Failed(int pass, string what)

@@ -29,12 +29,22 @@ internal static unsafe class Live
     public static byte[] Key(uint value) => BitConverter.GetBytes(value);
     public static byte[] Value(long value) => BitConverter.GetBytes(value);
 
-    /// <summary>Open descriptors of this process. What earlier tests left to the finalizers (pipes of child processes) is closed first, so that only a session's own count.</summary>
-    public static int OpenDescriptors()
+    /// <summary>
+    /// How many descriptors of each kind of BPF and perf object this process has open, sorted by kind. Pipes and files are left out: child processes of
+    /// earlier tests end when they like. Objects that an earlier test left to the finalizers are closed first.
+    /// </summary>
+    public static IReadOnlyList<(string Kind, int Count)> KernelDescriptors()
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        return Directory.GetFiles("/proc/self/fd").Length;
+        var counts = new SortedDictionary<string, int>(StringComparer.Ordinal);
+        foreach (var path in Directory.GetFiles("/proc/self/fd"))
+        {
+            var target = new FileInfo(path).LinkTarget ?? "";
+            if (target.Contains("bpf", StringComparison.Ordinal) || target.Contains("perf_event", StringComparison.Ordinal) || target.Contains("btf", StringComparison.Ordinal))
+                counts[target] = counts.GetValueOrDefault(target) + 1;
+        }
+        return [.. counts.Select(c => (c.Key, c.Value))];
     }
 
     /// <summary>A small BTF look-up for the tests only: the first id of a kind and name in vmlinux; 0 if none.</summary>

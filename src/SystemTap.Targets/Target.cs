@@ -31,6 +31,8 @@ public sealed record TargetFiles
     public int PageSize { get; init; }
     /// <summary>A folder laid out as /proc; null when the machine has no processes.</summary>
     public string? ProcFolder { get; init; }
+    /// <summary>The kernel's build tree, where files with debug information may lie; null without one.</summary>
+    public string? BuildTree { get; init; }
     /// <summary>Identifies the kernel's build, and thereby what caches hold of it; null switches caches off.</summary>
     public string? BuildId { get; init; }
     /// <summary>Where caches live; null switches them off.</summary>
@@ -52,6 +54,8 @@ public sealed class Target
     private readonly Lazy<string?> _buildId;
     private readonly Lazy<int> _ticks;
     private readonly Dictionary<string, Btf?> _modules = [];
+    private readonly Dictionary<string, UserFile?> _kernelFiles = [];
+    private readonly Dictionary<string, string> _modulePaths = [];
 
     private Target(string release, Architecture architecture, TargetFiles? files)
     {
@@ -118,6 +122,27 @@ public sealed class Target
 
     /// <summary>Programs and libraries that scripts probe.</summary>
     public UserFiles UserFiles { get; } = new();
+
+    /// <summary>
+    /// The file with the debug information of the kernel (<paramref name="module"/> null) or of a module; null when none is installed. Looked for when first asked.
+    /// </summary>
+    public UserFile? KernelFile(string? module)
+    {
+        lock (_kernelFiles)
+        {
+            var key = module ?? "";
+            if (!_kernelFiles.TryGetValue(key, out var file))
+                _kernelFiles[key] = file = IsLive || _files!.BuildTree is not null ? KernelCode.Open(this, module, _modulePaths.GetValueOrDefault(key), _files?.BuildTree) : null;
+            return file;
+        }
+    }
+
+    /// <summary>Remembers the file of a module that a script names by path.</summary>
+    public void ModuleIsAt(string module, string path)
+    {
+        lock (_kernelFiles)
+            _modulePaths[module] = path;
+    }
 
     /// <summary>Numbers of the processors in use, ascending.</summary>
     public IReadOnlyList<int> OnlineCpus => _online.Value;

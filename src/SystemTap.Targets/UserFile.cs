@@ -1,6 +1,6 @@
 namespace SystemTap.Targets;
 
-/// <summary>A program or library that scripts probe: its ELF file, and, when asked, its debug information and symbols. One for each path and session.</summary>
+/// <summary>A program or library, or the file of the kernel or a module, that scripts probe: its ELF file, and, when asked, its debug information and symbols. One for each path and session.</summary>
 public sealed class UserFile
 {
     private readonly Lazy<DwarfFile?> _dwarf;
@@ -9,8 +9,9 @@ public sealed class UserFile
     private readonly Lazy<List<PltEntry>> _plt;
     private readonly Lazy<bool> _unwinds;
 
-    internal UserFile(string path, ElfFile elf)
+    internal UserFile(string path, ElfFile elf, KernelCode? kernel = null)
     {
+        Kernel = kernel;
         Path = path;
         Elf = elf;
         _dwarf = new(() => DwarfFile.TryOpen(path));
@@ -23,6 +24,15 @@ public sealed class UserFile
     public string Path { get; }
 
     public ElfFile Elf { get; }
+
+    /// <summary>For the file of the kernel or a module: how it is loaded; null for programs.</summary>
+    public KernelCode? Kernel { get; }
+
+    /// <summary>Its variables are in user memory.</summary>
+    public bool IsUser => Kernel is null;
+
+    /// <summary>The address, as the debug information has it, lies in code that can be probed.</summary>
+    public bool IsCode(ulong address) => Kernel is { } kernel ? kernel.Place(address) is not null : Elf.IsCode(address);
 
     /// <summary>Debug information; null without it or without libdw.</summary>
     public DwarfFile? Dwarf => _dwarf.Value;

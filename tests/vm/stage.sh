@@ -24,6 +24,9 @@ add_program() {
 for program in stap staprun stap-launch; do
     [ ! -x "$root/out/$program" ] || add_program "$root/out/$program" /stap/out
 done
+# Debug information is read by elfutils' libdw, which stap loads when it needs it.
+libdw=$(ldconfig -p 2>/dev/null | sed -n 's/.*libdw\.so\.1 .*=> //p' | head -n 1)
+[ -z "$libdw" ] || { mkdir -p "$fs$(dirname "$libdw")"; add_program "$libdw" "$(dirname "$libdw")"; }
 echo 'root:x:0:0:root:/root:/bin/sh' > "$fs/etc/passwd"
 cat > "$fs/init" <<'I'
 #!/bin/busybox sh

@@ -27,6 +27,9 @@ public interface ISymbols
     /// <summary>Module of a kernel address, "kernel" for the kernel itself; null when it is neither's.</summary>
     string? KernelModule(ulong address);
 
+    /// <summary>Source place of a kernel address, <c>file:line</c>; null when it is not known.</summary>
+    string? KernelPlace(ulong address);
+
     /// <summary>The name of the symbol an address of a process lies in, else the address in hexadecimal.</summary>
     string UserName(long process, ulong address);
 

@@ -266,7 +266,11 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             }
 
             case IntrinsicId.SymbolPlace:
-                return "0x" + a[0].Long(m).ToString("x", CultureInfo.InvariantCulture);
+            {
+                var address = (ulong)a[0].Long(m);
+                return m.Cut(Span, StackTexts.Place(m.Services.Symbols.KernelPlace(address), address, a[1].Long(m)));
+            }
+
             case IntrinsicId.SymbolLines:
             {
                 var list = a[0].Text(m);

@@ -82,7 +82,7 @@ internal static class StackTexts
         var text = new StringBuilder();
         foreach (var address in Parse(list))
         {
-            Line(text, address, symbols.KernelData(address), null, style);
+            Line(text, address, symbols.KernelData(address), style == 2 ? symbols.KernelPlace(address) : null, style);
         }
 
         return text.ToString();

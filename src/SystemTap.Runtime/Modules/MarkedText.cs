@@ -83,7 +83,7 @@ internal sealed class MarkedText(ISymbols symbols)
             case 'P' when parts.Length == 3 && Number(parts[0]) is { } pid && Number(parts[1]) is { } part && Number(parts[2]) is { } address:
                 return StackTexts.Place(symbols.UserPlace((long)pid, address), address, (long)part);
             case 'Q' when Pair(parts) is var (part, address):
-                return StackTexts.Place(null, address, (long)part);
+                return StackTexts.Place(symbols.KernelPlace(address), address, (long)part);
             default:
                 return null;
         }

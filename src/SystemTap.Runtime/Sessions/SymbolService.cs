@@ -178,6 +178,19 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
+    public string? KernelPlace(ulong address)
+    {
+        // The symbol leads to the function's entry in the debug information, whatever the file and wherever it is loaded.
+        if (_kernel.Value.Find(address) is not ({ IsFunction: true } symbol, var offset) || _target.KernelFile(symbol.Module) is not { Dwarf: { } dwarf, Kernel: { } kernel }
+            || kernel.Function(symbol.Name) is not { } function)
+        {
+            return null;
+        }
+
+        return dwarf.LineAt(function.Entry + offset) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
+    }
+
+    /// <inheritdoc/>
     public void OnRecord(uint type, ushort misc, ReadOnlySpan<byte> body)
     {
         if (body.Length < PerfRing.SampleIdSize)

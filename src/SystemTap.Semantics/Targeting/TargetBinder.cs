@@ -4,6 +4,7 @@ using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Probes;
+using SystemTap.Semantics.Probes.Families;
 using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
@@ -43,11 +44,18 @@ public sealed class TargetBinder : ITargetBinder
         _pretty = new PrettyPrinter(_synthetics, maxStringLength);
     }
 
-    private TargetBinder(TargetBinder other, UserContext user) =>
-        (_diagnostics, _target, _types, _synthetics, _pretty, _user) = (other._diagnostics, other._target, other._types, other._synthetics, other._pretty, user);
+    private readonly KernelFunctionContext? _kernel;
+
+    private TargetBinder(TargetBinder other, UserContext? user, KernelFunctionContext? kernel) =>
+        (_diagnostics, _target, _types, _synthetics, _pretty, _user, _kernel) = (other._diagnostics, other._target, other._types, other._synthetics, other._pretty, user, kernel);
 
     /// <inheritdoc/>
-    public ITargetBinder For(ProbeContext context) => context is UserContext user ? new TargetBinder(this, user) : this;
+    public ITargetBinder For(ProbeContext context) => context switch
+    {
+        UserContext user => new TargetBinder(this, user, null),
+        KernelFunctionContext kernel => new TargetBinder(this, null, kernel),
+        _ => this,
+    };
 
     /// <inheritdoc/>
     public IReadOnlyList<Function> SyntheticFunctions => _synthetics.Functions;
@@ -246,7 +254,7 @@ public sealed class TargetBinder : ITargetBinder
     {
         try
         {
-            return UserVariables.Find(_target, name, module, _user, span, out var message, out var hint)
+            return UserVariables.Find(_target, name, module, _user ?? (module is null ? _kernel?.Debug : null), span, out var message, out var hint)
                 ?? Fail(quiet, "target.no-variable", span, message!, hint);
         }
         catch (TargetException e)

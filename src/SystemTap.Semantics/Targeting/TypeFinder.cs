@@ -23,7 +23,7 @@ internal sealed class TypeFinder(Target target)
         problem = null;
         if (module is null && home?.Dwarf is { } own && Parse(text) is var (keyword, wanted, stars) && own.Types.Find(keyword, wanted) is { } its0)
         {
-            return (its0, true, stars);
+            return (its0, home.IsUser, stars);
         }
 
         if (target.KernelBtfOrNull is not { } kernel)
@@ -56,6 +56,10 @@ internal sealed class TypeFinder(Target target)
                         return (its, false, pointers);
                     }
                 }
+            }
+            else if (target.ModuleBtf(place) is null && target.KernelFunctions.Modules(place) is [var loadedModule] && target.KernelFile(loadedModule)?.Dwarf is { } its1 && its1.Types.Find(kind, name) is { } ofModule)
+            {
+                return (ofModule, false, pointers); // a module built without BTF
             }
             else if (place.StartsWith('<') || place.Contains('/') || UserVariables.Open(target, place) is not null)
             {

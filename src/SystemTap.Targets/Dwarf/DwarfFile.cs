@@ -82,8 +82,11 @@ public sealed unsafe partial class DwarfFile
     private bool _hasCfi;
     private ulong _ehBias;
 
-    private DwarfFile(string path, nint module, nint dwarf)
+    private readonly ulong _bias;
+
+    private DwarfFile(string path, nint module, nint dwarf, ulong bias)
     {
+        _bias = bias;
         Path = path;
         _module = module;
         _dwarf = dwarf;
@@ -122,7 +125,7 @@ public sealed unsafe partial class DwarfFile
             var dwarf = LibDw.dwfl_module_getdwarf(module, &bias);
             if (dwarf == 0)
                 return null;
-            var file = new DwarfFile(path, module, dwarf);
+            var file = new DwarfFile(path, module, dwarf, bias);
             return file.Units.Count > 0 ? file : null;
         }
     }

@@ -71,6 +71,9 @@ internal static unsafe partial class LibDw
     [LibraryImport(Name)] public static partial nint dwfl_report_offline(nint dwfl, byte* name, byte* file, int descriptor);
     [LibraryImport(Name)] public static partial int dwfl_report_end(nint dwfl, nint removed, nint argument);
     [LibraryImport(Name)] public static partial nint dwfl_module_getdwarf(nint module, ulong* bias);
+    [LibraryImport(Name)] public static partial byte* dwfl_module_addrinfo(nint module, ulong address, ulong* offset, byte* symbol, uint* section, nint* elf, ulong* bias);
+    [LibraryImport(Name)] public static partial int dwfl_module_relocate_address(nint module, ulong* address);
+    [LibraryImport(Name)] public static partial byte* dwfl_module_relocation_info(nint module, uint index, uint* section);
     [LibraryImport(Name)] public static partial nint dwfl_module_eh_cfi(nint module, ulong* bias);
     [LibraryImport(Name)] public static partial nint dwarf_getcfi(nint dwarf);
     [LibraryImport(Name)] public static partial int dwarf_cfi_addrframe(nint cfi, ulong address, nint* frame);

@@ -112,6 +112,7 @@ public sealed class KernelFunctions
     /// <summary>Loaded modules whose name fits a pattern ("-" and "_" are the same), as kallsyms and /sys/kernel/btf know them.</summary>
     public List<string> Modules(string pattern)
     {
+        var path = pattern.Contains('/') && File.Exists(pattern) ? pattern : null;
         pattern = Path.GetFileNameWithoutExtension(pattern).Replace('-', '_');
         var names = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var name in _target.ModulesWithBtf)
@@ -121,6 +122,12 @@ public sealed class KernelFunctions
             foreach (var folder in Directory.EnumerateDirectories("/sys/module"))
                 if (Path.GetFileName(folder) is var name && Globs.Matches(pattern, name) && File.Exists(folder + "/initstate"))
                     names.Add(name);
+        if (path is not null && (names.Count > 0 || !_target.IsLive))
+        {
+            // A path tells where its debug information is; on another machine it is the only thing known of the module.
+            names.Add(pattern);
+            _target.ModuleIsAt(pattern, Path.GetFullPath(path));
+        }
         return [.. names];
     }
 

@@ -48,6 +48,7 @@ internal static class KernelChoice
             BtfBytes = btf,
             ConfigText = tree.Config,
             BuildId = null,
+            BuildTree = tree.Path,
         });
     }
 }

@@ -45,6 +45,8 @@ public class MarkedTextTests
 
         public string? UserModule(long process, ulong address) => "/bin/file";
 
+        public string? KernelPlace(ulong address) => address == 0x30 ? "/src/a.c:7" : null;
+
         public string? UserPlace(long process, ulong address) => null;
     }
 }

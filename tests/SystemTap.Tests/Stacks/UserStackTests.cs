@@ -72,6 +72,22 @@ public class UserStackTests
     }
 
     [Fact]
+    public void Source_places_come_from_debug_information()
+    {
+        StapRun.Need();
+        var program = Build("chain_debug", "-O1", "-g");
+        var source = Path.Combine(Repository.Root, "tests/SystemTap.Tests/Stacks/chain.c");
+        var line = 1 + Array.FindIndex(File.ReadAllLines(source), l => l.Contains(" leaf(", StringComparison.Ordinal));
+        var run = StapRun.Stapped("-e", $$"""probe process("{{program}}").function("leaf").call { println(usymfileline(uaddr())); println(usymfile(uaddr())); println(usymline(uaddr())); exit() }""", "-c", program).Succeeded();
+        Assert.Equal(source, run.Lines[1]);
+        Assert.InRange(int.Parse(run.Lines[2]), line, line + 1);
+        Assert.Equal($"{source}:{run.Lines[2]}", run.Lines[0]);
+
+        var without = StapRun.Stapped("-e", $$"""probe process("{{Built.Value}}").function("leaf").call { println(usymfileline(uaddr())); exit() }""", "-c", Built.Value).Succeeded();
+        Assert.Matches("^0x[0-9a-f]+$", without.Lines[0]);
+    }
+
+    [Fact]
     public void A_stack_is_an_array_key_and_can_be_named_after_the_process_is_gone()
     {
         StapRun.Need();

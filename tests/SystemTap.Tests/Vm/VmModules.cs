@@ -27,6 +27,19 @@ internal static class VmModules
         }
     }
 
+    /// <summary>The module that a case probes (tests/vm/modules), as a file beside its script; none when it probes none.</summary>
+    public static async Task<Dictionary<string, byte[]>> ProbedAsync(string kernel, CorpusCase one)
+    {
+        var files = new Dictionary<string, byte[]>();
+        if (one.Module.Length > 0)
+        {
+            var (path, reason) = await VirtualMachine.ToolAsync("build-module.sh", kernel, one.Module);
+            files.Add(one.Module + ".ko", await File.ReadAllBytesAsync(path?.Trim() ?? throw new InvalidOperationException("tests/vm/build-module.sh failed: " + reason)));
+        }
+
+        return files;
+    }
+
     /// <summary>The module's bytes, or how stap refused the script.</summary>
     public static async Task<(byte[]? Module, StapResult? Refused)> BuildAsync(string kernel, CorpusCase one, string name)
     {
@@ -40,6 +53,11 @@ internal static class VmModules
         try
         {
             await File.WriteAllTextAsync(Path.Combine(folder, "script.stp"), one.Script, Encoding.Latin1);
+            foreach (var (file, bytes) in await ProbedAsync(kernel, one))
+            {
+                await File.WriteAllBytesAsync(Path.Combine(folder, file), bytes);
+            }
+
             var result = await StapProcess.RunProgramAsync([.. StapProcess.Program, "--runtime=kernel", "-r", tree, "-p4", "-m", name, .. one.Options, "script.stp", .. one.Words], null, 180, folder, null);
             var path = Path.Combine(folder, name + ".ko");
             return result.Status == 0 && File.Exists(path) ? (await File.ReadAllBytesAsync(path), null) : (null, result);

@@ -86,9 +86,10 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         var (cases, results) = (new Dictionary<string, VmCase>(), new Dictionary<string, VmResult>());
         foreach (var (key, one, runtime) in Selected(kernel))
         {
+            var files = await VmModules.ProbedAsync(kernel, one);
             if (runtime == "bpf")
             {
-                cases.Add(key, Folder(one, "stap " + Quote(one.Options) + " script.stp " + Quote(one.Words), []));
+                cases.Add(key, Folder(one, "stap " + Quote(one.Options) + " script.stp " + Quote(one.Words), files));
             }
             else
             {
@@ -100,7 +101,8 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
                 }
                 else
                 {
-                    cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", new() { [name + ".ko"] = module }));
+                    files[name + ".ko"] = module;
+                    cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", files));
                 }
             }
         }

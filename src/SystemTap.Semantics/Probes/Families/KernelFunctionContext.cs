@@ -1,25 +1,29 @@
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.Families;
 
 /// <summary>
-/// Parameters and return value of a kernel function from its BTF prototype. No debuginfo is needed; what BTF lacks (locals, inlined copies,
-/// places inside) is not here. Without a prototype there are no variables and scripts use <c>int_arg(n)</c>, <c>returnval()</c>.
+/// Parameters and return value of a kernel function from its BTF prototype. What BTF lacks (locals, global variables, functions that it does not
+/// describe) is asked of debug information, if that is installed. Without both there are no variables and scripts use <c>int_arg(n)</c>, <c>returnval()</c>.
 /// </summary>
 public sealed class KernelFunctionContext : ProbeContext
 {
     private readonly BtfType? _prototype;
     private readonly bool _isReturn;
     private readonly Architecture _architecture;
+    private readonly Lazy<UserContext?> _debug;
     private ContextVariable[]? _variables, _parameters;
 
     /// <param name="prototype">The FUNC in BTF, or null.</param>
     /// <param name="architecture">Says where arguments are.</param>
     /// <param name="entry">For a return probe: the entry point.</param>
-    public KernelFunctionContext(BtfType? prototype, Architecture architecture, ResolvedPoint? entry)
+    /// <param name="debug">The same place by debug information, made when first asked for; it gives null without debug information.</param>
+    public KernelFunctionContext(BtfType? prototype, Architecture architecture, ResolvedPoint? entry, Func<UserContext?> debug)
     {
+        _debug = new Lazy<UserContext?>(debug);
         _prototype = prototype;
         _architecture = architecture;
         _isReturn = entry is not null;
@@ -29,18 +33,30 @@ public sealed class KernelFunctionContext : ProbeContext
     /// <inheritdoc/>
     public override ResolvedPoint? EntryPoint { get; }
 
+    /// <summary>The same place by debug information; null without it.</summary>
+    public UserContext? Debug => _debug.Value;
+
+    /// <inheritdoc/>
+    public override string? Explain(string name) => _prototype is not null ? null
+        : Debug is { } debug ? debug.Explain(name)
+        : name.StartsWith("$$", StringComparison.Ordinal) ? null
+        : "the kernel's types (BTF) do not describe this function, and there is no debug information; use int_arg(1), pointer_arg(2), … and returnval()";
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<ContextVariable> Locals => _prototype is null && Debug is { } debug ? debug.Locals : [];
+
     /// <inheritdoc/>
     public override IReadOnlyList<ContextVariable> Variables => _variables ??= List();
 
     /// <inheritdoc/>
-    public override IReadOnlyList<ContextVariable> Parameters => _parameters ??= _isReturn ? [] : [.. Variables];
+    public override IReadOnlyList<ContextVariable> Parameters => _parameters ??= _prototype is null && Debug is { } debug ? [.. debug.Parameters] : _isReturn ? [] : [.. Variables];
 
     /// <inheritdoc/>
     public override TypedValue? Resolve(string name, SourceSpan span)
     {
         if (_prototype is not { } function)
         {
-            return null;
+            return Debug?.Resolve(name, span);
         }
 
         if (_isReturn)
@@ -61,7 +77,7 @@ public sealed class KernelFunctionContext : ProbeContext
             slot += slots;
         }
 
-        return null;
+        return Debug?.Resolve(name, span);
     }
 
     /// <summary>
@@ -103,7 +119,7 @@ public sealed class KernelFunctionContext : ProbeContext
     {
         if (_prototype is not { } function)
         {
-            return [];
+            return Debug is { } debug ? [.. debug.Variables] : [];
         }
 
         var list = new List<ContextVariable>();

@@ -1,16 +1,18 @@
 using System.Globalization;
 using SystemTap.Language.Syntax;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.Families;
 
-// Kernel functions without debuginfo. What SystemTap finds in DWARF is found here in BTF (prototypes) and kallsyms (addresses); what neither has –
-// inlined copies, labels, call sites, statements by line – is refused with one sentence that says what it would need.
+// Kernel functions. What SystemTap finds in DWARF is found here in BTF (prototypes) and kallsyms (addresses). What neither has – inlined copies, labels,
+// source files – is looked up in debug information (KernelDebugPlaces) when it is installed, else refused with one sentence that says what is needed.
 
 /// <summary>
 /// <c>kernel.function("PATTERN")</c> and <c>module("M").function("PATTERN")</c> with <c>.call .return .return.maxactive(N) .exported</c>; a number instead of
-/// the pattern is an address (relative to the module's for modules). Without a suffix a point means the real functions: inlined copies are unknown here.
+/// the pattern is an address (relative to the module's for modules). Without a suffix a point means the function that is
+/// called, or, when the compiler inlined all of it, the inlined copies.
 /// </summary>
 public sealed class KernelFunctionFamily : ProbeFamily
 {
@@ -45,10 +47,10 @@ public sealed class KernelFunctionFamily : ProbeFamily
     {
         var suffix = Suffixes[match.FormIndex % Suffixes.Length];
         var root = match.FormIndex / Suffixes.Length;
-        if (suffix is ".inline" or ".label(S)" || suffix.StartsWith(".callee", StringComparison.Ordinal))
+        if (suffix.StartsWith(".callee", StringComparison.Ordinal))
         {
-            scope.Diagnostics.Error("probe.needs-debuginfo", match.Point.Components[0].Span,
-                $"probe point '{match.Point}' needs the kernel's debug information: {What(suffix)} are known only there", KernelPlaces.DebugHint(scope));
+            scope.Diagnostics.Error("probe.callee", match.Point.Components[0].Span, $"probe point '{match.Point}' is not possible: call sites of kernel functions are not looked up",
+                "probe the called function and compare symname(caller_addr()), which needs no debug information");
             return;
         }
 
@@ -68,6 +70,13 @@ public sealed class KernelFunctionFamily : ProbeFamily
                 continue;
             }
 
+            if (suffix is ".inline" or ".label(S)" || match.Text(1).Contains('@'))
+            {
+                ByDebugInfo(match, point, module, suffix, (int)maxActive, scope, results);
+                continue;
+            }
+
+            var before = results.Count;
             foreach (var function in KernelPlaces.Functions(match.Text(1), module, match.Point, scope))
             {
                 if (suffix == ".exported" && !scope.Target.KernelFunctions.IsExported(function.Symbol))
@@ -77,18 +86,66 @@ public sealed class KernelFunctionFamily : ProbeFamily
 
                 results.Add(KernelPlaces.Function(function, Literal.WithText(point, 1, function.Name), isReturn, KernelAttachKind.Any, (int)maxActive, scope));
             }
+
+            // Nothing by that name can be called: it may be inlined everywhere, or this machine does not have the module.
+            if (results.Count == before && !scope.Diagnostics.HasErrors && (module is not null || !Globs.IsPattern(match.Text(1))) && scope.Target.KernelFile(module) is not null)
+            {
+                ByDebugInfo(match, point, module, suffix, (int)maxActive, scope, results);
+            }
+        }
+    }
+
+    /// <summary>Source files, inlined copies, labels.</summary>
+    private static void ByDebugInfo(ProbeMatch match, ProbePoint point, string? module, string suffix, int maxActive, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        var text = match.Text(1);
+        var what = suffix == ".inline" ? "inlined copies of a function are" : suffix == ".label(S)" ? "labels are" : "which functions come from a source file is";
+        if (FunctionPattern.Parse(text) is not { } pattern)
+        {
+            scope.Diagnostics.Error("probe.function-pattern", Literal.ArgumentSpan(match.Point, 1), $"function pattern \"{text}\" cannot be read", "write \"FUNCTION\", \"FUNCTION@FILE\" or \"FUNCTION@FILE:LINE\"");
+            return;
+        }
+
+        // "f@*" asks for no file in particular; a name that only one function has needs none.
+        if (KernelPlaces.IsFileIdle(pattern, module, scope) && suffix is not (".inline" or ".label(S)"))
+        {
+            foreach (var function in KernelPlaces.Functions(pattern.Function, module, match.Point, scope))
+            {
+                results.Add(KernelPlaces.Function(function, Literal.WithText(point, 1, function.Name), suffix.StartsWith(".return", StringComparison.Ordinal), KernelAttachKind.Any, maxActive, scope));
+            }
+
+            return;
+        }
+
+        if (KernelDebugPlaces.Require(point, module, what, "functions can be probed by name or pattern, with typed parameters", scope) is not { } file)
+        {
+            return;
+        }
+
+        var before = results.Count;
+        var isReturn = suffix.StartsWith(".return", StringComparison.Ordinal);
+        var found = KernelDebugPlaces.Functions(file, pattern, suffix is "" or ".inline" or ".label(S)");
+        foreach (var function in found)
+        {
+            if (suffix == ".label(S)")
+            {
+                KernelDebugPlaces.Labels(function, file, module, point, scope, results);
+            }
+            else if ((suffix != ".inline" || function.IsInlined) && (suffix != ".exported" || scope.Target.KernelFunctions.IsExported(function.Symbol))
+                && KernelDebugPlaces.Function(function, file, module, point, isReturn, maxActive, scope) is { } result)
+            {
+                results.Add(result);
+            }
+        }
+
+        if (results.Count == before && !scope.Diagnostics.HasErrors)
+        {
+            KernelDebugPlaces.Miss(pattern, suffix, file, point, found, scope);
         }
     }
 
     /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => KernelPlaces.Candidates(match, scope);
-
-    private static string What(string suffix) => suffix switch
-    {
-        ".inline" => "inlined copies of a function",
-        ".label(S)" => "labels",
-        _ => "call sites",
-    };
 
     private static void Address(ProbeMatch match, ProbePoint point, string? module, bool isReturn, int maxActive, ResolveScope scope, List<ResolvedPoint> results)
     {
@@ -114,9 +171,6 @@ public sealed class KernelFunctionFamily : ProbeFamily
 /// <summary>What the families of kernel places share.</summary>
 internal static class KernelPlaces
 {
-    public static string DebugHint(ResolveScope scope) =>
-        $"this version reads no kernel debug information (package linux-image-{scope.Target.Release}-dbg); function entries and returns, with typed parameters, work without";
-
     /// <summary>The points with their module: one without module for the kernel, one for each module that fits the pattern.</summary>
     public static IEnumerable<(ProbePoint Point, string? Module)> Modules(ProbePoint point, bool isModule, ResolveScope scope)
     {
@@ -140,31 +194,22 @@ internal static class KernelPlaces
         }
     }
 
-    /// <summary>Functions of a pattern <c>name</c>, <c>glob</c> or <c>name@file</c>.</summary>
+    /// <summary>The file of a pattern decides nothing: it is "*", or, without debug information, the name is that of one function only.</summary>
+    public static bool IsFileIdle(FunctionPattern pattern, string? module, ResolveScope scope) =>
+        pattern.Lines == LineChoice.None && (pattern.File == "*"
+            || !pattern.IsGlob && scope.Target.KernelFile(module) is null && scope.Target.KernelFunctions.Find(pattern.Function, module).Count == 1);
+
+    /// <summary>Functions of a name or glob.</summary>
     public static List<KernelFunction> Functions(string pattern, string? module, ProbePoint point, ResolveScope scope)
     {
         var all = scope.Target.KernelFunctions;
-        var at = pattern.IndexOf('@');
-        var name = at < 0 ? pattern : pattern[..at];
-        var file = at < 0 ? "" : pattern[(at + 1)..];
-        if (Globs.IsPattern(name))
+        if (Globs.IsPattern(pattern))
         {
-            if (at >= 0 && file is not "*")
-            {
-                NeedsSource(pattern, point, scope);
-                return [];
-            }
-
-            return all.Match(name, module);
+            return all.Match(pattern, module);
         }
 
+        var name = pattern;
         var found = all.Find(name, module);
-        if (at >= 0 && (file.Contains(':') || file.Contains('+') || found.Count > 1))
-        {
-            NeedsSource(pattern, point, scope);
-            return [];
-        }
-
         if (found.Count > 0 && all.IsBlacklisted(found[0].Symbol))
         {
             scope.Diagnostics.Error("probe.blacklisted", point.Components[1].Span, $"function \"{name}\" cannot be probed: the kernel forbids probes there (it is on the kprobes blacklist)",
@@ -184,16 +229,28 @@ internal static class KernelPlaces
             BtfFunction = offset == 0 && function.Symbol == function.Name ? function.Prototype?.Id ?? 0 : 0,
             MaxActive = maxActive,
         };
-        var architecture = scope.Target.Architecture;
+        var target = scope.Target;
+        var prototype = offset == 0 ? function.Prototype : null;
         ResolvedPoint? entry = null;
         if (isReturn)
         {
             var text = point.ToString();
             text = text[..text.LastIndexOf(".return", StringComparison.Ordinal)];
-            entry = new ResolvedPoint(spec with { IsReturn = false, MaxActive = 0 }, text, new KernelFunctionContext(offset == 0 ? function.Prototype : null, architecture, null));
+            entry = new ResolvedPoint(spec with { IsReturn = false, MaxActive = 0 }, text, new KernelFunctionContext(prototype, target.Architecture, null, () => ByDebugInfo(null)));
         }
 
-        return new ResolvedPoint(spec, point.ToString(), new KernelFunctionContext(offset == 0 ? function.Prototype : null, architecture, entry));
+        var its = entry;
+        return new ResolvedPoint(spec, point.ToString(), new KernelFunctionContext(prototype, target.Architecture, entry, () => ByDebugInfo(its)));
+
+        UserContext? ByDebugInfo(ResolvedPoint? entry)
+        {
+            if (offset != 0 || target.KernelFile(function.Module) is not { Dwarf: { } dwarf } file || file.Kernel!.Function(function.Symbol) is not { } found)
+            {
+                return null;
+            }
+
+            return entry is null ? new FunctionContext(target, file, dwarf, found, found.Entry) : new ReturnContext(target, file, dwarf, found, entry);
+        }
     }
 
     public static IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope)
@@ -225,8 +282,4 @@ internal static class KernelPlaces
             return 0;
         }
     }
-
-    private static void NeedsSource(string pattern, ProbePoint point, ResolveScope scope) =>
-        scope.Diagnostics.Error("probe.needs-debuginfo", point.Components[1].Span,
-            $"pattern \"{pattern}\" names a source file: which functions come from it is known only to the kernel's debug information", DebugHint(scope));
 }

@@ -1,12 +1,13 @@
 using SystemTap.Language.Syntax;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.Families;
 
 /// <summary>
 /// <c>kernel.statement(0xADDR).absolute</c> (guru), <c>kernel.statement(0xADDR)</c>, <c>module("M").statement(0xADDR)</c>: one instruction by address. A statement by
-/// function name is that function's entry; by source line it needs debug information.
+/// function name is that function's entry; by source line it is looked up in debug information.
 /// </summary>
 public sealed class KernelStatementFamily : ProbeFamily
 {
@@ -27,6 +28,12 @@ public sealed class KernelStatementFamily : ProbeFamily
         var isModule = match.Point.Components[0].Name == "module";
         foreach (var (point, module) in KernelPlaces.Modules(match.Point, isModule, scope))
         {
+            if (match.FormIndex < 4 && match.Text(1).Contains('@'))
+            {
+                BySource(match, point, module, scope, results);
+                continue;
+            }
+
             if (match.FormIndex < 4)
             {
                 foreach (var function in KernelPlaces.Functions(match.Text(1), module, match.Point, scope))
@@ -43,6 +50,52 @@ public sealed class KernelStatementFamily : ProbeFamily
 
     /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => KernelPlaces.Candidates(match, scope);
+
+    private static void BySource(ProbeMatch match, ProbePoint point, string? module, ResolveScope scope, List<ResolvedPoint> results)
+    {
+        if (FunctionPattern.Parse(match.Text(1)) is not { } pattern)
+        {
+            scope.Diagnostics.Error("probe.function-pattern", Literal.ArgumentSpan(match.Point, 1), $"statement pattern \"{match.Text(1)}\" cannot be read", "write \"FUNCTION@FILE:LINE\"");
+            return;
+        }
+
+        if (KernelPlaces.IsFileIdle(pattern, module, scope))
+        {
+            foreach (var function in KernelPlaces.Functions(pattern.Function, module, match.Point, scope))
+            {
+                results.Add(KernelPlaces.Function(function, Literal.WithText(point, 1, function.Name), false, KernelAttachKind.Any, 0, scope));
+            }
+
+            return;
+        }
+
+        if (KernelDebugPlaces.Require(point, module, "source lines are", "entries and returns of functions, and instructions by address, can be probed", scope) is not { } file)
+        {
+            return;
+        }
+
+        if (pattern.Lines != LineChoice.None)
+        {
+            KernelDebugPlaces.Lines(pattern, match.FormIndex is 1 or 3, file, module, point, scope, results);
+            return;
+        }
+
+        // Without a line a statement is the function's entry.
+        var found = KernelDebugPlaces.Functions(file, pattern, inlines: true);
+        var before = results.Count;
+        foreach (var function in found)
+        {
+            if (KernelDebugPlaces.Function(function, file, module, point, false, 0, scope) is { } result)
+            {
+                results.Add(result);
+            }
+        }
+
+        if (results.Count == before)
+        {
+            KernelDebugPlaces.Miss(pattern, "", file, point, found, scope);
+        }
+    }
 
     private static void ByAddress(ProbeMatch match, ProbePoint point, string? module, ResolveScope scope, List<ResolvedPoint> results)
     {

@@ -43,7 +43,7 @@ public sealed class LsmFamily : ProbeFamily
             }
 
             var spec = new KernelFunctionSpec(function.Name, null, 0, false) { Kind = KernelAttachKind.Lsm, BtfFunction = function.Id };
-            results.Add(new ResolvedPoint(spec, Literal.WithText(match.Point, 1, name).ToString(), new KernelFunctionContext(function, scope.Target.Architecture, null)));
+            results.Add(new ResolvedPoint(spec, Literal.WithText(match.Point, 1, name).ToString(), new KernelFunctionContext(function, scope.Target.Architecture, null, static () => null)));
         }
     }
 

@@ -61,121 +61,18 @@ public sealed class UserStatementFamily : ProbeFamily
 
     private static void ByLine(UserRoot root, DwarfFile dwarf, FunctionPattern pattern, bool nearest, ResolveScope scope, List<ResolvedPoint> results)
     {
-        var functions = dwarf.Functions(pattern.MayBe, f => pattern.Function == "*" || pattern with { File = null } is var any && any.Fits(f), inlines: true);
-        var (first, last) = (pattern.Line, pattern.LastLine);
-        if (pattern.Lines == LineChoice.Relative)
-        {
-            foreach (var function in functions)
-            {
-                if (SourceFiles.Matches(pattern.File!, function.File))
-                {
-                    (first, last) = (function.Line + pattern.Line, function.Line + pattern.Line);
-                    break;
-                }
-            }
-        }
-
         var before = results.Count;
-        var known = new SortedSet<int>();
-        var sites = Sites(root, dwarf, pattern, functions, first, last, known);
-        if (sites.Count == 0 && nearest && Nearest(known, first) is { } other)
-        {
-            sites = Sites(root, dwarf, pattern, functions, other, other, known);
-        }
-
-        foreach (var (address, line, function) in sites)
+        var search = StatementSearch.Find(root.File, dwarf, pattern, nearest);
+        foreach (var (address, line, function) in search.Sites)
         {
             Add(root, address, $"{function.Name}@{line.File}:{line.Line}", function, scope, results);
         }
 
         if (results.Count == before && !scope.Diagnostics.HasErrors)
         {
-            var near = new List<string>();
-            foreach (var candidate in known)
-            {
-                near.Add(candidate.ToString(System.Globalization.CultureInfo.InvariantCulture));
-            }
-
-            var close = Nearest(known, first);
-            scope.Diagnostics.Error("probe.no-line", Literal.ArgumentSpan(root.Point, root.End), known.Count == 0
-                ? functions.Count == 0
-                    ? $"no function \"{pattern.Function}\" in \"{root.File.Path}\""
-                    : $"no source file \"{pattern.File}\" with code of \"{pattern.Function}\" in \"{root.File.Path}\""
-                : $"no code for line {first} of \"{pattern.File}\" in \"{root.File.Path}\"",
-                close is { } c ? $"the nearest line with code is {c}; .nearest takes it" : functions.Count == 0 ? Names.Hint(Names.Similar(pattern.Function, FunctionSearch.Names(root.File))) : null);
+            var (message, hint) = search.Miss(root.File, pattern);
+            scope.Diagnostics.Error("probe.no-line", Literal.ArgumentSpan(root.Point, root.End), message, hint);
         }
-    }
-
-    private static int? Nearest(SortedSet<int> known, int line)
-    {
-        int? best = null;
-        foreach (var candidate in known)
-        {
-            if (best is null || Math.Abs(candidate - line) < Math.Abs(best.Value - line))
-            {
-                best = candidate;
-            }
-        }
-
-        return best;
-    }
-
-    /// <summary>The first instruction of each wanted line in each function and inline instance; all lines with code go into <paramref name="known"/>.</summary>
-    private static List<(ulong Address, DwarfLine Line, DwarfFunction Function)> Sites(UserRoot root, DwarfFile dwarf, FunctionPattern pattern, List<DwarfFunction> functions,
-        int first, int last, SortedSet<int> known)
-    {
-        var result = new Dictionary<(DwarfFunction, string, int), (ulong Address, DwarfLine Line, DwarfFunction Function)>();
-        var ranges = new List<(ulong Start, ulong End, DwarfFunction Function)>();
-        foreach (var function in functions)
-        {
-            foreach (var (start, stop) in dwarf.Ranges(function))
-            {
-                ranges.Add((start, stop, function));
-            }
-        }
-
-        foreach (var unit in dwarf.Units)
-        {
-            foreach (var line in dwarf.Lines(unit))
-            {
-                if (line.IsEnd || !line.IsStatement || line.Line == 0 || !SourceFiles.Matches(pattern.File!, line.File) || !root.File.Elf.IsCode(line.Address))
-                {
-                    continue;
-                }
-
-                // The innermost of the functions that hold it: the smallest range.
-                DwarfFunction? holder = null;
-                var smallest = ulong.MaxValue;
-                foreach (var (start, stop, function) in ranges)
-                {
-                    if (line.Address >= start && line.Address < stop && stop - start <= smallest)
-                    {
-                        (holder, smallest) = (function, stop - start);
-                    }
-                }
-
-                if (holder is null)
-                {
-                    continue;
-                }
-
-                known.Add(line.Line);
-                if (line.Line < first || line.Line > last)
-                {
-                    continue;
-                }
-
-                var key = (holder, line.File, line.Line);
-                if (!result.TryGetValue(key, out var best) || line.Address < best.Address)
-                {
-                    result[key] = (line.Address, line, holder);
-                }
-            }
-        }
-
-        var list = new List<(ulong Address, DwarfLine Line, DwarfFunction Function)>(result.Values);
-        list.Sort(static (a, b) => a.Line.Line != b.Line.Line ? a.Line.Line - b.Line.Line : a.Address.CompareTo(b.Address));
-        return list;
     }
 
     private static void ByAddress(UserRoot root, ResolveScope scope, List<ResolvedPoint> results)

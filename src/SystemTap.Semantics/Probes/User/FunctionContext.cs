@@ -79,7 +79,7 @@ public class FunctionContext : UserContext
             return null;
         }
 
-        var value = Typed(result, type, span, out var problem);
+        var value = Typed(result, type, File.IsUser, span, out var problem);
         Problem(name, problem);
         return value;
     }
@@ -87,7 +87,8 @@ public class FunctionContext : UserContext
     internal LocationSite Site() => new()
     {
         Architecture = Target.Architecture,
-        Bias = Bias,
+        Loaded = Loaded,
+        IsUser = File.IsUser,
         FrameBase = () => _dwarf.FrameBase(_function, Address),
         CanonicalFrame = () => _dwarf.CanonicalFrame(Address),
         ThreadLocal = (offset, span) => ThreadLocal(Target, File, offset, span),
@@ -163,7 +164,7 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
             return null;
         }
 
-        var result = Typed(new LocationLowering.Result(value, stripped.IsStructOrUnion), type, span, out var problem);
+        var result = Typed(new LocationLowering.Result(value, stripped.IsStructOrUnion), type, File.IsUser, span, out var problem);
         Problem(name, problem);
         return result;
     }

@@ -23,14 +23,14 @@ internal static class FunctionSearch
         {
             foreach (var function in dwarf.Functions(pattern.MayBe, f => pattern.Fits(f) && FitsLine(dwarf, pattern, f), inlines))
             {
-                if (file.Elf.IsCode(function.Entry))
+                if (file.IsCode(function.Entry))
                 {
                     result.Add(new FoundFunction(Text(function), function.Name, function.Entry, function));
                 }
             }
         }
 
-        if (result.Count == 0 && pattern.File is null)
+        if (result.Count == 0 && pattern.File is null && file.IsUser)
         {
             Symbols(file, pattern, result);
         }
@@ -68,7 +68,7 @@ internal static class FunctionSearch
         for (var i = 0; i < symbols.Count; i++)
         {
             var symbol = symbols[i];
-            if (!symbol.IsFunction || symbol.Type == ElfSymbolType.IndirectFunction || !file.Elf.IsCode(symbol.Value) || !pattern.Fits(symbol))
+            if (!symbol.IsFunction || symbol.Type == ElfSymbolType.IndirectFunction || !file.IsCode(symbol.Value) || !pattern.Fits(symbol))
             {
                 continue;
             }

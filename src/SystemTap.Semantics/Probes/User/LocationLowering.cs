@@ -16,8 +16,11 @@ internal sealed class LocationSite
 {
     public required Architecture Architecture { get; init; }
 
-    /// <summary>Difference between where the file is loaded and how it was linked; null when it cannot be known at this event.</summary>
-    public required Func<SourceSpan, Expr?> Bias { get; init; }
+    /// <summary>Where an address of the file, as linked, is loaded; null when it cannot be known at this event.</summary>
+    public required Func<ulong, SourceSpan, Expr?> Loaded { get; init; }
+
+    /// <summary>Variables are in user memory; false: in the kernel's.</summary>
+    public required bool IsUser { get; init; }
 
     public required Func<IReadOnlyList<DwarfOp>> FrameBase { get; init; }
 
@@ -126,7 +129,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
     {
         if (size is 1 or 2 or 4 or 8)
         {
-            return new DerefExpr(address, size, false, true, span);
+            return new DerefExpr(address, size, false, site.IsUser, span);
         }
 
         Problem = "parts of it have odd sizes";
@@ -149,13 +152,13 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             switch (op.Code)
             {
                 case Op.Addr:
-                    if (site.Bias(span) is not { } bias)
+                    if (site.Loaded(op.Number, span) is not { } loadedAt)
                     {
                         Problem = "where its file is loaded cannot be known at this event";
                         return null;
                     }
 
-                    stack.Push(bias is LongConst { Value: 0 } ? Constant((long)op.Number) : Binary(BinaryOperator.Add, bias, Constant((long)op.Number)));
+                    stack.Push(loadedAt);
                     break;
                 case >= Op.Const1u and <= Op.Consts:
                     stack.Push(Constant((long)op.Number));
@@ -281,10 +284,10 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
         switch (op.Code)
         {
             case Op.Deref:
-                stack.Push(new DerefExpr(stack.Pop(), 8, false, true, span));
+                stack.Push(new DerefExpr(stack.Pop(), 8, false, site.IsUser, span));
                 return true;
             case Op.DerefSize or Op.DerefType when op.Number is 1 or 2 or 4 or 8:
-                var loaded = new DerefExpr(stack.Pop(), (int)op.Number, false, true, span);
+                var loaded = new DerefExpr(stack.Pop(), (int)op.Number, false, site.IsUser, span);
                 stack.Push(op.Code == Op.DerefType ? Extend(loaded, op.Number2) : loaded);
                 return true;
             case Op.Dup:

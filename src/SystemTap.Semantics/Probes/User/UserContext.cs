@@ -43,6 +43,18 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
         : IsAtAddress ? new BinaryExpr(BinaryOperator.Add, new ContextExpr(ContextValue.Register, Target.Architecture.InstructionPointer.Offset, span), new LongConst(unchecked(-(long)Address), span), span)
         : ProgramBias(Target, File, span);
 
+    /// <summary>Where an address of this file, as linked, is loaded; null when it cannot be known at this event.</summary>
+    public Expr? Loaded(ulong address, SourceSpan span) => File.Kernel is not null ? InKernel(File, address, span) : Sum(Bias(span), address, span);
+
+    /// <summary>The same for a file that is not this place's own: the kernel, or the program of the event's process.</summary>
+    public static Expr? Loaded(Target target, UserFile file, ulong address, SourceSpan span) =>
+        file.Kernel is not null ? InKernel(file, address, span) : Sum(ProgramBias(target, file, span), address, span);
+
+    private static LongConst? InKernel(UserFile file, ulong address, SourceSpan span) => file.Kernel!.Loaded(address) is { } loaded ? new LongConst((long)loaded, span) : null;
+
+    private static Expr? Sum(Expr? bias, ulong address, SourceSpan span) =>
+        bias is LongConst c ? new LongConst(c.Value + (long)address, span) : bias is null ? null : new BinaryExpr(BinaryOperator.Add, bias, new LongConst((long)address, span), span);
+
     /// <summary>The same for a program (not a library) in any event of its process: the kernel remembers where its code begins.</summary>
     public static Expr? ProgramBias(Target target, UserFile file, SourceSpan span)
     {
@@ -125,11 +137,11 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     }
 
     /// <summary>A variable at its address or with its value, as a typed value.</summary>
-    internal static TypedValue? Typed(LocationLowering.Result result, BtfType type, SourceSpan span, out string? problem)
+    internal static TypedValue? Typed(LocationLowering.Result result, BtfType type, bool isUser, SourceSpan span, out string? problem)
     {
         problem = null;
         var stripped = type.Stripped;
-        var ctype = new CType(type, true, false);
+        var ctype = new CType(type, isUser, false);
         switch (stripped.Kind)
         {
             case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
@@ -141,11 +153,11 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
                 problem = $"a value of type '{type.Declaration}' is kept in a register here, where its parts cannot be reached";
                 return null;
             case BtfKind.Pointer:
-                return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, 8, false, true, span) : result.Value, ctype);
+                return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, 8, false, isUser, span) : result.Value, ctype);
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:
                 var size = (int)stripped.Size;
                 return new TypedValue(result.IsAddress
-                    ? new DerefExpr(result.Value, size, stripped.IsSigned, true, span)
+                    ? new DerefExpr(result.Value, size, stripped.IsSigned, isUser, span)
                     : LocationLowering.Narrow(result.Value, size, stripped.IsSigned, span), ctype);
             default:
                 problem = $"a value of type '{type.Declaration}' does not fit a script's number";

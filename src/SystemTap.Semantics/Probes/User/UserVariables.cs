@@ -43,13 +43,17 @@ internal static class UserVariables
         message = hint = null;
         var at = name.IndexOf('@');
         var (plain, file) = at < 0 ? (name, null) : (name[..at], name[(at + 1)..]);
-        if (module is null ? context is null : module.StartsWith("kernel", StringComparison.Ordinal))
+        var isKernel = module is null ? context is null : module.StartsWith("kernel", StringComparison.Ordinal);
+        var ofModule = !isKernel && module is not null && target.KernelFunctions.Modules(module) is [var only] ? only : null;
+        var kernel = isKernel || ofModule is not null ? target.KernelFile(ofModule) : null;
+        if ((isKernel || ofModule is not null) && kernel?.Dwarf is null)
         {
-            message = $"variable '{plain}' of the kernel cannot be found: it needs the kernel's debuginfo, which this version does not read";
+            message = $"variable '{plain}' of {(ofModule is null ? "the kernel" : $"module '{ofModule}'")} cannot be found: its type and place are known to debug information only";
+            hint = KernelCode.Missing(target, ofModule) + "; without it, read memory at an address of /proc/kallsyms: @cast(0xADDRESS, \"TYPE\")";
             return null;
         }
 
-        var user = module is null ? context!.File : Open(target, module);
+        var user = kernel ?? (module is null ? context!.File : Open(target, module));
         if (user is null)
         {
             message = $"variable '{plain}' of '{module}' cannot be found: '{module}' is no program or library";
@@ -70,7 +74,8 @@ internal static class UserVariables
             var site = new LocationSite
             {
                 Architecture = target.Architecture,
-                Bias = s => here is not null ? here.Bias(s) : UserContext.ProgramBias(target, user, s),
+                Loaded = (a, s) => here is not null ? here.Loaded(a, s) : UserContext.Loaded(target, user, a, s),
+                IsUser = user.IsUser,
                 FrameBase = static () => [],
                 CanonicalFrame = static () => [],
                 ThreadLocal = (offset, s) => UserContext.ThreadLocal(target, user, offset, s),
@@ -84,7 +89,7 @@ internal static class UserVariables
                 continue;
             }
 
-            if (dwarf.TypeOf(variable) is { } type && UserContext.Typed(result, type, span, out var why) is { } value)
+            if (dwarf.TypeOf(variable) is { } type && UserContext.Typed(result, type, user.IsUser, span, out var why) is { } value)
             {
                 return value;
             }
@@ -97,7 +102,7 @@ internal static class UserVariables
         if (problem is not null)
         {
             message = $"variable '{plain}' of \"{user.Path}\" cannot be read: {problem}";
-            hint = user.Elf.IsProgram ? null : "read a library's variables at the entry of its functions";
+            hint = !user.IsUser || user.Elf.IsProgram ? null : "read a library's variables at the entry of its functions";
             return null;
         }
 

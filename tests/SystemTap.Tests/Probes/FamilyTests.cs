@@ -90,7 +90,8 @@ public class FamilyTests
         Assert.Equal("kernel.syscall(\"read\")", entry.PointText);
         Assert.False(((SyscallSpec)entry.Spec).IsReturn);
         Assert.Null(entry.Context.Resolve("$return", default));
-        Assert.Equal(7, entry.Context.Variables.Count);
+        Assert.Equal([new("$fd", "unsigned int"), new("$buf", "char*"), new("$count", "size_t")], entry.Context.Variables);
+        Assert.Equal(1, Assert.IsType<ContextExpr>(entry.Context.Resolve("$buf", default)!.Value).Index);
         Assert.Null(entry.Context.EntryPoint);
     }
 

@@ -144,15 +144,6 @@ static void failed(struct stap_context *c, const struct stap_place *at, struct s
 	c->failed = STAP_FAILED;
 }
 
-static void put_c(struct stap_sink *sink, const char *text)
-{
-	u32 n = 0;
-
-	while (text[n])
-		n++;
-	stap_put(sink, text, n);
-}
-
 void stap_fail_text(struct stap_context *c, const struct stap_place *at, struct stap_str message)
 {
 	struct stap_sink sink;

@@ -330,6 +330,10 @@ struct stap_limits {
 	u32 hist_width;
 	s32 hist_elision;
 	u32 max_back_trace;
+	u32 suppress_errors;	/* --suppress-handler-errors: errors are counted, not told, and end nothing */
+	u32 hide_globals;	/* --no-global-var-display */
+	u64 overload_threshold;	/* cycles of handlers in any interval that end the session; 0: no such watch */
+	u64 overload_interval;	/* cycles */
 };
 
 /* The one symbol a script object exports. */
@@ -349,7 +353,7 @@ struct stap_script {
 	struct stap_limits limits;
 };
 
-#define STAP_API 2
+#define STAP_API 3
 
 extern const struct stap_script stap_script;
 

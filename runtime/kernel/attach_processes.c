@@ -65,11 +65,11 @@ int stap_processes_start(void)
 			else
 				ends = 1;
 		}
-	if (begins && !(error = stap_tracepoint_add("sched_process_exec", process_exec, NULL)))
+	if (begins && !(error = stap_tracepoint_add("sched_process_exec", process_exec, NULL, STAP_ANY)))
 		process_exec_set = 1;
-	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL)))
+	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL, STAP_ANY)))
 		process_fork_set = 1;
-	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL)))
+	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL, STAP_ANY)))
 		process_exit_set = 1;
 	if (error) {
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of process events cannot be registered (error %d)", error);

@@ -40,6 +40,7 @@ static long give_status(void __user *to)
 		.state = atomic_read(&stap_control.state),
 		.errors = atomic_read(&stap_control.errors),
 		.failed = atomic_read(&stap_control.failed),
+		.suppressed = stap_control.suppress_errors,
 		.lost = atomic64_read(&stap_control.lost),
 		.records = stap_records(),
 	};

@@ -62,6 +62,8 @@ struct stap_control {
 
 extern struct stap_control stap_control;
 
+void *stap_pages(u64 bytes, int node);	/* memory.c; freed by vfree() */
+
 static inline int stap_is_running(void)
 {
 	return atomic_read(&stap_control.state) == STAP_RUNNING;
@@ -147,7 +149,9 @@ wait_queue_head_t *stap_reader_queue(void);
 STAP_KINDS(STAP_DECLARE)
 
 /* Tracepoints by name, for several files. */
-int stap_tracepoint_add(const char *name, void *callback, void *data);
+/* Whose callback runs before or after those of others at the same tracepoint: the target's processes are known before its first event and until its last. */
+enum stap_turn { STAP_LAST = -1, STAP_ANY = 0, STAP_FIRST = 1 };
+int stap_tracepoint_add(const char *name, void *callback, void *data, enum stap_turn turn);
 void stap_tracepoint_remove(const char *name, void *callback, void *data);
 
 /* Numbers of probes of a kind, and a walk over them. */

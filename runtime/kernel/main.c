@@ -97,7 +97,7 @@ int stap_start(const struct stap_start *start)
 		return -EBUSY;
 	}
 	stap_session.target = start->target;
-	stap_control.suppress_errors = start->suppress_errors != 0;
+	stap_control.suppress_errors = start->suppress_errors || stap_script.limits.suppress_errors;
 	stap_session.stp_pid = start->stp_pid;
 	stap_session.uid = start->uid;
 	stap_session.pid_namespace = start->pid_namespace;

@@ -24,6 +24,11 @@ add_program() {
 for program in stap staprun stap-launch; do
     [ ! -x "$root/out/$program" ] || add_program "$root/out/$program" /stap/out
 done
+# Programs whose busybox stand-ins lack options that cases use.
+for program in nice printf prlimit setpriv setsid; do
+    path=$(command -v "/usr/bin/$program" || command -v "/bin/$program" || true)
+    [ -z "$path" ] || add_program "$path" /bin
+done
 # Debug information is read by elfutils' libdw, which stap loads when it needs it.
 libdw=$(ldconfig -p 2>/dev/null | sed -n 's/.*libdw\.so\.1 .*=> //p' | head -n 1)
 [ -z "$libdw" ] || { mkdir -p "$fs$(dirname "$libdw")"; add_program "$libdw" "$(dirname "$libdw")"; }

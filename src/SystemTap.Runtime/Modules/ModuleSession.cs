@@ -304,7 +304,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         }
 
         // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
-        var result = started && status.Failed == 0 && (status.Errors == 0 || _options.SuppressHandlerErrors) ? 0 : 1;
+        var result = started && status.Failed == 0 && (status.Errors == 0 || status.Suppressed != 0) ? 0 : 1;
         if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
         {
             Complain(complaint);

@@ -7,7 +7,7 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>Structures and requests shared with script modules.</summary>
 internal static unsafe partial class ModuleTransport
 {
-    public const int Version = 2;
+    public const int Version = 3;
 
     /// <summary>Kinds of records in the rings.</summary>
     public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4, Stack = 5;
@@ -40,7 +40,7 @@ internal static unsafe partial class ModuleTransport
     [StructLayout(LayoutKind.Sequential)]
     public struct Status
     {
-        public uint State, Errors, Failed, Reserved;
+        public uint State, Errors, Failed, Suppressed;
         public fixed uint Skipped[8];
         public ulong Lost, Records;
     }

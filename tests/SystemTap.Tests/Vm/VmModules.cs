@@ -40,8 +40,11 @@ internal static class VmModules
         return files;
     }
 
-    /// <summary>The module's bytes, or how stap refused the script.</summary>
-    public static async Task<(byte[]? Module, StapResult? Refused)> BuildAsync(string kernel, CorpusCase one, string name)
+    /// <summary>Under emulation every handler is slow, so the watch for overload is off unless the case is about it.</summary>
+    private static string[] Watch(CorpusCase one) => one.Options.Any(o => o.Contains("STP_OVERLOAD", StringComparison.Ordinal)) ? [] : ["-DSTP_NO_OVERLOAD"];
+
+    /// <summary>The module's bytes, or how stap refused the script; with what stap said.</summary>
+    public static async Task<(byte[]? Module, StapResult Built)> BuildAsync(string kernel, CorpusCase one, string name)
     {
         var tree = await Trees.GetOrAdd(kernel, static async k =>
         {
@@ -58,9 +61,9 @@ internal static class VmModules
                 await File.WriteAllBytesAsync(Path.Combine(folder, file), bytes);
             }
 
-            var result = await StapProcess.RunProgramAsync([.. StapProcess.Program, "--runtime=kernel", "-r", tree, "-p4", "-m", name, .. one.Options, "script.stp", .. one.Words], null, 180, folder, null);
+            var result = await StapProcess.RunProgramAsync([.. StapProcess.Program, "--runtime=kernel", "-r", tree, "-p4", "-m", name, .. Watch(one), .. one.Options, "script.stp", .. one.Words], null, 180, folder, null);
             var path = Path.Combine(folder, name + ".ko");
-            return result.Status == 0 && File.Exists(path) ? (await File.ReadAllBytesAsync(path), null) : (null, result);
+            return result.Status == 0 && File.Exists(path) ? (await File.ReadAllBytesAsync(path), result) : (null, result);
         }
         finally
         {

@@ -245,7 +245,7 @@ void stap_abort(struct stap_context *c)
 
 u32 stap_error_line(const struct stap_context *c, char *into, u32 size)
 {
-	struct stap_sink sink = { into, into + size, into, NULL };
+	struct stap_sink sink = { .at = into, .end = into + size, .start = into };
 	const struct stap_place *place = c->error_place;
 	u32 depth = c->depth <= c->max_depth + 1 ? c->depth : c->max_depth + 1;
 

@@ -337,6 +337,13 @@ void *stap_env_alloc(u64 bytes, u32 cpu)
 	return stap_pages(bytes, cpu < nr_cpu_ids && cpu_possible(cpu) ? cpu_to_node(cpu) : NUMA_NO_NODE);
 }
 
+void stap_env_cut(const struct stap_place *place)
+{
+	atomic64_inc(&stap_control.cuts);
+	if (!READ_ONCE(stap_control.first_cut))
+		cmpxchg(&stap_control.first_cut, NULL, place);
+}
+
 void stap_env_free(void *memory)
 {
 	vfree(memory);

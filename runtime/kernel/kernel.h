@@ -56,6 +56,8 @@ struct stap_control {
 	atomic_t skipped[STAP_SKIP_KINDS];
 	atomic_t skipped_all;
 	atomic64_t lost;		/* prints */
+	atomic64_t cuts;		/* strings */
+	const struct stap_place *first_cut;
 	int detached;			/* goes on without staprun */
 	int suppress_errors;		/* errors only end their handler */
 };

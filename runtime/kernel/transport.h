@@ -82,6 +82,8 @@ struct stap_status {
 	u32 skipped[8];		/* by enum stap_skip */
 	u64 lost;		/* prints that found no room */
 	u64 records;		/* numbers given out */
+	u64 cuts;		/* strings cut to MAXSTRINGLEN */
+	char first_cut[128];	/* where the first was, FILE:LINE:COL */
 };
 
 /* ioctl(2) requests: _IO* of 's'. */

@@ -298,6 +298,11 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             Complain($"Lost output records because the buffer was full (raise it with -s): {status.Lost}");
         }
 
+        if (status.Cuts > 0)
+        {
+            Complain($"Strings cut to MAXSTRINGLEN (first at {Marshal.PtrToStringAnsi((nint)status.FirstCut)}): {status.Cuts}");
+        }
+
         if (_output.Error is not (0 or 32 /* EPIPE: the reader has what it wanted */))
         {
             Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}");

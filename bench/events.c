@@ -1,4 +1,4 @@
-/* Makes one kind of event in a loop and tells the nanoseconds of the fastest of some loops: events getppid|rename [EVENTS [LOOPS]] */
+/* Makes one kind of event in a loop and tells the nanoseconds of the fastest of some loops: events getpgid|rename [EVENTS [LOOPS]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ int main(int argc, char **argv)
 			if (rename)
 				prctl(PR_SET_NAME, "events");
 			else
-				syscall(SYS_getppid);
+				syscall(SYS_getpgid, 0);
 		clock_gettime(CLOCK_MONOTONIC, &to);
 		each = ((to.tv_sec - from.tv_sec) * 1e9 + (to.tv_nsec - from.tv_nsec)) / n;
 		if (each < best)

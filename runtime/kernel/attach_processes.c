@@ -55,7 +55,6 @@ static void process_exit(void *data, struct task_struct *task)
 int stap_processes_start(void)
 {
 	const struct stap_probe *p;
-	struct task_struct *task;
 	int begins = 0, ends = 0, error = 0;
 
 	stap_for_each_probe(p)
@@ -73,16 +72,22 @@ int stap_processes_start(void)
 		process_exit_set = 1;
 	if (error) {
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of process events cannot be registered (error %d)", error);
-		return error;
 	}
-	if (begins) {
-		rcu_read_lock();
-		for_each_process(task)
-			if (!(task->flags & PF_KTHREAD) && task->mm)
-				run_process_probes(STAP_PROCESS_BEGIN, task);
-		rcu_read_unlock();
-	}
-	return 0;
+	return error;
+}
+
+/* process.begin for what runs already; the session is live. */
+void stap_processes_walk(void)
+{
+	struct task_struct *task;
+
+	if (!process_exec_set)
+		return;
+	rcu_read_lock();
+	for_each_process(task)
+		if (!(task->flags & PF_KTHREAD) && task->mm)
+			run_process_probes(STAP_PROCESS_BEGIN, task);
+	rcu_read_unlock();
 }
 
 void stap_processes_stop(void)

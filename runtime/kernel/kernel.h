@@ -170,6 +170,7 @@ static inline void stap_add_skips(enum stap_skip why, long n)
 }
 
 /* Processes. */
+void stap_processes_walk(void);
 int stap_filters_start(void);
 void stap_filters_stop(void);
 int stap_passes(const struct stap_probe *probe, struct task_struct *task);

@@ -40,7 +40,7 @@ internal sealed partial class BodyLowering
             case ConstExpression c:
                 return LowerConst(c);
             case PerfExpression p:
-                return Missing(p.Span);
+                return LowerPerf(p);
             default:
                 return Typed(e) is { } typed ? Loaded(typed, At(e.Span)) : Missing(e.Span);
         }
@@ -204,6 +204,26 @@ internal sealed partial class BodyLowering
         var intrinsic = IntrinsicTable.Get(r.IsUser ? IntrinsicId.UserRegisterByName : IntrinsicId.RegisterByName);
         _program.NoteIntrinsic(intrinsic);
         return new IntrinsicExpr(intrinsic, [new StringConst(name, At(r.Span))], At(r.Span));
+    }
+
+    private Expr LowerPerf(PerfExpression p)
+    {
+        var names = _session.Probes.Select(u => u.Probe?.Point.Spec).OfType<PerfSpec>().Select(s => s.CounterName).OfType<string>().Distinct().ToList();
+        var number = names.IndexOf(p.Counter.Value);
+        if (number < 0)
+        {
+            _session.Report("semantic.perf", p.Span, $"no counter is named \"{p.Counter.Value}\"",
+                names.Count > 0 ? $"the script has \"{string.Join("\", \"", names)}\"" : $"define it: probe perf.sw.task_clock.counter(\"{p.Counter.Value}\") {{ }}");
+            return Missing(p.Span);
+        }
+
+        if (_unit.Probe is { } probe && !probe.Point.Spec.RunsInKernel)
+        {
+            _session.Report("semantic.perf", p.Span, $"@perf counts for the thread that an event meets; '{probe.Name}' meets none", "read it in a probe of a function, a system call or a tracepoint");
+            return Missing(p.Span);
+        }
+
+        return LowerCall(_session.CallFor(p), [new LongConst(number, At(p.Span))]);
     }
 
     private Expr LowerConst(ConstExpression c)

@@ -66,18 +66,22 @@ internal sealed class Bench
         return sample;
     }
 
-    /// <summary>
-    /// Waits until programs that are new since <paramref name="before"/> run: the tool's probes are live. Uses the kernel's run counter with
-    /// statistics on, while a little load makes events.
-    /// </summary>
-    public bool WaitUntilLive(Session session, HashSet<uint> before)
+    /// <summary>Makes getppid calls with the arguments 0 to one less than <paramref name="count"/>.</summary>
+    public void Arguments(int count)
+    {
+        using var process = StartLoad("arguments", count);
+        process.WaitForExit();
+    }
+
+    /// <summary>Waits until the tool's programs run: its probes are live. Uses the kernel's run counter with statistics on, while a little load makes events.</summary>
+    public bool WaitUntilLive(Session session)
     {
         using var statistics = BpfStats.Enable();
         for (var i = 0; i < 200 && !session.Ended; i++)
         {
-            var start = Kernel.NewPrograms(before, out var programs);
+            var start = Kernel.RunsOf(session.Pid);
             Loop(1000, 1);
-            if (programs > 0 && (Kernel.NewPrograms(before, out _) - start).Count >= 500)
+            if ((Kernel.RunsOf(session.Pid) - start).Count >= 500)
             {
                 Thread.Sleep(50);
                 return true;

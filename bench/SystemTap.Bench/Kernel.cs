@@ -1,3 +1,4 @@
+using System.Globalization;
 using Linux.Bpf;
 
 namespace SystemTap.Bench;
@@ -11,32 +12,45 @@ internal static unsafe class Kernel
         public static Runs operator +(Runs a, Runs b) => new(a.TimeNs + b.TimeNs, a.Count + b.Count);
     }
 
-    /// <summary>Ids of all loaded programs.</summary>
-    public static HashSet<uint> ProgramIds()
+    /// <summary>Ids of the programs a process holds, by the kernel's own description of its descriptors: others on the machine may load programs meanwhile.</summary>
+    public static HashSet<uint> ProgramsOf(int pid)
     {
         var ids = new HashSet<uint>();
-        IdAttr attr = default;
-        while (LinuxBpfSys.Instance.Bpf(BpfCommand.ProgGetNextId, &attr, sizeof(IdAttr)) >= 0)
+        try
         {
-            ids.Add(attr.NextId);
-            attr = new IdAttr { Id = attr.NextId };
+            foreach (var file in Directory.EnumerateFiles($"/proc/{pid}/fdinfo"))
+            {
+                try
+                {
+                    foreach (var line in File.ReadLines(file))
+                    {
+                        if (line.StartsWith("prog_id:", StringComparison.Ordinal))
+                        {
+                            ids.Add(uint.Parse(line.AsSpan("prog_id:".Length).Trim(), CultureInfo.InvariantCulture));
+                        }
+                    }
+                }
+                catch (IOException)
+                {
+                    // closed meanwhile
+                }
+            }
+        }
+        catch (IOException)
+        {
+            return ids;
         }
 
         return ids;
     }
 
-    /// <summary>Sum over all programs that are not in <paramref name="before"/>.</summary>
-    public static Runs NewPrograms(HashSet<uint> before, out int programs)
+    /// <summary>Sum over the programs of a process.</summary>
+    public static Runs RunsOf(int pid)
     {
         var sum = default(Runs);
-        programs = 0;
-        foreach (var id in ProgramIds())
+        foreach (var id in ProgramsOf(pid))
         {
-            if (!before.Contains(id) && Of(id) is { } runs)
-            {
-                sum += runs;
-                programs++;
-            }
+            sum += Of(id) ?? default;
         }
 
         return sum;

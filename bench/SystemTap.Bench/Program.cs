@@ -4,11 +4,11 @@ using SystemTap.Bench;
 
 if (args.Length == 0)
 {
-    Console.Error.WriteLine("usage: SystemTap.Bench ROOT [--quick] [--rounds N] [--stap PATH] [--only start,live,event,user,size] (bench/run does it all)");
+    Console.Error.WriteLine("usage: SystemTap.Bench ROOT [--quick] [--rounds N] [--stap PATH] [--only start,live,event,array,user,size] (bench/run does it all)");
     return 1;
 }
 
-var (root, stap, quick, rounds, only) = (args[0], Path.Combine(args[0], "out/stap"), false, 0, "start,live,event,user,size");
+var (root, stap, quick, rounds, only) = (args[0], Path.Combine(args[0], "out/stap"), false, 0, "start,live,event,array,user,size");
 for (var i = 1; i < args.Length; i++)
 {
     switch (args[i])
@@ -18,7 +18,7 @@ for (var i = 1; i < args.Length; i++)
         case "--stap" when i + 1 < args.Length: stap = args[++i]; break;
         case "--only" when i + 1 < args.Length: only = args[++i]; break;
         default:
-            Console.Error.WriteLine($"ERROR: '{args[i]}' is not an option of the bench, or its value is missing; use --quick, --rounds N, --stap PATH, --only start,live,event,user,size");
+            Console.Error.WriteLine($"ERROR: '{args[i]}' is not an option of the bench, or its value is missing; use --quick, --rounds N, --stap PATH, --only start,live,event,array,user,size");
             return 1;
     }
 }
@@ -31,7 +31,7 @@ try
     Console.WriteLine($"stap: {bench.Stap.Version()}; bpftrace: {bench.Bpftrace.Version()}");
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{bench.Rounds} rounds, both tools in turn; ratio: bpftrace's number divided by ours\n"));
     bench.Table.Head();
-    foreach (var (name, measure) in new (string, Action<Bench>)[] { ("start", StartUp.Measure), ("live", LiveTime.Measure), ("event", EventCost.Measure), ("user", UserProbes.Measure), ("size", Sizes.Measure) })
+    foreach (var (name, measure) in new (string, Action<Bench>)[] { ("start", StartUp.Measure), ("live", LiveTime.Measure), ("event", EventCost.Measure), ("array", SortedPrint.Measure), ("user", UserProbes.Measure), ("size", Sizes.Measure) })
     {
         if (only.Split(',').Contains(name))
         {

@@ -51,9 +51,8 @@ internal static partial class Sizes
             return;
         }
 
-        var before = Kernel.ProgramIds();
         using var session = tool.Start(script);
-        if (bench.WaitUntilLive(session, before))
+        if (bench.WaitUntilLive(session))
         {
             Thread.Sleep(200);
             rss.Add(session.StatusKb("VmRSS") / 1024.0);

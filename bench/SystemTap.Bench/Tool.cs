@@ -138,6 +138,14 @@ internal sealed class Session : IDisposable
         return false;
     }
 
+    /// <summary>Processor time so far, user and system.</summary>
+    public double CpuMs()
+    {
+        var text = File.ReadAllText($"/proc/{Pid}/stat");
+        var words = text[(text.LastIndexOf(')') + 2)..].Split(' ');
+        return (double.Parse(words[11], System.Globalization.CultureInfo.InvariantCulture) + double.Parse(words[12], System.Globalization.CultureInfo.InvariantCulture)) * 10;
+    }
+
     /// <summary>A kB line of /proc/PID/status, e.g. VmRSS; 0 when gone.</summary>
     public long StatusKb(string key)
     {

@@ -88,9 +88,8 @@ internal static class UserProbes
             }
 
             var untraced = Loop(program, 2_000_000);
-            var before = Kernel.ProgramIds();
             using var session = tool.Start(script);
-            if (!bench.WaitUntilLive(session, before))
+            if (!bench.WaitUntilLive(session))
             {
                 bench.Note($"{tool.Name} did not start '{script}': {session.Complaint}");
                 return;

@@ -1,5 +1,7 @@
 // The measured program, pinned to one CPU so that the tool's reader can have another.
 //   load loop CALLS ROUNDS CPU   times CALLS getppid system calls, ROUNDS times; prints nanoseconds per call, one line each
+//   load paced CALLS NS CPU      CALLS getppid calls, from start to start at least NS apart; prints nanoseconds per call
+//   load arguments COUNT         getppid calls with the arguments 0 … COUNT - 1
 //   load marker CPU              ioprio_get (a call nothing else makes) every 100 us until standard input ends; then prints the time of
 //                                each call on the monotonic clock in ns
 #define _GNU_SOURCE
@@ -36,6 +38,24 @@ int main(int argc, char **argv) {
         }
         return 0;
     }
+    if (argc == 5 && !strcmp(argv[1], "paced")) {
+        long calls = atol(argv[2]), gap = atol(argv[3]);
+        pin(atoi(argv[4]));
+        long began = now(), next = began;
+        for (long i = 0; i < calls; i++) {
+            while (gap && now() < next)
+                ;
+            next += gap;
+            syscall(SYS_getppid);
+        }
+        printf("%.2f\n", (double)(now() - began) / calls);
+        return 0;
+    }
+    if (argc == 3 && !strcmp(argv[1], "arguments")) {
+        long count = atol(argv[2]);
+        for (long i = 0; i < count; i++) syscall(SYS_getppid, i);
+        return 0;
+    }
     if (argc == 3 && !strcmp(argv[1], "marker")) {
         static long times[1 << 20];
         long n = 0;
@@ -49,6 +69,6 @@ int main(int argc, char **argv) {
         for (long i = 0; i < n; i++) printf("%ld\n", times[i]);
         return 0;
     }
-    fprintf(stderr, "usage: load loop CALLS ROUNDS CPU | load marker CPU\n");
+    fprintf(stderr, "usage: load loop CALLS ROUNDS CPU | load paced CALLS NS CPU | load arguments COUNT | load marker CPU\n");
     return 2;
 }

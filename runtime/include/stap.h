@@ -312,7 +312,7 @@ struct stap_probe {
 		struct { u32 type; u64 config; s64 period, frequency_hz; const char *counter; } perf;	/* counter: only read, no handler */
 		struct { const char *path; u8 is_write; u32 mode, max_size; } procfs;
 		struct { const char *symbol, *module; s64 offset; u64 address; s32 max_active; u8 kprobe_only; } code;	/* module may be NULL */
-		struct { const char *path, *symbol; s64 offset, semaphore; } user;
+		struct { const char *path, *symbol; s64 offset, semaphore; u16 frame; s32 frame_offset; } user;	/* frame: 1 + place in pt_regs of the register from which arguments on the stack count; 0: as at a function's first instruction */
 		struct { u64 address; const char *symbol; u8 length, on_read; } watch;
 		struct { s32 hook, family, priority; } netfilter;
 	};
@@ -682,6 +682,7 @@ s64 stap_cpu(struct stap_context *c);
 s64 stap_in_target(struct stap_context *c);
 s64 stap_in_target_set(s64 pid);
 s64 stap_task_from_pid(s64 tid);
+s64 stap_perf_counter(s64 number);	/* what this CPU has counted of the number-th counter of @perf */
 struct stap_str stap_syscall_name(struct stap_context *c, s64 number);	/* decimal text when unknown */
 
 /* Registers of the event by name (32- and 64-bit names of the architecture); raise "register 'x' is not available …". */

@@ -173,14 +173,20 @@ internal sealed partial class ProgramEmitter
         var done = _a.NewLabel();
 
         _lock = _c.Locks.Of(probe);
-        var prefix = _lock is not null && _hasFrame ? LockPrefix.Of(body) : null;
+        var prefix = _lock is not null ? LockPrefix.Of(body) : null;
         if (_lock is not null)
         {
-            _held = prefix is not null || UnlockFinder.In(body) ? TakeFrame(8) : null;
+            // On the stack the verifier knows what the word says, so nothing is checked on ways where it is 0. Code that gives the lock back early may stand in a
+            // callback, which has a stack of its own.
+            var early = UnlockFinder.In(body);
+            _held = early ? TakeFrame(8) : prefix is not null ? TakeStack(8, onStack: true) : null;
             if (prefix is not null)
             {
                 Store(_held!.Value, 0);
-                PrepareUnlock(_c.Locks.ModeOf(probe));
+                if (early)
+                {
+                    PrepareUnlock(_c.Locks.ModeOf(probe));
+                }
             }
             else
             {
@@ -217,6 +223,9 @@ internal sealed partial class ProgramEmitter
 
         if (prefix is { } split)
         {
+            // Filtered events hold nothing, so they go past the unlock.
+            var end = _f.End;
+            _f.End = _f.Next = done;
             foreach (var statement in split.Before)
             {
                 Statement(statement);
@@ -225,11 +234,21 @@ internal sealed partial class ProgramEmitter
             if (split.Condition is { } condition)
             {
                 var here = Marked();
-                Branch(condition, false, _f.Next);
+                Branch(condition, false, done);
                 Release(here);
             }
 
-            LockHandler(probe, done);
+            _f.End = _f.Next = end;
+            if (_a.IsAlive)
+            {
+                LockHandler(probe, done);
+            }
+            else
+            {
+                // The filters let nothing pass: nobody takes the lock.
+                _lock = null;
+            }
+
             body = split.Under;
         }
 

@@ -53,6 +53,9 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.InTargetSet: return Store($"stap_in_target_set({A(0)})");
             case IntrinsicId.TaskFromPid: return Store($"stap_task_from_pid({A(0)})");
 
+            case IntrinsicId.PerfCounter: return Store($"stap_perf_counter({A(0)})");
+            case IntrinsicId.PerfCounters: return Constant(C.Long(_context.Program.Counters.Count()));
+
             // Constants of the session.
             case IntrinsicId.Target: return new Operand("stap_session.target", Effect.None);
             case IntrinsicId.StpPid: return new Operand("stap_session.stp_pid", Effect.None);

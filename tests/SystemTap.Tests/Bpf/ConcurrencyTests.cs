@@ -2,6 +2,7 @@ using Linux.Bpf;
 using SystemTap.Bpf;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
+using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using Xunit;
 using static SystemTap.Tests.Bpf.L;
@@ -115,6 +116,45 @@ public sealed class ConcurrencyTests
 
         Assert.Equal(10, r.Word(ControlBlock.SkippedLock));
         Assert.Equal(99, r.Word(ControlBlock.Lock));
+        Assert.Equal(0, r.Long(a));
+    }
+
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void WhatAFilterTakesOutNeitherWaitsNorCountsAsSkipped(bool isExclusive, bool hasFrame)
+    {
+        var p = new ProgramUnderTest { Limits = new Limits { MaxTryLock = 10, TryLockDelay = 1 } };
+        var (a, b, c) = (p.Long("a"), p.Long("b"), p.Long("c"));
+        var text = p.Text("text");
+        var filter = If(Bin(BinaryOperator.NotEqual, Arg(0), Num(7)), new NextStmt(At));
+        var counts = Block(Do(Inc(Place(a))), Do(Inc(Place(b))));
+        var looks = If(Bin(BinaryOperator.NotEqual, Get(a), Get(b)), Do(Inc(Place(c))));
+        p.Tracepoint(Block([filter, counts, .. isExclusive ? [looks] : Array.Empty<Stmt>(), .. hasFrame ? [Do(Set(Place(text), Call(IntrinsicId.ExecName)))] : Array.Empty<Stmt>()]));
+        p.Tracepoint(looks);
+        using var r = new PlanRunner(p.Build());
+        r.Run(0, 7);
+        Assert.Equal((1L, 1L, 0L), (r.Long(a), r.Long(b), r.Word(ControlBlock.Lock)));
+
+        r.Word(ControlBlock.Lock) = 99;
+        r.Run(0, 8);
+        r.Run(0, 9);
+        Assert.Equal(0, r.Word(ControlBlock.SkippedLock));
+        r.Run(0, 7);
+        Assert.Equal(1, r.Word(ControlBlock.SkippedLock));
+        Assert.Equal((1L, 1L, 99L), (r.Long(a), r.Long(b), r.Word(ControlBlock.Lock)));
+    }
+
+    [Fact]
+    public void AFilterThatLetsNothingPassLeavesNoCodeOfTheLockBehind()
+    {
+        var p = new ProgramUnderTest();
+        var (a, b) = (p.Long("a"), p.Long("b"));
+        p.Tracepoint(Block(If(Bin(BinaryOperator.NotEqual, Arg(0), Num(7)), new NextStmt(At)), new NextStmt(At), Do(Inc(Place(a))), Do(Inc(Place(b)))));
+        p.Tracepoint(If(Bin(BinaryOperator.NotEqual, Get(a), Get(b)), Do(Set(Place(a), Get(b)))));
+        using var r = new PlanRunner(p.Build());
+        r.Run(0, 7);
         Assert.Equal(0, r.Long(a));
     }
 

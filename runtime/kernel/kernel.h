@@ -146,6 +146,10 @@ wait_queue_head_t *stap_reader_queue(void);
 #define STAP_DECLARE(kind) int stap_##kind##_start(void); void stap_##kind##_stop(void);
 STAP_KINDS(STAP_DECLARE)
 
+/* The user namespace of ns_uid() and its like, from the start of the session until the module goes. */
+void stap_find_user_namespace(u64 inode);
+void stap_put_user_namespace(void);
+
 /* Tracepoints by name, for several files. */
 int stap_tracepoint_add(const char *name, void *callback, void *data);
 void stap_tracepoint_remove(const char *name, void *callback, void *data);

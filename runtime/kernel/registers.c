@@ -93,7 +93,10 @@ s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, 
 	case 4: return regs->r8;
 	case 5: return regs->r9;
 	}
-	address = regs->sp + 8 * (n - 6 + 1);
+	address = regs->sp + 8;
+	if (c->probe->kind == STAP_PROBE_USER && c->probe->user.frame)
+		address = *(u64 *)((char *)regs + c->probe->user.frame - 1) + c->probe->user.frame_offset;
+	address += 8 * (n - 6);
 	if (!(user_mode(regs) ? stap_read_user(address, 8, &value) : stap_read_kernel(address, 8, &value)))
 		stap_fail_read(c, at, address, NULL);
 	return (s64)value;

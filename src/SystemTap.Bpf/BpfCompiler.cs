@@ -61,6 +61,12 @@ public static class BpfCompiler
             compilation.TargetSetMap = maps.Add("stap_targets", MapType.Hash, 4, 4, 32768, MapFlags.NoPrealloc);
         }
 
+        IReadOnlyList<PerfSpec> counters = [.. program.Counters];
+        if (counters.Count > 0)
+        {
+            compilation.CounterMap = maps.Add("stap_counters", MapType.PerfEventArray, 4, 4, counters.Count * target.PossibleCpuCount, MapFlags.None);
+        }
+
         var rewriter = new BodyRewriter(compilation);
         foreach (var function in placement.KernelFunctions)
         {
@@ -94,6 +100,8 @@ public static class BpfCompiler
             RingMap = ring,
             DataSize = storage.Data.Length,
             TargetSetMap = compilation.TargetSetMap,
+            CounterMap = compilation.CounterMap,
+            Counters = counters,
             Sources = compilation.Sources,
             SendsStacks = compilation.SendsStacks,
             NamesPrograms = namesPrograms,

@@ -22,6 +22,8 @@ namespace SystemTap.Bpf.Analysis;
 // So the commonest script of all – kernel handlers count, a timer prints and deletes – costs the counting handlers a few nanoseconds, and the timer sees all
 // counts of one moment and loses none.
 //
+// Elements that only their own thread or CPU touches (Global.IsOwned: what @entry saved) need no lock: nobody else is there.
+//
 // Two things force the lock even for single accesses. Elements that may be deleted meanwhile: the kernel gives the memory of a deleted element to the
 // next one inserted, and an addition under way would land there. And a foreach in the kernel, whose snapshot area is there once.
 
@@ -254,6 +256,8 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
                 Visit(s.Body);
                 _weight = before;
                 return;
+            case DeleteStmt { Global.IsOwned: true }:
+                break;
             case DeleteStmt s:
                 var shares = s.Global.IsArray || s.Global.Type == ScriptType.Statistics;
                 Look(s.Global, shares ? 2 : 1, writes: true);
@@ -286,6 +290,8 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
                 break;
             case UpdateExpr e:
                 Add(e.Place, e.Operator is BinaryOperator.Add or BinaryOperator.Subtract ? 1 : 2, false, writes: true);
+                break;
+            case InExpr { Array.IsOwned: true }:
                 break;
             case InExpr e:
                 Look(e.Array, HasWildcard(e.Keys) ? 2 : 1, writes: false);
@@ -335,7 +341,7 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
             ElementPlace e => e.Array,
             _ => null,
         };
-        if (global is null || global.IsReadOnly)
+        if (global is null || global.IsReadOnly || global.IsOwned)
         {
             return;
         }

@@ -18,7 +18,7 @@ namespace SystemTap.Bpf.Context;
 
 internal sealed partial class ProgramBuilder
 {
-    private sealed record UprobeKey(string Path, bool IsReturn, bool AtInstructions, ProcessFilter Processes, string Shape);
+    private sealed record UprobeKey(string Path, bool IsReturn, bool AtInstructions, ProcessFilter Processes, StackArguments? Stack, string Shape);
 
     private void Uprobes(List<Probe> probes)
     {
@@ -28,7 +28,7 @@ internal sealed partial class ProgramBuilder
         {
             var spec = (UserFunctionSpec)probe.Spec;
             var shape = HandlerShape.Of(probe);
-            var key = new UprobeKey(spec.Path, spec.IsReturn, spec.ReturnSites is not null, spec.Processes, shape.Text);
+            var key = new UprobeKey(spec.Path, spec.IsReturn, spec.ReturnSites is not null, spec.Processes, spec.StackArguments, shape.Text);
 
             // Two equal handlers of one place both run: the second goes into another group.
             if (!byKey.TryGetValue(key, out var index) || groups[index].Offsets.Contains(spec.FileOffset))
@@ -63,7 +63,7 @@ internal sealed partial class ProgramBuilder
 
         group.Prepare(c, rewriter);
         var first = group.First;
-        var context = new UprobeContext(c.Target, key.IsReturn, c.Features.UprobeMulti);
+        var context = new UprobeContext(c.Target, key.IsReturn, c.Features.UprobeMulti, key.Stack);
         var needs = NeedsOf(group.Body);
         var name = $"p{first.Index}_{first.Name}";
         var e = new ProgramEmitter(c, context, name, needs.Frame);

@@ -30,6 +30,9 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case SyscallSpec s:
                     (s.IsReturn ? returns : entries).Add(probe);
                     break;
+                case PerfSpec { CounterName: not null }:
+                    // Counted without a handler, see Compilation.CounterMap.
+                    break;
                 case PerfSpec s:
                     Perf(probe, new AttachPlan.PerfEvent(s.Type, s.Config, s.SamplePeriod, s.FrequencyHz, s.Processes is ProcessFilter.Pid p ? p.Id : -1), s.Processes);
                     break;

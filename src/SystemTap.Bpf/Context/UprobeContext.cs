@@ -11,7 +11,8 @@ namespace SystemTap.Bpf.Context;
 /// <param name="target">The machine.</param>
 /// <param name="isReturn">At the return.</param>
 /// <param name="multi">Attached by uprobe_multi.</param>
-internal sealed class UprobeContext(Target target, bool isReturn, bool multi) : RegisterContext(target)
+/// <param name="stack">Where arguments on the stack begin; null: as at a function's first instruction.</param>
+internal sealed class UprobeContext(Target target, bool isReturn, bool multi, StackArguments? stack) : RegisterContext(target)
 {
     public override ProgramType Type => ProgramType.KProbe;
 
@@ -72,8 +73,8 @@ internal sealed class UprobeContext(Target target, bool isReturn, bool multi) : 
             return;
         }
 
-        LoadRegister(e, architecture.StackPointer, Reg.R0);
-        e.ReadUserWord(Reg.R0, architecture.StackArgumentsOffset + (8 * (index - architecture.CallArguments.Length)), span);
+        e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, stack?.Register ?? architecture.StackPointer.Offset));
+        e.ReadUserWord(Reg.R0, (stack?.Displacement ?? architecture.StackArgumentsOffset) + (8 * (index - architecture.CallArguments.Length)), span);
         if (to != Reg.R0)
         {
             e.Code.Emit(Instruction.Mov(to, Reg.R0));

@@ -51,6 +51,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public int TargetSetMap { get; set; } = -1;
 
+    /// <summary>Perf events of <c>@perf</c>'s counters: number of the counter × CPUs + CPU; -1 when there is none.</summary>
+    public int CounterMap { get; set; } = -1;
+
     /// <summary>Some program sends user stacks.</summary>
     public bool SendsStacks { get; set; }
 

@@ -109,6 +109,33 @@ internal sealed partial class ProgramEmitter
         _a.Bind(there);
     }
 
+    // 0 on a CPU that came after the start: nothing counts there.
+    private void PerfCounter(IntrinsicExpr i)
+    {
+        var mark = Marked();
+        var value = TakeStack(24);
+        var number = TakeStack(8);
+        Long(i.Arguments[0], Reg.R0);
+        _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, _c.Target.PossibleCpuCount));
+        _a.Emit(Instruction.Store(MemSize.DW, number.Base, number.Offset, Reg.R0));
+        _a.Call(Helper.GetSmpProcessorId);
+        _a.Emit(Instruction.Load(MemSize.DW, Reg.R2, number.Base, number.Offset));
+        _a.Emit(Instruction.Add64(Reg.R2, Reg.R0));
+        LoadMap(Reg.R1, _c.CounterMap);
+        Address(Reg.R3, value);
+        _a.Emit(Instruction.Mov(Reg.R4, 24));
+        _a.Call(Helper.PerfEventReadValue);
+        var fails = _a.NewLabel();
+        var end = _a.NewLabel();
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, fails);
+        _a.Emit(Instruction.Load(MemSize.DW, Reg.R0, value.Base, value.Offset));
+        _a.Jump(end);
+        _a.Bind(fails);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Bind(end);
+        Release(mark);
+    }
+
     /// <summary>The ranges of a user namespace (a handful) as comparisons.</summary>
     private void NamespaceId(IntrinsicExpr i)
     {

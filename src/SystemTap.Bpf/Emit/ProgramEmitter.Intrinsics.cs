@@ -81,6 +81,12 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;
+            case IntrinsicId.PerfCounters:
+                _a.Emit(Instruction.Mov(Reg.R0, _c.Program.Counters.Count()));
+                break;
+            case IntrinsicId.PerfCounter:
+                PerfCounter(i);
+                break;
             case IntrinsicId.NamespaceId:
                 NamespaceId(i);
                 break;

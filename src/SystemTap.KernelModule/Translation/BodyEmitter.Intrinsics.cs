@@ -53,6 +53,9 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.InTargetSet: return Store($"stap_in_target_set({A(0)})");
             case IntrinsicId.TaskFromPid: return Store($"stap_task_from_pid({A(0)})");
 
+            case IntrinsicId.PerfCounter: return Store($"stap_perf_counter({A(0)})");
+            case IntrinsicId.PerfCounters: return Constant(C.Long(_context.Program.Counters.Count()));
+
             // Constants of the session.
             case IntrinsicId.Target: return new Operand("stap_session.target", Effect.None);
             case IntrinsicId.StpPid: return new Operand("stap_session.stp_pid", Effect.None);
@@ -111,7 +114,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.ByteAt: return new Operand($"stap_byte_at({A(0)}, {A(1)})", reads);
             case IntrinsicId.Contains: return new Operand($"(stap_position({A(0)}, {A(1)}) >= 0)", reads);
             case IntrinsicId.Position: return new Operand($"stap_position({A(0)}, {A(1)})", reads);
-            case IntrinsicId.Replace: return StoreText($"stap_replace(c, {A(0)}, {A(1)}, {A(2)})", reads);
+            case IntrinsicId.Replace: return StoreText($"stap_replace(c, {P(e.Span)}, {A(0)}, {A(1)}, {A(2)})", reads);
             case IntrinsicId.Tokenize: return StoreText($"stap_tokenize(c, {A(0)}, {A(1)}, {A(2)})");
             case IntrinsicId.ParseLong: return new Operand($"stap_parse_long({A(0)}, {A(1)})", reads);
             case IntrinsicId.EscapeText: return StoreText($"stap_escape_text(c, {A(0)}, {A(1)}, {A(2)})");

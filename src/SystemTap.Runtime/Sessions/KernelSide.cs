@@ -207,6 +207,7 @@ public sealed partial class KernelSide : IDisposable
     public void Dispose()
     {
         Detach();
+        StopCounters();
         _ring?.Dispose();
         _data?.Dispose();
         _store?.Dispose();
@@ -266,6 +267,11 @@ public sealed partial class KernelSide : IDisposable
             }
 
             _maps[plan.Id] = map;
+            if (plan.Id == _plan.CounterMap)
+            {
+                StartCounters(map);
+            }
+
             if (plan.Contents is { } contents)
             {
                 Fill(map, contents);

@@ -44,6 +44,8 @@ internal sealed class BindingSession
     /// <summary>Probe bodies in order of declaration.</summary>
     public List<BodyUnit> Probes { get; } = [];
 
+    private readonly Dictionary<PerfExpression, CallExpression> _perfCalls = new(ReferenceEqualityComparer.Instance);
+
     /// <summary>Function bodies in order of discovery.</summary>
     public List<BodyUnit> Functions { get; } = [];
 
@@ -119,6 +121,17 @@ internal sealed class BindingSession
         }
 
         return CopyFor(function, unit.Context);
+    }
+
+    /// <summary>The tapset's function behind <c>@perf</c>; the counter's number is known when all probes are.</summary>
+    public CallExpression CallFor(PerfExpression perf)
+    {
+        if (!_perfCalls.TryGetValue(perf, out var call))
+        {
+            _perfCalls[perf] = call = new CallExpression(perf.Span, "__perf_value", [new NumberLiteral(perf.Span, 0)]);
+        }
+
+        return call;
     }
 
     /// <summary>What a plain name means in a body; a new name becomes a local.</summary>

@@ -150,7 +150,7 @@ internal sealed partial class Discovery
                 RequireGuru(c.Span, "@const");
                 break;
             case PerfExpression p:
-                session.Report("semantic.perf", p.Span, $"@perf(\"{p.Counter.Value}\") cannot be read: counters in process probes are not supported by this runtime");
+                VisitCall(session.CallFor(p));
                 break;
             case AtVarExpression or EnumExpression:
                 break;

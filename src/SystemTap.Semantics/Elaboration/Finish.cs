@@ -178,7 +178,7 @@ internal sealed class Finish
         var kept = new List<ProbeOrigin>(all.Count);
         foreach (var origin in all)
         {
-            if (origin.Probe.Body is not BlockStmt { Statements.Count: 0 })
+            if (origin.Probe.Body is not BlockStmt { Statements.Count: 0 } || origin.Probe.Spec is PerfSpec { CounterName: not null })
             {
                 kept.Add(origin);
             }

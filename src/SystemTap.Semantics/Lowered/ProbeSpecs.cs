@@ -210,9 +210,17 @@ public sealed record UserFunctionSpec(string Path, long FileOffset, bool IsRetur
     /// </summary>
     public IReadOnlyList<long>? ReturnSites { get; init; }
 
+    /// <summary>Where the arguments on the stack begin when the place is not a function's first instruction; null there, and where it is not known.</summary>
+    public StackArguments? StackArguments { get; init; }
+
     /// <summary>File offset of the mark's 16-bit semaphore, 0 for none: the kernel increments it while the probe is attached.</summary>
     public long SemaphoreOffset { get; init; }
 }
+
+/// <summary>The address of a function's first argument on the stack.</summary>
+/// <param name="Register">Byte offset in pt_regs of the register it counts from.</param>
+/// <param name="Displacement">Bytes added to that register.</param>
+public sealed record StackArguments(int Register, int Displacement);
 
 /// <summary>A hardware watchpoint: <c>kernel.data(ADDR | "SYMBOL").length(N).write/.rw</c>. Module runtime and BPF (perf breakpoint events).</summary>
 /// <param name="Address">Kernel address.</param>

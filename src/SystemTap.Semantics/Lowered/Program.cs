@@ -43,6 +43,9 @@ public sealed class LoweredProgram
     /// <summary>Top-level <c>%{ … %}</c> blocks in order (kernel-module runtime only).</summary>
     public IReadOnlyList<string> EmbeddedC { get; init; } = [];
 
+    /// <summary>The counters that <c>@perf</c> reads, in the order of their numbers: the probes that name them, the first of each name.</summary>
+    public IEnumerable<PerfSpec> Counters => Probes.Select(p => p.Spec).OfType<PerfSpec>().Where(s => s.CounterName is not null).DistinctBy(s => s.CounterName);
+
     /// <summary>The same program with other bodies of its probes (an engine's rewriting); everything else is shared.</summary>
     public LoweredProgram WithProbes(IReadOnlyList<Probe> probes) =>
         new() { Globals = Globals, Functions = Functions, Probes = probes, Limits = Limits, Regexes = Regexes, EmbeddedC = EmbeddedC };
@@ -129,6 +132,12 @@ public sealed class Global
 
     /// <summary>Never written after the start: engines may treat it as a constant of the session.</summary>
     public bool IsReadOnly { get; init; }
+
+    /// <summary>
+    /// Only the thread, or the CPU, in its first key ever touches an element: handlers need no lock for it. What <c>@entry</c> saves is such, and globals of the tapset
+    /// whose names begin with <c>__own_</c>.
+    /// </summary>
+    public bool IsOwned { get; init; }
 
     public SourceSpan Span { get; init; }
 }

@@ -253,6 +253,11 @@ internal sealed partial class BodyLowering
             arguments[i] = Lower(call.Arguments[i]);
         }
 
+        return LowerCall(call, arguments);
+    }
+
+    private Expr LowerCall(CallExpression call, Expr[] arguments)
+    {
         if (IntrinsicTable.Find(call.Name) is { } intrinsic && call.Span.Source is { IsTapset: true })
         {
             _program.NoteIntrinsic(intrinsic);

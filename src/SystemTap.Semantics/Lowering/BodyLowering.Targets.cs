@@ -17,11 +17,13 @@ internal sealed partial class BodyLowering
         switch (e)
         {
             case TargetVariable v when SetOf(v.Name) is { } set:
-                return binder.Variables(WithEntries(), set, At(v.Span));
+                return binder.Variables(WithEntries(), set, 0, At(v.Span));
             case TargetVariable v when _session.ProcfsValueVariable(_unit, v) is { } value:
                 return new ReadExpr(new LocalPlace(LocalOf(value)), At(v.Span));
             case EntryExpression n:
                 return LowerEntry(n.Operand, At(n.Span))?.Value ?? Missing(n.Span);
+            case TargetExpression { PrettyDepth: > 0, Value: TargetVariable all } each when SetOf(all.Name) is { } every:
+                return binder.Variables(WithEntries(), every, each.PrettyDepth, At(each.Span));
             case TargetExpression { PrettyDepth: > 0 } t:
                 return Typed(t) is { } shown && binder.Pretty(shown, t.PrettyDepth, At(t.Span), quiet: false) is { } text
                     ? text
@@ -38,14 +40,22 @@ internal sealed partial class BodyLowering
             case ConstExpression c:
                 return LowerConst(c);
             case PerfExpression p:
-                return Missing(p.Span);
+                return LowerPerf(p);
             default:
                 return Typed(e) is { } typed ? Loaded(typed, At(e.Span)) : Missing(e.Span);
         }
     }
 
-    private Expr Loaded(TypedValue value, SourceSpan span) =>
-        value.CType is null ? value.Value : _session.TargetBinder.Load(value, span).Value;
+    private Expr Loaded(TypedValue value, SourceSpan span)
+    {
+        if (value is { Parts: not null, CType: { } type })
+        {
+            _session.Report("target.in-registers", span, $"a value of type '{type.Type.Declaration}' is kept in registers here and has no address", "name its members, or print it as a whole with $ or $$ behind it");
+            return Missing(span);
+        }
+
+        return value.CType is null ? value.Value : _session.TargetBinder.Load(value, span).Value;
+    }
 
     /// <summary>The value with its C type, not loaded; null after a reported error.</summary>
     private TypedValue? Typed(Expression e)
@@ -111,7 +121,7 @@ internal sealed partial class BodyLowering
     {
         if (SetOf(v.Name) is { } set)
         {
-            return new TypedValue(_session.TargetBinder.Variables(WithEntries(), set, At(v.Span)), null);
+            return new TypedValue(_session.TargetBinder.Variables(WithEntries(), set, 0, At(v.Span)), null);
         }
 
         if (_unit.Context.Resolve(v.Name, At(v.Span)) is { } value)
@@ -194,6 +204,26 @@ internal sealed partial class BodyLowering
         var intrinsic = IntrinsicTable.Get(r.IsUser ? IntrinsicId.UserRegisterByName : IntrinsicId.RegisterByName);
         _program.NoteIntrinsic(intrinsic);
         return new IntrinsicExpr(intrinsic, [new StringConst(name, At(r.Span))], At(r.Span));
+    }
+
+    private Expr LowerPerf(PerfExpression p)
+    {
+        var names = _session.Probes.Select(u => u.Probe?.Point.Spec).OfType<PerfSpec>().Select(s => s.CounterName).OfType<string>().Distinct().ToList();
+        var number = names.IndexOf(p.Counter.Value);
+        if (number < 0)
+        {
+            _session.Report("semantic.perf", p.Span, $"no counter is named \"{p.Counter.Value}\"",
+                names.Count > 0 ? $"the script has \"{string.Join("\", \"", names)}\"" : $"define it: probe perf.sw.task_clock.counter(\"{p.Counter.Value}\") {{ }}");
+            return Missing(p.Span);
+        }
+
+        if (_unit.Probe is { } probe && !probe.Point.Spec.RunsInKernel)
+        {
+            _session.Report("semantic.perf", p.Span, $"@perf counts for the thread that an event meets; '{probe.Name}' meets none", "read it in a probe of a function, a system call or a tracepoint");
+            return Missing(p.Span);
+        }
+
+        return LowerCall(_session.CallFor(p), [new LongConst(number, At(p.Span))]);
     }
 
     private Expr LowerConst(ConstExpression c)

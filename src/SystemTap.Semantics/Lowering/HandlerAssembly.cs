@@ -41,7 +41,7 @@ internal sealed class HandlerAssembly(ProgramBuilder program)
         var probe = unit.Probe!;
         var lowering = unit.Lowering ??= new BodyLowering(program, unit);
         var statements = lowering.LowerBlocks();
-        if (statements.Count == 0 && session.IsOptimizing && unit.UserBlock is { } block && block.Span.Source is not { IsTapset: true })
+        if (statements.Count == 0 && session.IsOptimizing && probe.Point.Spec is not PerfSpec { CounterName: not null } && unit.UserBlock is { } block && block.Span.Source is not { IsTapset: true })
         {
             session.Diagnostics.Warn("semantic.elided-probe", unit.Definition?.Span ?? block.Span, $"side-effect-free probe '{probe.Name}'", "its handler does nothing");
         }

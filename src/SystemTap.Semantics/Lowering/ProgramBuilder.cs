@@ -57,6 +57,7 @@ internal sealed class ProgramBuilder
             KeyTypes = keys,
             MaxEntries = Session.Options.Limits.MaxMapEntries,
             IsTapset = true,
+            IsOwned = true,
         };
         Globals.Add(global);
         return global;
@@ -159,6 +160,7 @@ internal sealed class ProgramBuilder
             InitialString = text,
             Shape = type == ScriptType.Statistics ? symbol.Shape : null,
             IsTapset = symbol.IsTapset,
+            IsOwned = symbol.IsTapset && symbol.Name.StartsWith("__own_", StringComparison.Ordinal),
             ShowAtEnd = showAtEnd,
             HoldsPointers = showAtEnd && type == ScriptType.Long && Session.CTypes.Of(symbol) is { } ctype && IsPointer(ctype),
             IsReadOnly = !symbol.IsWritten,

@@ -110,7 +110,11 @@ public sealed record ResolvedPoint(ProbeSpec Spec, string PointText, ProbeContex
 /// <summary>A value with what is known of its C type: what <c>-&gt;</c>, <c>[]</c>, <c>$</c> and autocast work on.</summary>
 /// <param name="Value">How to compute it. For a struct or array in memory: its address.</param>
 /// <param name="CType">Its C type, or null for a plain number or string.</param>
-public sealed record TypedValue(Expr Value, CType? CType);
+public sealed record TypedValue(Expr Value, CType? CType)
+{
+    /// <summary>A struct, union or array that is not in one place of memory: <see cref="Value"/> then means nothing.</summary>
+    public Targeting.ObjectParts? Parts { get; init; }
+}
 
 /// <summary>A C type of the target: where it is described, and that it lives in user or kernel memory.</summary>
 /// <param name="Type">Type in the kernel's or a module's BTF. (DWARF types come with the function-probe work as another subclass of the same idea.)</param>

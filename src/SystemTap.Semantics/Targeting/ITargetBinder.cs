@@ -56,8 +56,8 @@ public interface ITargetBinder
     /// <summary><c>@enumname(value, "enum t", "module")</c>: the type may be null when <paramref name="value"/> has an enum type.</summary>
     Expr? EnumName(TypedValue value, string? type, string? module, SourceSpan span, bool quiet);
 
-    /// <summary><c>$$vars</c> and so on, e.g. <c>preempt=0x0 prev=0xffff…</c>.</summary>
-    Expr Variables(ProbeContext context, VariableSet set, SourceSpan span);
+    /// <summary><c>$$vars</c> and so on, e.g. <c>preempt=0x0 prev=0xffff…</c>; with a depth each as <see cref="Pretty"/> has it (<c>$$vars$</c>, <c>$$parms$$</c>).</summary>
+    Expr Variables(ProbeContext context, VariableSet set, int depth, SourceSpan span);
 
     /// <summary>
     /// Functions that <see cref="Pretty"/> and <see cref="EnumName"/> have made so far, callees first. Those that the program calls belong into

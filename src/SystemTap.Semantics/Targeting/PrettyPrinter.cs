@@ -42,6 +42,13 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             return Synthetics.Format(value.Value, FormatConversion.Signed);
         }
 
+        if (value.Parts is { } parts)
+        {
+            var builder = new Builder(maxStringLength);
+            Object(builder, new Source(parts), 0, CTypes.Complete(type.Type), type.IsUser, depth, 0);
+            return builder.Finish(span);
+        }
+
         if (type.IsInMemory)
         {
             return new CallExpr(Printer(CTypes.Complete(type.Type), type.IsUser, depth), [value.Value], span);
@@ -93,13 +100,13 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             p =>
             {
                 var builder = new Builder(maxStringLength);
-                Object(builder, p, 0, stripped, isUser, depth, 0);
+                Object(builder, new Source(p), 0, stripped, isUser, depth, 0);
                 return builder.Finish(default);
             },
             Unreadable);
     }
 
-    private void Object(Builder builder, Expr address, long offset, BtfType type, bool isUser, int depth, int level)
+    private void Object(Builder builder, Source source, long offset, BtfType type, bool isUser, int depth, int level)
     {
         var stripped = CTypes.Complete(type).Stripped;
         switch (stripped.Kind)
@@ -113,15 +120,18 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
 
                 builder.Text("{");
                 var first = true;
-                Members(builder, address, offset, stripped, isUser, depth, level, ref first);
+                Members(builder, source, offset, stripped, isUser, depth, level, ref first);
                 builder.Text("}");
                 return;
             case BtfKind.Array:
-                Array(builder, address, offset, stripped, isUser, depth, level);
+                Array(builder, source, offset, stripped, isUser, depth, level);
                 return;
             case BtfKind.Pointer:
-                var pointer = Read(address, offset, 8, false, isUser);
-                if (stripped.Target.IsChar)
+                if (source.Read(offset, 8, false, isUser) is not { } pointer)
+                {
+                    builder.Text("?");
+                }
+                else if (stripped.Target.IsChar)
                 {
                     builder.Value(new CallExpr(String(isUser || CTypes.PointsToUser(stripped), maxStringLength), [pointer], default), FormatConversion.String);
                 }
@@ -132,7 +142,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
 
                 return;
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 when stripped.Size is 1 or 2 or 4 or 8:
-                builder.Scalar(Read(address, offset, (int)stripped.Size, stripped.IsSigned, isUser), stripped);
+                builder.ScalarOrUnknown(source.Read(offset, (int)stripped.Size, stripped.IsSigned, isUser), stripped);
                 return;
             default:
                 builder.Text("?");
@@ -140,7 +150,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
         }
     }
 
-    private void Members(Builder builder, Expr address, long offset, BtfType type, bool isUser, int depth, int level, ref bool first)
+    private void Members(Builder builder, Source source, long offset, BtfType type, bool isUser, int depth, int level, ref bool first)
     {
         foreach (var member in type.Members)
         {
@@ -148,7 +158,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             {
                 if (member.Type.IsStructOrUnion && level <= DeepestStruct)
                 {
-                    Members(builder, address, offset + member.ByteOffset, member.Type.Stripped, isUser, depth, level, ref first);
+                    Members(builder, source, offset + member.ByteOffset, member.Type.Stripped, isUser, depth, level, ref first);
                 }
 
                 continue; // otherwise padding
@@ -164,31 +174,22 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             first = false;
             if (!member.IsBitField)
             {
-                Object(builder, address, offset + member.ByteOffset, member.Type, isUser, depth, level + 1);
-            }
-            else if (member.BitFieldLoad is var (at, size, left, _))
-            {
-                // The load's offset counts from the struct the member was asked of, as its byte offset does.
-                builder.Scalar(new DerefExpr(TargetBinder.Offset(address, offset + at, default), size, member.Type.IsSigned, isUser, default)
-                {
-                    BitShift = 64 - member.BitFieldSize - left,
-                    BitWidth = member.BitFieldSize,
-                }, member.Type);
+                Object(builder, source, offset + member.ByteOffset, member.Type, isUser, depth, level + 1);
             }
             else
             {
-                builder.Text("?");
+                builder.ScalarOrUnknown(source.Bits(member, offset, isUser), member.Type);
             }
         }
     }
 
-    private void Array(Builder builder, Expr address, long offset, BtfType array, bool isUser, int depth, int level)
+    private void Array(Builder builder, Source source, long offset, BtfType array, bool isUser, int depth, int level)
     {
         var element = array.Target;
         var length = array.Length;
-        if (element.IsChar)
+        if (element.IsChar && source.Address(offset) is { } text)
         {
-            builder.Value(new CallExpr(String(isUser, length == 0 ? maxStringLength : (int)Math.Min(length, maxStringLength)), [TargetBinder.Offset(address, offset, default)], default), FormatConversion.String);
+            builder.Value(new CallExpr(String(isUser, length == 0 ? maxStringLength : (int)Math.Min(length, maxStringLength)), [text], default), FormatConversion.String);
             return;
         }
 
@@ -213,14 +214,39 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
                 builder.Text(", ");
             }
 
-            Object(builder, address, offset + (i * size), element, isUser, depth, level + 1);
+            Object(builder, source, offset + (i * size), element, isUser, depth, level + 1);
         }
 
         builder.Text("]");
     }
 
-    private static DerefExpr Read(Expr address, long offset, int size, bool isSigned, bool isUser) =>
-        new(TargetBinder.Offset(address, offset, default), size, isSigned, isUser, default);
+    /// <summary>Where an object is: at an address, or in parts.</summary>
+    private readonly struct Source
+    {
+        private readonly Expr? _address;
+        private readonly ObjectParts? _parts;
+
+        public Source(Expr address) => _address = address;
+
+        public Source(ObjectParts parts) => _parts = parts;
+
+        /// <summary>The address of what lies behind the beginning; null when it has none.</summary>
+        public Expr? Address(long offset) => _address is null ? null : TargetBinder.Offset(_address, offset, default);
+
+        /// <summary>A number in it; null when its place is not known.</summary>
+        public Expr? Read(long offset, int size, bool isSigned, bool isUser) =>
+            Address(offset) is { } at ? new DerefExpr(at, size, isSigned, isUser, default) : _parts!.Read(offset * 8, size * 8, isSigned, default, out _);
+
+        /// <summary>A bit-field; its offset counts from the struct the member was asked of.</summary>
+        public Expr? Bits(BtfMember member, long offset, bool isUser) =>
+            _parts is not null ? _parts.Read((offset * 8) + member.BitOffset, member.BitFieldSize, member.Type.IsSigned, default, out _)
+            : member.BitFieldLoad is var (at, size, left, _) ? new DerefExpr(Address(offset + at)!, size, member.Type.IsSigned, isUser, default)
+            {
+                BitShift = 64 - member.BitFieldSize - left,
+                BitWidth = member.BitFieldSize,
+            }
+            : null;
+    }
 
     /// <summary>Collects a format and its arguments.</summary>
     private sealed class Builder(int maxLength)
@@ -259,6 +285,18 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             }
 
             Value(value, stripped.Kind == BtfKind.Pointer ? FormatConversion.Pointer : stripped.IsSigned || stripped.IsEnum ? FormatConversion.Signed : FormatConversion.Unsigned);
+        }
+
+        public void ScalarOrUnknown(Expr? value, BtfType type)
+        {
+            if (value is null)
+            {
+                Text("?");
+            }
+            else
+            {
+                Scalar(value, type);
+            }
         }
 
         public Expr Finish(SourceSpan span)

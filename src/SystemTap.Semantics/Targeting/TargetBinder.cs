@@ -75,6 +75,11 @@ public sealed class TargetBinder : ITargetBinder
 
     private TypedValue? MemberCore(TypedValue value, string name, SourceSpan span, bool quiet)
     {
+        if (value is { Parts: { } parts, CType: { } own })
+        {
+            return MemberOfParts(parts, own, name, span, quiet);
+        }
+
         if (Struct(value, name, span, quiet) is not var (address, type, user))
         {
             return null;
@@ -103,6 +108,46 @@ public sealed class TargetBinder : ITargetBinder
             MemberName = text,
         };
         return new TypedValue(load, new CType(member.Type, user, false));
+    }
+
+    /// <summary>A member of an object in registers.</summary>
+    private TypedValue? MemberOfParts(ObjectParts parts, CType own, string name, SourceSpan span, bool quiet)
+    {
+        var type = CTypes.Complete(own.Type).Stripped;
+        if (!type.IsStructOrUnion)
+        {
+            return Fail(quiet, "target.not-a-struct", span, $"member '{name}' cannot be taken of '{CTypes.Text(own)}', which is neither a struct, a union nor a pointer to one");
+        }
+
+        if (type.FindMember(name) is not { } member)
+        {
+            return Fail(quiet, "target.no-member", span, $"unable to find member '{name}' of '{type.Declaration}'", Names.Hint(Names.Similar(name, MemberNames(type))));
+        }
+
+        if (!member.IsBitField)
+        {
+            return ObjectOfParts(parts.At(member.ByteOffset), new CType(member.Type, own.IsUser, false), name, span, quiet);
+        }
+
+        return parts.Read(member.BitOffset, member.BitFieldSize, member.Type.IsSigned, span, out var problem) is { } value
+            ? new TypedValue(value, new CType(member.Type, own.IsUser, false))
+            : Fail(quiet, "target.part", span, $"member '{name}' cannot be read: {problem}");
+    }
+
+    private TypedValue? ObjectOfParts(ObjectParts parts, CType type, string name, SourceSpan span, bool quiet)
+    {
+        var stripped = type.Type.Stripped;
+        switch (stripped.Kind)
+        {
+            case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
+                return new TypedValue(new LongConst(0, span), type with { IsInMemory = true }) { Parts = parts };
+            case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is > 0 and <= 8:
+                return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out var problem) is { } value
+                    ? new TypedValue(value, type)
+                    : Fail(quiet, "target.part", span, $"'{name}' cannot be read: {problem}");
+            default:
+                return Fail(quiet, "target.not-a-value", span, $"'{type.Type.Declaration}' has no value that can be read");
+        }
     }
 
     /// <summary>Follows pointers (as many as there are, as SystemTap's <c>-&gt;</c> does) to a struct or union.</summary>
@@ -182,6 +227,13 @@ public sealed class TargetBinder : ITargetBinder
                 return Fail(quiet, "target.void-pointer", span, $"'{CTypes.Text(type)}' cannot be indexed: the size of its elements is not known", "say what it points to: @cast(value, \"type\")[index]");
             }
 
+            if (value.Parts is { } parts)
+            {
+                return index is LongConst { Value: >= 0 and < 1 << 20 } at
+                    ? ObjectOfParts(parts.At(at.Value * size), element, $"[{at.Value}]", span, quiet)
+                    : Fail(quiet, "target.part", span, "an array that is kept in registers can only be indexed by a constant");
+            }
+
             var address = index is LongConst constant
                 ? Offset(value.Value, unchecked(constant.Value * size), span)
                 : new BinaryExpr(BinaryOperator.Add, value.Value, size == 1 ? index : new BinaryExpr(BinaryOperator.Multiply, index, new LongConst(size, span), span), span);
@@ -196,7 +248,7 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public TypedValue? AddressOf(TypedValue value, SourceSpan span, bool quiet)
     {
-        if (value.CType is { } type)
+        if (value.Parts is null && value.CType is { } type)
         {
             if (type.IsInMemory)
             {
@@ -330,7 +382,7 @@ public sealed class TargetBinder : ITargetBinder
     }
 
     /// <inheritdoc/>
-    public Expr Variables(ProbeContext context, VariableSet set, SourceSpan span)
+    public Expr Variables(ProbeContext context, VariableSet set, int depth, SourceSpan span)
     {
         var segments = new List<FormatSegment>();
         var arguments = new List<Expr>();
@@ -351,15 +403,17 @@ public sealed class TargetBinder : ITargetBinder
             }
 
             text += (text.Length == 0 && segments.Count == 0 ? "" : " ") + variable.Name[1..] + "=";
-            if (value is null)
+            if (value is null || depth == 0 && value.CType is { IsInMemory: true })
             {
-                text += "?";
+                text += value is null ? "?" : value.CType!.Type.IsArray ? "[...]" : "{...}";
                 continue;
             }
 
+            var shown = depth > 0 ? Pretty(value, depth, span, quiet: false) ?? value.Value : value.Value;
+
             segments.Add(new FormatSegment(FormatConversion.Literal, text));
-            segments.Add(new FormatSegment(value.Value.Type == ScriptType.String ? FormatConversion.String : FormatConversion.Pointer, ""));
-            arguments.Add(value.Value);
+            segments.Add(new FormatSegment(shown.Type == ScriptType.String ? FormatConversion.String : FormatConversion.Pointer, ""));
+            arguments.Add(shown);
             text = "";
         }
 
@@ -381,7 +435,7 @@ public sealed class TargetBinder : ITargetBinder
     {
         if (value.Value is not DerefExpr load)
         {
-            Fail(quiet, "target.store", span, value.CType is { IsInMemory: true } ? "a structure or array cannot be written as a whole" : "the value is in a register: only what is in memory can be written");
+            Fail(quiet, "target.store", span, value is { Parts: null, CType.IsInMemory: true } ? "a structure or array cannot be written as a whole" : "the value is in a register: only what is in memory can be written");
             return null;
         }
 
@@ -417,11 +471,6 @@ public sealed class TargetBinder : ITargetBinder
             case BtfKind.Pointer:
                 return new TypedValue(new DerefExpr(address, 8, false, type.IsUser, span) { MemberName = member }, type with { IsUser = type.IsUser || CTypes.PointsToUser(type.Type) });
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:
-                if (stripped.Kind == BtfKind.Float && stripped.Size != 8)
-                {
-                    return Fail(quiet, "target.float", span, $"'{type.Type.Declaration}' cannot be read: only 8-byte floating-point values can");
-                }
-
                 return new TypedValue(new DerefExpr(address, (int)stripped.Size, stripped.IsSigned, type.IsUser, span) { MemberName = member }, type);
             default:
                 return Fail(quiet, "target.not-a-value", span, $"'{type.Type.Declaration}' has no value that can be read");

@@ -46,6 +46,12 @@ public abstract class Architecture
     /// <summary>Where functions and system calls leave their result.</summary>
     public abstract Register ReturnValue { get; }
 
+    /// <summary>Where the second eight bytes of a small structure are left.</summary>
+    public abstract Register SecondReturnValue { get; }
+
+    /// <summary>Members of floating-point types in a small structure are returned in vector registers each eight bytes by itself (x86-64), not only when all members are such.</summary>
+    public abstract bool ReturnsMixedStructures { get; }
+
     public abstract Register InstructionPointer { get; }
     public abstract Register StackPointer { get; }
     public abstract Register FramePointer { get; }

@@ -46,6 +46,8 @@ public sealed class Arm64 : Architecture
     public override ReadOnlySpan<Register> CompatSyscallArguments => _compat;
     public override Register SyscallNumber => _registers[35];
     public override Register ReturnValue => _registers[0];
+    public override Register SecondReturnValue => _registers[1];
+    public override bool ReturnsMixedStructures => false;
     public override Register InstructionPointer => _registers[32];
     public override Register StackPointer => _registers[31];
     public override Register FramePointer => _registers[29];

@@ -28,6 +28,7 @@ public sealed class X8664 : Architecture
         _compat = [Get("ebx"), Get("ecx"), Get("edx"), Get("esi"), Get("edi"), Get("ebp")];
         SyscallNumber = Get("orig_rax");
         ReturnValue = Get("rax");
+        SecondReturnValue = Get("rdx");
         InstructionPointer = Get("rip");
         StackPointer = Get("rsp");
         FramePointer = Get("rbp");
@@ -44,6 +45,8 @@ public sealed class X8664 : Architecture
     public override ReadOnlySpan<Register> CompatSyscallArguments => _compat;
     public override Register SyscallNumber { get; }
     public override Register ReturnValue { get; }
+    public override Register SecondReturnValue { get; }
+    public override bool ReturnsMixedStructures => true;
     public override Register InstructionPointer { get; }
     public override Register StackPointer { get; }
     public override Register FramePointer { get; }

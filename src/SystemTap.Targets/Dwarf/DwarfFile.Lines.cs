@@ -7,8 +7,11 @@ public sealed unsafe partial class DwarfFile
     /// <summary>The source line an address belongs to, as the compiler's line table has it; null when no unit covers the address or the code belongs to no line.</summary>
     public (string File, int Line)? LineAt(ulong address)
     {
-        if (UnitAt(address) is not { } unit)
-            return null;
+        return UnitAt(address) is { } unit ? LineOf(unit, address) : null;
+    }
+
+    private (string File, int Line)? LineOf(DwarfUnit unit, ulong address)
+    {
         var lines = Lines(unit);
         var low = 0;
         var high = lines.Count;

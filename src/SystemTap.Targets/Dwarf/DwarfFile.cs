@@ -13,6 +13,12 @@ namespace SystemTap.Targets;
 // Addresses are those of the ELF file, as linked. The file, its separate debug file (build id, debug link, debuginfod when DEBUGINFOD_URLS is set), its
 // split units and its dwz file are all found by libdwfl. Nothing is ever closed: a session opens a handful of files and ends.
 
+/// <summary>DW_LANG_* of languages with calling conventions of their own.</summary>
+public static class DwarfLanguage
+{
+    public const int Go = 0x16, Rust = 0x1c;
+}
+
 /// <summary>One unit of compilation.</summary>
 public sealed class DwarfUnit
 {
@@ -35,7 +41,7 @@ public sealed class DwarfUnit
     public string Producer => Die.WholeText(Dw.AtProducer) ?? "";
 
     /// <summary>DW_LANG_*.</summary>
-    internal int Language { get; }
+    public int Language { get; }
 }
 
 /// <summary>A row of a line table.</summary>
@@ -262,6 +268,95 @@ public sealed unsafe partial class DwarfFile
     {
         lock (Lock)
             return function.Die.Type() is { } type ? Types.Convert(type) : null;
+    }
+
+    /// <summary>
+    /// The function's result is an object of a class that must not be copied as bytes (C++): the caller gives memory for it and its address is what the
+    /// function returns, however small it is.
+    /// </summary>
+    public bool ReturnsByReference(DwarfFunction function)
+    {
+        lock (Lock)
+            return IsPassedByReference(function.Die.Type());
+    }
+
+    /// <summary>A parameter as the caller passes it.</summary>
+    public sealed record Parameter(string Name, BtfType? Type, bool ByReference)
+    {
+        internal DwarfDie Die { get; init; }
+    }
+
+    /// <summary>All parameters in order, also those without names; null when the debug information leaves some out.</summary>
+    public List<Parameter>? Parameters(DwarfFunction function)
+    {
+        lock (Lock)
+        {
+            var result = new List<Parameter>();
+            foreach (var die in function.Die.Children())
+                if (die.Tag() == Dw.FormalParameter)
+                    result.Add(new Parameter(die.Name(), die.Type() is { } type ? Types.Convert(type) : null, IsPassedByReference(die.Type())) { Die = die });
+            foreach (var origin in (uint[])[Dw.AtAbstractOrigin, Dw.AtSpecification])
+            {
+                var count = 0;
+                if (function.Die.Refer(origin, whole: false) is not { } other)
+                    continue;
+                foreach (var die in other.Children())
+                    count += die.Tag() == Dw.FormalParameter ? 1 : 0;
+                if (count > result.Count)
+                    return null;
+            }
+            return result;
+        }
+    }
+
+    /// <summary>The type, or a member of it, asks for more alignment than eight bytes by a word of its own.</summary>
+    public bool IsOveraligned(Parameter parameter)
+    {
+        lock (Lock)
+            return Search(parameter.Die.Type(), 0);
+
+        static bool Search(DwarfDie? type, int depth)
+        {
+            if (type is not { } die || depth > 16)
+                return false;
+            if (die.Number(Dw.AtAlignment) is > 8 || die.Tag() == Dw.BaseType && die.Number(Dw.AtByteSize) is > 8)
+                return true;
+            switch (die.Tag())
+            {
+                case Dw.PointerType or Dw.ReferenceType or Dw.RvalueReference:
+                    return false;
+                case Dw.StructureType or Dw.ClassType or Dw.UnionType:
+                    foreach (var child in die.Children())
+                        if (child.Tag() is Dw.Member or Dw.Inheritance && (child.Number(Dw.AtAlignment) is > 8 || Search(child.Type(), depth + 1)))
+                            return true;
+                    return false;
+                default:
+                    return Search(die.Type(), depth + 1);
+            }
+        }
+    }
+
+    private bool IsPassedByReference(DwarfDie? type)
+    {
+        for (var i = 0; i < 32 && type is { } die; i++)
+        {
+            if (die.Tag() is not (Dw.Typedef or Dw.ConstType or Dw.VolatileType))
+            {
+                if (die.Has(Dw.AtDeclaration) && Definition(die) is { } whole)
+                    die = whole;
+                const ulong byReference = 4;
+                if (die.Number(Dw.AtCallingConvention) is { } convention)
+                    return convention == byReference;
+                // Older debug information does not say; a destructor of its own is what makes the difference.
+                if (die.Tag() is Dw.StructureType or Dw.ClassType)
+                    foreach (var child in die.Children())
+                        if (child.Tag() == Dw.Subprogram && !child.Has(Dw.AtArtificial) && child.Name().StartsWith('~'))
+                            return true;
+                return false;
+            }
+            type = die.Type();
+        }
+        return false;
     }
 
     /// <summary>The same as listings spell it; null for <c>void</c>.</summary>

@@ -39,6 +39,13 @@ internal static unsafe class DwarfLocations
         {
             if (die.SignedNumber(Dw.AtConstValue) is { } constant)
                 return new DwarfLocation(DwarfLocationState.Constant) { Constant = constant };
+            DwarfBlockData bytes;
+            if (LibDw.dwarf_attr_integrate(&die, Dw.AtConstValue, &attribute) != 0 && LibDw.dwarf_formblock(&attribute, &bytes) == 0)
+                return new DwarfLocation(DwarfLocationState.Found)
+                {
+                    Operations = [new DwarfOp(OpImplicitValue, bytes.Length)],
+                    ImplicitValue = new ReadOnlySpan<byte>(bytes.Data, (int)Math.Min(bytes.Length, 64)).ToArray(),
+                };
             return new DwarfLocation(die.Flag(Dw.AtDeclaration) ? DwarfLocationState.Absent : DwarfLocationState.OptimizedOut);
         }
 

@@ -13,8 +13,8 @@ internal static class Dw
     // Attributes
     public const uint AtLocation = 0x02, AtName = 0x03, AtByteSize = 0x0b, AtBitOffset = 0x0c, AtBitSize = 0x0d, AtLowPc = 0x11, AtHighPc = 0x12,
         AtConstValue = 0x1c, AtInline = 0x20, AtProducer = 0x25, AtUpperBound = 0x2f, AtAbstractOrigin = 0x31, AtArtificial = 0x34,
-        AtCount = 0x37, AtMemberLocation = 0x38, AtDeclaration = 0x3c, AtEncoding = 0x3e, AtExternal = 0x3f, AtFrameBase = 0x40, AtSpecification = 0x47,
-        AtType = 0x49, AtRanges = 0x55, AtSignature = 0x69, AtDataBitOffset = 0x6b, AtLinkageName = 0x6e, AtMipsLinkageName = 0x2007, AtCompDir = 0x1b;
+        AtCallingConvention = 0x36, AtCount = 0x37, AtMemberLocation = 0x38, AtDeclaration = 0x3c, AtEncoding = 0x3e, AtExternal = 0x3f, AtFrameBase = 0x40, AtSpecification = 0x47,
+        AtType = 0x49, AtRanges = 0x55, AtSignature = 0x69, AtDataBitOffset = 0x6b, AtLinkageName = 0x6e, AtMipsLinkageName = 0x2007, AtCompDir = 0x1b, AtAlignment = 0x88;
 
     // Encodings
     public const ulong EncodingBoolean = 2, EncodingFloat = 4, EncodingSigned = 5, EncodingSignedChar = 6, EncodingUnsigned = 7, EncodingUnsignedChar = 8,

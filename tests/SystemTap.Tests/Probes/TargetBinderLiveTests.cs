@@ -48,15 +48,15 @@ public class TargetBinderLiveTests
     public void VariableTextsNameAllVariables()
     {
         var context = Fixture.One("probe kernel.trace(\"sched_switch\") { next }").Point.Context;
-        var text = Assert.IsType<FormatExpr>(Binder.Variables(context, VariableSet.Vars, default));
+        var text = Assert.IsType<FormatExpr>(Binder.Variables(context, VariableSet.Vars, 0, default));
         Assert.Equal(context.Variables.Count, text.Arguments.Count);
         Assert.Equal("preempt=", text.Segments[0].Text);
         Assert.Equal(" prev=", text.Segments[2].Text);
-        Assert.Equal("", Assert.IsType<StringConst>(Binder.Variables(context, VariableSet.Locals, default)).Value);
-        Assert.Equal("", Assert.IsType<StringConst>(Binder.Variables(context, VariableSet.Return, default)).Value);
+        Assert.Equal("", Assert.IsType<StringConst>(Binder.Variables(context, VariableSet.Locals, 0, default)).Value);
+        Assert.Equal("", Assert.IsType<StringConst>(Binder.Variables(context, VariableSet.Return, 0, default)).Value);
         var call = Fixture.One("probe kernel.syscall(\"read\").return { next }").Point.Context;
-        Assert.Equal("return=", Assert.IsType<FormatExpr>(Binder.Variables(call, VariableSet.Return, default)).Segments[0].Text);
-        var parameters = Assert.IsType<FormatExpr>(Binder.Variables(call.EntryPoint!.Context, VariableSet.Parms, default));
+        Assert.Equal("return=", Assert.IsType<FormatExpr>(Binder.Variables(call, VariableSet.Return, 0, default)).Segments[0].Text);
+        var parameters = Assert.IsType<FormatExpr>(Binder.Variables(call.EntryPoint!.Context, VariableSet.Parms, 0, default));
         Assert.Equal(["fd=", " buf=", " count="], parameters.Segments.Where(s => s.Text.Length > 0).Select(s => s.Text));
     }
 

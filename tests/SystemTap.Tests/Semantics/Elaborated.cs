@@ -238,7 +238,7 @@ internal sealed class Elaborated
 
         public Expr? EnumName(TypedValue value, string? type, string? module, SourceSpan span, bool quiet) => new StringConst("TEN", span);
 
-        public Expr Variables(ProbeContext context, VariableSet set, SourceSpan span) => new StringConst("a=0x1", span);
+        public Expr Variables(ProbeContext context, VariableSet set, int depth, SourceSpan span) => new StringConst("a=0x1", span);
 
         public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet) =>
             new SequenceExpr([new ExprStmt(new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.Printk), [newValue, new StringConst("stored", span)], span), span)], newValue, span);

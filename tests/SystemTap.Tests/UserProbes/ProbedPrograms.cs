@@ -14,21 +14,30 @@ internal static class ProbedPrograms
 
     static ProbedPrograms() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(Folder, recursive: true);
 
-    /// <summary>Path of the program. <c>+separate</c> among the flags moves its debug information into a file of its own, found by debug link.</summary>
+    /// <summary>
+    /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, and <c>+separate</c> moves
+    /// the debug information into a file of its own, found by debug link. Sources may be C, C++ or Rust.
+    /// </summary>
     public static Task<string> Build(string source, string flags) =>
         Built.GetOrAdd(source + "|" + flags, _ => new Lazy<Task<string>>(() => Compile(source, flags))).Value;
 
     private static async Task<string> Compile(string source, string flags)
     {
-        var id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(flags)))[..10];
+        var id = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source + " " + flags)))[..10];
         var own = Directory.CreateDirectory(Path.Combine(Folder, id)).FullName;
         var isLibrary = flags.Contains("-shared", StringComparison.Ordinal);
         var path = Path.Combine(own, Path.GetFileNameWithoutExtension(source) + (isLibrary ? ".so" : ""));
         var words = flags.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(w => w[0] != '+').ToList();
-        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? "g++" : "gcc";
+        var clang = flags.Contains("+clang", StringComparison.Ordinal);
+        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? clang ? "clang++" : "g++" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : clang ? "clang" : "gcc";
         var libraries = words.Where(w => w.StartsWith("-l", StringComparison.Ordinal)).ToArray();
         words.RemoveAll(w => w.StartsWith("-l", StringComparison.Ordinal));
-        await Run([compiler, .. words, "-w", "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source), .. libraries], own);
+        await Run([compiler, .. words, compiler == "rustc" ? "-Awarnings" : "-w", "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source), .. libraries], own);
+        if (flags.Contains("+dwz", StringComparison.Ordinal))
+        {
+            await Run(["dwz", path], own);
+        }
+
         if (flags.Contains("+separate", StringComparison.Ordinal))
         {
             await Run(["objcopy", "--only-keep-debug", path, path + ".debug"], own);
@@ -37,6 +46,14 @@ internal static class ProbedPrograms
         }
 
         return path;
+    }
+
+    /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
+    public static string? Missing(string source, string flags)
+    {
+        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
+        var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
+        return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))));
     }
 
     private static async Task Run(string[] words, string folder)

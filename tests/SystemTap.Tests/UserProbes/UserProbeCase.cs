@@ -6,7 +6,7 @@ namespace SystemTap.Tests.UserProbes;
 /// <summary>
 /// A script of <c>tests/corpus/user</c> and a program of <c>tests/programs</c> it probes. The layout is that of the corpus with further head lines:
 /// <c>%program SOURCE</c>, <c>%builds FLAGS | FLAGS …</c> (one case for each), <c>%library SOURCE FLAGS</c>, <c>%words</c> (of the program's command line),
-/// <c>%args</c> (options of stap), <c>%alone</c> (no <c>-c</c>). PROGRAM and LIBRARY stand for the paths. Without <c>--- out</c> the script must print exactly what
+/// <c>%args</c> (options of stap), <c>%alone</c> (no <c>-c</c>), <c>%matrix</c> (also for <see cref="TruthMatrixTests"/>). PROGRAM and LIBRARY stand for the paths. Without <c>--- out</c> the script must print exactly what
 /// the program prints.
 /// </summary>
 internal sealed record UserProbeCase(string Name, string Program, string Flags, string Script)
@@ -20,6 +20,9 @@ internal sealed record UserProbeCase(string Name, string Program, string Flags, 
     public string[] Options { get; init; } = [];
 
     public bool IsAlone { get; init; }
+
+    /// <summary>Name without the build, when the case is also one of the matrix.</summary>
+    public string? Matrix { get; init; }
 
     public int Status { get; init; }
 
@@ -91,6 +94,7 @@ internal sealed record UserProbeCase(string Name, string Program, string Flags, 
                     LibraryFlags = library is null ? "" : "-shared -fPIC " + library[1],
                     Words = head.GetValueOrDefault("words", ""),
                     Options = head.GetValueOrDefault("args", "").Split(' ', StringSplitOptions.RemoveEmptyEntries),
+                    Matrix = head.ContainsKey("matrix") ? title : null,
                     IsAlone = head.ContainsKey("alone"),
                     Status = int.Parse(head.GetValueOrDefault("status", "0"), System.Globalization.CultureInfo.InvariantCulture),
                     Out = parts.GetValueOrDefault("out")?.ToString(),

@@ -29,9 +29,20 @@ public sealed partial class UserProbeCorpusTests
     [MemberData(nameof(Names))]
     public async Task Prints_what_the_program_prints(string name)
     {
+        NeedUprobes();
+        await Check(Cases[name]);
+    }
+
+    internal static void NeedUprobes()
+    {
         Assert.SkipWhen(geteuid() != 0, "needs root");
         Assert.SkipWhen(!File.Exists("/sys/bus/event_source/devices/uprobe/type"), "the kernel has no uprobes");
-        var one = Cases[name];
+    }
+
+    /// <summary>Builds the program, runs the script on it, compares what both print.</summary>
+    internal static async Task Check(UserProbeCase one)
+    {
+        Assert.SkipWhen(ProbedPrograms.Missing(one.Program, one.Flags) is not null, "not installed: " + ProbedPrograms.Missing(one.Program, one.Flags));
         Assert.SkipWhen(one.Flags.Contains("-g", StringComparison.Ordinal) && !DwarfFile.IsLibraryPresent, "libdw1 is not installed");
         var program = await ProbedPrograms.Build(one.Program, one.Flags);
         var library = one.Library is null ? "" : await ProbedPrograms.Build(one.Library, one.LibraryFlags);

@@ -118,7 +118,27 @@ public sealed class UserFunctionFamily : ProbeFamily
         ProbeContext context = function.Function is { } debug
             ? new FunctionContext(target, root.File, root.File.Dwarf!, debug, address)
             : new SymbolContext(target, root.File, address, null);
-        return new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, false, root.Filter) { Symbol = function.Symbol }, Text(root, function.Name), context);
+        var spec = new UserFunctionSpec(root.File.Path, offset, false, root.Filter)
+        {
+            Symbol = function.Symbol,
+            StackArguments = address == function.Entry ? null : StackArguments(root.File, target.Architecture, address),
+        };
+        return new ResolvedPoint(spec, Text(root, function.Name), context);
+    }
+
+    /// <summary>Arguments on the stack begin at the canonical frame address; null when that is not a register and a number.</summary>
+    private static StackArguments? StackArguments(UserFile file, Architecture architecture, ulong address)
+    {
+        const int baseRegister = 0x70, lastBaseRegister = 0x8f, baseRegisterX = 0x92;
+        (int Register, long Displacement)? frame = file.Dwarf?.CanonicalFrame(address) switch
+        {
+            [{ Code: >= baseRegister and <= lastBaseRegister } op] => (op.Code - baseRegister, (long)op.Number),
+            [{ Code: baseRegisterX } op] => ((int)op.Number, (long)op.Number2),
+            _ => null,
+        };
+        return frame is (var number, >= int.MinValue and <= int.MaxValue and var displacement) && architecture.FindDwarfRegister(number) is { } register
+            ? new StackArguments(register.Offset, (int)displacement)
+            : null;
     }
 
     private static void AddReturn(UserRoot root, FoundFunction function, ResolveScope scope, List<ResolvedPoint> results)

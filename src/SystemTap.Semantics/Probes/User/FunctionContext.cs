@@ -66,8 +66,17 @@ public class FunctionContext : UserContext
     /// <summary>The value of a variable at this place.</summary>
     internal TypedValue? Value(DwarfVariable variable, string name, SourceSpan span)
     {
+        var place = _dwarf.Location(variable, Address);
         var location = new LocationLowering(Site(), span);
-        if (location.Run(_dwarf.Location(variable, Address)) is not { } result)
+        var found = location.Run(place);
+        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry
+            && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
+        {
+            Problem(name, unreadable);
+            return passed;
+        }
+
+        if (found is not { } result)
         {
             Problem(name, location.Problem);
             return null;
@@ -157,14 +166,20 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
             return null;
         }
 
-        // Larger structures are written to the caller's memory, and their address is the result.
-        if (stripped.IsStructOrUnion && stripped.Size <= 16)
+        if (stripped.IsStructOrUnion)
         {
-            Problem(name, $"a result of type '{type.Declaration}' comes in registers, where its parts cannot be reached");
-            return null;
+            if (function.Unit.Language is DwarfLanguage.Rust or DwarfLanguage.Go)
+            {
+                Problem(name, $"where a result of type '{type.Declaration}' is left is known to its compiler only");
+                return null;
+            }
+
+            // Larger structures are written to the caller's memory, and their address is the result.
+            var parts = dwarf.ReturnsByReference(function) ? null : CallingConvention.Returned(Target.Architecture, stripped, File.IsUser, span);
+            return new TypedValue(value, new CType(type, File.IsUser, true)) { Parts = parts };
         }
 
-        var result = Typed(new LocationLowering.Result(value, stripped.IsStructOrUnion), type, File.IsUser, span, out var problem);
+        var result = Typed(new LocationLowering.Result(value, false), type, File.IsUser, span, out var problem);
         Problem(name, problem);
         return result;
     }

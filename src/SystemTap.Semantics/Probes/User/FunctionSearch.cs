@@ -33,6 +33,15 @@ internal static class FunctionSearch
         if (result.Count == 0 && pattern.File is null && file.IsUser)
         {
             Symbols(file, pattern, result);
+
+            // A name as the demangler spells it (compilers write "larger<long int>") is still a function with debug information.
+            for (var i = 0; i < result.Count && file.Dwarf is not null; i++)
+            {
+                if (file.Dwarf.FunctionAt(result[i].Entry, inlines: false) is { } debug && debug.Entry == result[i].Entry)
+                {
+                    result[i] = new FoundFunction(Text(debug), debug.Name, debug.Entry, debug);
+                }
+            }
         }
 
         result.Sort(static (a, b) => a.Entry != b.Entry ? a.Entry.CompareTo(b.Entry) : string.CompareOrdinal(a.Name, b.Name));

@@ -1,6 +1,7 @@
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.User;
@@ -45,7 +46,11 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
     /// <summary>The result of an expression.</summary>
     /// <param name="Value">Address of the variable, or its value.</param>
     /// <param name="IsAddress">Which of both.</param>
-    public readonly record struct Result(Expr Value, bool IsAddress);
+    public readonly record struct Result(Expr Value, bool IsAddress)
+    {
+        /// <summary>An object that is in several places: <see cref="Value"/> then means nothing.</summary>
+        public ObjectParts? Parts { get; init; }
+    }
 
     /// <summary>Runs the location of a variable; null when it cannot be read, with <see cref="Problem"/>.</summary>
     public Result? Run(DwarfLocation location)
@@ -81,9 +86,9 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
     private Result? Pieces(DwarfLocation location)
     {
         var operations = location.Operations;
+        var parts = new List<ObjectPart>();
         var start = 0;
-        Expr? joined = null;
-        var shift = 0;
+        long offset = 0;
         for (var i = 0; i < operations.Count; i++)
         {
             if (operations[i].Code is not (Op.Piece or Op.BitPiece))
@@ -91,49 +96,31 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                 continue;
             }
 
-            var bits = operations[i].Code == Op.Piece ? (int)Math.Min(operations[i].Number * 8, 1 << 20) : (int)operations[i].Number;
+            var isBits = operations[i].Code == Op.BitPiece;
+            var width = isBits ? (long)Math.Min(operations[i].Number, 1ul << 40) : (long)Math.Min(operations[i].Number, 1ul << 37) * 8;
+            var skip = isBits ? (long)Math.Min(operations[i].Number2, 1ul << 40) : 0;
             if (i == start)
             {
-                Problem = "parts of it are optimised out";
-                return null;
+                parts.Add(new ObjectPart(offset, width, null, false, "the compiler kept no value of this part here (optimised out)"));
             }
-
-            if (shift + bits > 64)
+            else if (Single(operations, start, i, location.ImplicitValue, 0) is { } piece)
             {
-                Problem = "it is kept in several registers";
-                return null;
+                // Bits that are not the lowest of their place begin before the part does.
+                parts.Add(skip == 0 || piece.IsAddress
+                    ? new ObjectPart(offset, width, skip == 0 ? piece.Value : Plus(piece.Value, skip / 8), piece.IsAddress, null)
+                    : new ObjectPart(offset, width, Binary(BinaryOperator.ShiftRightLogical, piece.Value, Constant(skip)), false, null));
             }
-
-            if (Single(operations, start, i, location.ImplicitValue, 0) is not { } piece)
+            else
             {
-                return null;
+                parts.Add(new ObjectPart(offset, width, null, false, Problem));
             }
 
-            var value = piece.IsAddress ? Load(piece.Value, (bits + 7) / 8) : piece.Value;
-            if (value is null)
-            {
-                return null;
-            }
-
-            var mask = bits == 64 ? -1L : (1L << bits) - 1;
-            value = Binary(BinaryOperator.ShiftLeft, Binary(BinaryOperator.BitAnd, value, Constant(mask)), Constant(shift));
-            joined = joined is null ? value : Binary(BinaryOperator.BitOr, joined, value);
-            shift += bits;
+            Problem = null;
+            offset += width;
             start = i + 1;
         }
 
-        return joined is not null ? new Result(joined, false) : Single(operations, 0, operations.Count, location.ImplicitValue, 0);
-    }
-
-    private Expr? Load(Expr address, int size)
-    {
-        if (size is 1 or 2 or 4 or 8)
-        {
-            return new DerefExpr(address, size, false, site.IsUser, span);
-        }
-
-        Problem = "parts of it have odd sizes";
-        return null;
+        return parts.Count > 0 ? new Result(Constant(0), false) { Parts = new ObjectParts(parts, 0, site.IsUser) } : Single(operations, 0, operations.Count, location.ImplicitValue, 0);
     }
 
     private Result? Single(IReadOnlyList<DwarfOp> operations, int from, int to, byte[]? implicitValue, int depth)
@@ -228,19 +215,13 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                     isValue = true;
                     break;
                 case Op.ImplicitValue:
-                    if (implicitValue is not { Length: <= 8 } bytes)
+                    if (implicitValue is not { } bytes)
                     {
                         Problem = "it exists as a constant only";
                         return null;
                     }
 
-                    long constant = 0;
-                    for (var b = bytes.Length - 1; b >= 0; b--)
-                    {
-                        constant = constant << 8 | bytes[b];
-                    }
-
-                    return new Result(Constant(constant), false);
+                    return Constants(bytes);
                 case Op.ImplicitPointer or Op.GnuImplicitPointer:
                     Problem = "what it points to was optimised away";
                     return null;
@@ -264,6 +245,24 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
         }
 
         return new Result(stack.Pop(), !isValue);
+    }
+
+    /// <summary>An object whose bytes are written in the debug information.</summary>
+    private Result Constants(byte[] bytes)
+    {
+        var parts = new List<ObjectPart>();
+        for (var i = 0; i < bytes.Length; i += 8)
+        {
+            long word = 0;
+            for (var b = Math.Min(bytes.Length, i + 8) - 1; b >= i; b--)
+            {
+                word = word << 8 | bytes[b];
+            }
+
+            parts.Add(new ObjectPart(i * 8, Math.Min(bytes.Length - i, 8) * 8, Constant(word), false, null));
+        }
+
+        return parts.Count == 1 ? new Result(parts[0].Value!, false) : new Result(Constant(0), false) { Parts = new ObjectParts(parts, 0, site.IsUser) };
     }
 
     /// <summary>Operations that only work on the stack.</summary>
@@ -404,7 +403,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
     private LongConst Constant(long value) => new(value, span);
 
-    private Expr Plus(Expr left, long right) => Targeting.TargetBinder.Offset(left, right, span);
+    private Expr Plus(Expr left, long right) => TargetBinder.Offset(left, right, span);
 
     private Expr Binary(BinaryOperator op, Expr left, Expr right) =>
         op is BinaryOperator.ShiftLeft or BinaryOperator.BitOr && right is LongConst { Value: 0 } ? left

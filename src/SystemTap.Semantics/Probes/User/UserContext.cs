@@ -145,13 +145,12 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
         switch (stripped.Kind)
         {
             case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
-                if (result.IsAddress)
+                return new TypedValue(result.Value, ctype with { IsInMemory = true })
                 {
-                    return new TypedValue(result.Value, ctype with { IsInMemory = true });
-                }
-
-                problem = $"a value of type '{type.Declaration}' is kept in a register here, where its parts cannot be reached";
-                return null;
+                    Parts = result.IsAddress ? null : result.Parts ?? new ObjectParts([new ObjectPart(0, 64, result.Value, false, null)], 0, isUser),
+                };
+            case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when result.Parts is { } parts && stripped.Size is > 0 and <= 8:
+                return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out problem) is { } gathered ? new TypedValue(gathered, ctype) : null;
             case BtfKind.Pointer:
                 return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, 8, false, isUser, span) : result.Value, ctype);
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:

@@ -99,6 +99,8 @@ int main()
     std::unique_ptr<Point> p(new Point{ 64, 65 });
     library("text longer than the short buffer", v, p);
     auto lambda = [&a, copy = 71](int q) OPAQUE { printf("lambda %d %d %d\n", q, copy, a); return q + copy; };
+    auto method = &decltype(lambda)::operator();
+    KEEPM(method); // others may call it, so it keeps its parameters
     lambda(72);
     printf("thrower %d\n", thrower(1));
     printf("catcher %d\n", catcher(1));

@@ -79,9 +79,9 @@ public sealed unsafe partial class DwarfFile
         var linkage = die.LinkageName();
         var (file, line) = die.Declared(unit);
 
-        // Lambdas are declared nowhere.
-        if (file.Length == 0 && !inlined && LineOf(unit, entry) is { } row)
-            (file, line) = (row.File, row.Line);
+        // Lambdas are declared nowhere, and the files of split units are known to the line table only.
+        if ((unit.IsSplit || file.Length == 0 && !inlined) && LineOf(unit, entry) is { } row)
+            (file, line) = (row.File, line == 0 ? row.Line : line);
         var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : inlined || scope.Length == 0 ? name : scope + "::" + name;
         return new DwarfFunction(name, entry, inlined)
         {

@@ -42,7 +42,11 @@ public sealed class TruthMatrixTests
                     var common = $"{version} {level}{compiler}{(isPlus && compiler.Length > 0 ? " -fstandalone-debug" : "")}";
                     foreach (var form in (string[])["", " -no-pie", " -static", " +separate", " -gsplit-dwarf", " -gz", " -fomit-frame-pointer", " +dwz"])
                     {
-                        yield return common + form;
+                        // dwz does not know the address tables clang makes.
+                        if (!(form == " +dwz" && compiler.Length > 0 && version == "-gdwarf-5"))
+                        {
+                            yield return common + form;
+                        }
                     }
                 }
             }

@@ -41,6 +41,9 @@ internal static class UserProbes
             return;
         }
 
+        // bpftrace refuses more than 512 programs otherwise.
+        Environment.SetEnvironmentVariable("BPFTRACE_MAX_BPF_PROGS", "4096");
+        Environment.SetEnvironmentVariable("BPFTRACE_MAX_PROBES", "4096");
         var folder = Directory.CreateTempSubdirectory("stap-bench-").FullName;
         try
         {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building or testing needs beyond the .NET SDK, from the distribution's packages. Says what is missing when it may not install.
-# usage: install-needs.sh build|test|bench
+# usage: install-needs.sh build|test|bench|peer
 set -u
 missing=""
 need() { # need COMMAND PACKAGE
@@ -20,6 +20,7 @@ case ${1:-build} in
            # Virtual machines: kernels and headers are unpacked below out/vm, not installed (tests/vm).
            need qemu-system-x86_64 qemu-system-x86; need busybox busybox-static; need cpio cpio; need make make; need xz xz-utils; need zstd zstd ;;
     bench) need bpftrace bpftrace ;;
+    peer)  need /usr/bin/stap systemtap ;;
 esac
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -320,12 +320,12 @@ int stap_set_text(struct stap_array *array, const union stap_key *key, struct st
 	return number != 0;
 }
 
-int stap_append_text(struct stap_array *array, const union stap_key *key, struct stap_str value)
+int stap_append_text(const struct stap_place *place, struct stap_array *array, const union stap_key *key, struct stap_str value)
 {
 	u32 number = find_or_insert(array, key);
 
 	if (number)
-		stap_append(&at(array, number)->text, value);
+		stap_append(place, &at(array, number)->text, value);
 	return number != 0;
 }
 

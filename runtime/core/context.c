@@ -144,15 +144,6 @@ static void failed(struct stap_context *c, const struct stap_place *at, struct s
 	c->failed = STAP_FAILED;
 }
 
-static void put_c(struct stap_sink *sink, const char *text)
-{
-	u32 n = 0;
-
-	while (text[n])
-		n++;
-	stap_put(sink, text, n);
-}
-
 void stap_fail_text(struct stap_context *c, const struct stap_place *at, struct stap_str message)
 {
 	struct stap_sink sink;
@@ -254,7 +245,7 @@ void stap_abort(struct stap_context *c)
 
 u32 stap_error_line(const struct stap_context *c, char *into, u32 size)
 {
-	struct stap_sink sink = { into, into + size, into, NULL };
+	struct stap_sink sink = { .at = into, .end = into + size, .start = into };
 	const struct stap_place *place = c->error_place;
 	u32 depth = c->depth <= c->max_depth + 1 ? c->depth : c->max_depth + 1;
 

@@ -33,6 +33,14 @@ void stap_core_stop(const struct stap_script *script);
 
 extern const struct stap_script *stap_core_script;	/* set by stap_core_start() */
 
+static inline void put_c(struct stap_sink *sink, const char *text)
+{
+	stap_put(sink, text, stap_c_string(text).n);
+}
+
+/* A string was cut to MAXSTRINGLEN. [env] */
+STAP_COLD void stap_env_cut(const struct stap_place *place);
+
 /* WHAT at 0xADDRESS (MEMBER) */
 STAP_COLD void stap_fail_fault(struct stap_context *c, const struct stap_place *at, const char *what, u64 address, const char *member);
 u32 stap_escape_char(u8 byte, char *to);		/* one byte as C source would write it; yields 1, 2 or 4 */

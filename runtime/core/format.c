@@ -13,8 +13,10 @@
 
 static int sink_more(struct stap_sink *sink)
 {
-	if (!sink->owner)
+	if (!sink->owner) {
+		sink->cut = 1;
 		return 0;
+	}
 	stap_env_print(sink->owner, sink->start, (u32)(sink->at - sink->start), 1);
 	sink->at = sink->start;
 	return 1;
@@ -69,6 +71,7 @@ void stap_format_begin(struct stap_context *c, struct stap_sink *sink)
 	sink->start = sink->at = stap_space(c, max);
 	sink->end = sink->start ? sink->start + max : sink->start;
 	sink->owner = NULL;
+	sink->cut = 0;
 }
 
 struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink)
@@ -82,6 +85,13 @@ struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink)
 			break;
 	c->text_used -= stap_core_script->limits.max_string - 1 - i;
 	return (struct stap_str){ sink->start, i };
+}
+
+struct stap_str stap_format_result(struct stap_context *c, const struct stap_place *place, struct stap_sink *sink)
+{
+	if (STAP_UNLIKELY(sink->cut))
+		stap_env_cut(place);
+	return stap_format_end(c, sink);
 }
 
 static u64 magnitude_of(s64 value)

@@ -21,11 +21,6 @@
 #define OPEN "\x1d"
 #define CLOSE "\x1e"
 
-static void put_c(struct stap_sink *sink, const char *text)
-{
-	stap_put(sink, text, stap_c_string(text).n);
-}
-
 static void put_hex(struct stap_sink *sink, u64 value)
 {
 	stap_put_number(sink, 'x', STAP_FLAG_NONE, 0, -1, (s64)value);

@@ -26,11 +26,13 @@ void stap_set(struct stap_buf *to, struct stap_str value)
 	to->n = n;
 }
 
-void stap_append(struct stap_buf *to, struct stap_str value)
+void stap_append(const struct stap_place *place, struct stap_buf *to, struct stap_str value)
 {
 	u32 room = max_text() - to->n;
 	u32 n = value.n < room ? value.n : room;
 
+	if (STAP_UNLIKELY(n < value.n))
+		stap_env_cut(place);
 	memmove(to->s + to->n, value.s, n);
 	to->n += n;
 }
@@ -59,7 +61,7 @@ struct stap_str stap_result(struct stap_context *c, u32 mark, struct stap_str va
 	return str(to, n);
 }
 
-struct stap_str stap_concat(struct stap_context *c, const struct stap_str *parts, u32 count)
+struct stap_str stap_concat(struct stap_context *c, const struct stap_place *place, const struct stap_str *parts, u32 count)
 {
 	u64 total = 0;
 	u32 i, n, at = 0;
@@ -68,6 +70,8 @@ struct stap_str stap_concat(struct stap_context *c, const struct stap_str *parts
 	for (i = 0; i < count; i++)
 		total += parts[i].n;
 	n = total < max_text() ? (u32)total : max_text();
+	if (STAP_UNLIKELY(n < total))
+		stap_env_cut(place);
 	to = stap_space(c, n);
 	if (!to)
 		return STAP_EMPTY;
@@ -114,9 +118,10 @@ s64 stap_position(struct stap_str text, struct stap_str part)
 	return -1;
 }
 
-struct stap_str stap_replace(struct stap_context *c, struct stap_str text, struct stap_str search, struct stap_str replacement)
+struct stap_str stap_replace(struct stap_context *c, const struct stap_place *place, struct stap_str text, struct stap_str search, struct stap_str replacement)
 {
 	u32 max = max_text(), at = 0, n = 0;
+	int cut = 0;
 	char *to;
 
 	if (search.n == 0)
@@ -128,6 +133,7 @@ struct stap_str stap_replace(struct stap_context *c, struct stap_str text, struc
 		if (text.n - at >= search.n && memcmp(text.s + at, search.s, search.n) == 0) {
 			u32 part = replacement.n < max - n ? replacement.n : max - n;
 
+			cut |= part < replacement.n;
 			memcpy(to + n, replacement.s, part);
 			n += part;
 			at += search.n;
@@ -135,6 +141,8 @@ struct stap_str stap_replace(struct stap_context *c, struct stap_str text, struc
 			to[n++] = text.s[at++];
 		}
 	}
+	if (STAP_UNLIKELY(cut || at < text.n))
+		stap_env_cut(place);
 	c->text_used -= max - n;
 	return str(to, n);
 }

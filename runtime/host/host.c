@@ -37,6 +37,15 @@ static const struct stap_script *stap_chosen;
 struct stap_session stap_session;
 
 static struct stap_context context;
+static unsigned long long cuts;
+static const struct stap_place *first_cut;
+
+void stap_env_cut(const struct stap_place *place)
+{
+	if (cuts++ == 0)
+		first_cut = place;
+}
+
 static int exiting, too_many, suppress_errors, show_globals = 1;
 static u64 errors;
 
@@ -389,6 +398,8 @@ int main(int argc, char **argv)
 	if (show_globals)
 		stap_show_globals(&context);
 	flush();
+	if (cuts)
+		fprintf(stderr, "WARNING: Strings cut to MAXSTRINGLEN (first at %s): %llu\n", first_cut->at, cuts);
 	if (errors)
 		fprintf(stderr, "WARNING: Number of errors: %llu, skipped probes: 0\n", errors);
 	stap_core_stop(stap_chosen);

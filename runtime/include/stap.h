@@ -117,6 +117,7 @@ struct stap_sink {
 	char *end;		/* no byte at or after this */
 	char *start;
 	struct stap_context *owner;	/* of a print: may be sent in pieces when full; NULL: what does not fit is dropped */
+	u8 cut;			/* something was dropped; only for stap_format_begin()'s */
 };
 
 struct stap_probe;
@@ -330,6 +331,10 @@ struct stap_limits {
 	u32 hist_width;
 	s32 hist_elision;
 	u32 max_back_trace;
+	u32 suppress_errors;	/* --suppress-handler-errors: errors are counted, not told, and end nothing */
+	u32 hide_globals;	/* --no-global-var-display */
+	u64 overload_threshold;	/* cycles of handlers in any interval that end the session; 0: no such watch */
+	u64 overload_interval;	/* cycles */
 };
 
 /* The one symbol a script object exports. */
@@ -349,7 +354,7 @@ struct stap_script {
 	struct stap_limits limits;
 };
 
-#define STAP_API 2
+#define STAP_API 3
 
 extern const struct stap_script stap_script;
 
@@ -474,7 +479,7 @@ static inline struct stap_str stap_view(const struct stap_buf *v)
 
 /* Assignment, cut to limits.max_string - 1; the value may lie in the variable itself. [core] */
 void stap_set(struct stap_buf *to, struct stap_str value);
-void stap_append(struct stap_buf *to, struct stap_str value);
+void stap_append(const struct stap_place *place, struct stap_buf *to, struct stap_str value);
 
 /* A copy in text space: for values that point into something that may change. [core] */
 struct stap_str stap_keep(struct stap_context *c, struct stap_str value);
@@ -484,8 +489,8 @@ struct stap_str stap_result(struct stap_context *c, u32 mark, struct stap_str va
 
 /* ------------------------------------------------------------------------------------------------------------------------------------ strings */
 
-/* [core] Results are in text space, never longer than limits.max_string - 1. */
-struct stap_str stap_concat(struct stap_context *c, const struct stap_str *parts, u32 count);
+/* [core] Results are in text space, never longer than limits.max_string - 1; where a place is given, cutting them to that is counted. */
+struct stap_str stap_concat(struct stap_context *c, const struct stap_place *place, const struct stap_str *parts, u32 count);
 int stap_compare(struct stap_str a, struct stap_str b);		/* bytewise: <0, 0, >0 */
 static inline int stap_same(struct stap_str a, struct stap_str b)
 {
@@ -494,7 +499,7 @@ static inline int stap_same(struct stap_str a, struct stap_str b)
 struct stap_str stap_substr(struct stap_str text, s64 start, s64 length);	/* points into text */
 s64 stap_byte_at(struct stap_str text, s64 at);
 s64 stap_position(struct stap_str text, struct stap_str part);	/* -1: absent */
-struct stap_str stap_replace(struct stap_context *c, struct stap_str text, struct stap_str search, struct stap_str replacement);
+struct stap_str stap_replace(struct stap_context *c, const struct stap_place *place, struct stap_str text, struct stap_str search, struct stap_str replacement);
 struct stap_str stap_tokenize(struct stap_context *c, struct stap_str text, struct stap_str delimiters, s64 is_continue);
 s64 stap_parse_long(struct stap_str text, s64 base);
 struct stap_str stap_escape_text(struct stap_context *c, struct stap_str text, s64 most, s64 quoted);
@@ -559,7 +564,7 @@ int stap_in_matching(const struct stap_array *array, const union stap_key *key, 
 /* These create the element and yield 0 (NULL) when the array is full. */
 int stap_set_long(struct stap_array *array, const union stap_key *key, s64 value);
 int stap_set_text(struct stap_array *array, const union stap_key *key, struct stap_str value);
-int stap_append_text(struct stap_array *array, const union stap_key *key, struct stap_str value);
+int stap_append_text(const struct stap_place *place, struct stap_array *array, const union stap_key *key, struct stap_str value);
 s64 *stap_element(struct stap_array *array, const union stap_key *key);				/* of longs, for updates */
 int stap_element_add(struct stap_array *array, const union stap_key *key, s64 by);		/* safe against other adders: shared lock */
 int stap_element_sample(struct stap_context *c, struct stap_array *array, const union stap_key *key, s64 sample);	/* shared lock */
@@ -617,6 +622,7 @@ void stap_print_end(struct stap_context *c);
 /* sprintf: the same into text space. */
 void stap_format_begin(struct stap_context *c, struct stap_sink *sink);
 struct stap_str stap_format_end(struct stap_context *c, struct stap_sink *sink);
+struct stap_str stap_format_result(struct stap_context *c, const struct stap_place *place, struct stap_sink *sink);	/* cutting is counted */
 
 /* conversion: d u x X o p c b as in printf; width 0 and precision -1 for none, negative width: left-justified. [core] */
 void stap_put(struct stap_sink *sink, const char *bytes, u32 n);

@@ -55,7 +55,6 @@ static void process_exit(void *data, struct task_struct *task)
 int stap_processes_start(void)
 {
 	const struct stap_probe *p;
-	struct task_struct *task;
 	int begins = 0, ends = 0, error = 0;
 
 	stap_for_each_probe(p)
@@ -65,24 +64,30 @@ int stap_processes_start(void)
 			else
 				ends = 1;
 		}
-	if (begins && !(error = stap_tracepoint_add("sched_process_exec", process_exec, NULL)))
+	if (begins && !(error = stap_tracepoint_add("sched_process_exec", process_exec, NULL, STAP_ANY)))
 		process_exec_set = 1;
-	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL)))
+	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL, STAP_ANY)))
 		process_fork_set = 1;
-	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL)))
+	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL, STAP_ANY)))
 		process_exit_set = 1;
 	if (error) {
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of process events cannot be registered (error %d)", error);
-		return error;
 	}
-	if (begins) {
-		rcu_read_lock();
-		for_each_process(task)
-			if (!(task->flags & PF_KTHREAD) && task->mm)
-				run_process_probes(STAP_PROCESS_BEGIN, task);
-		rcu_read_unlock();
-	}
-	return 0;
+	return error;
+}
+
+/* process.begin for what runs already; the session is live. */
+void stap_processes_walk(void)
+{
+	struct task_struct *task;
+
+	if (!process_exec_set)
+		return;
+	rcu_read_lock();
+	for_each_process(task)
+		if (!(task->flags & PF_KTHREAD) && task->mm)
+			run_process_probes(STAP_PROCESS_BEGIN, task);
+	rcu_read_unlock();
 }
 
 void stap_processes_stop(void)

@@ -90,9 +90,9 @@ int stap_syscalls_start(void)
 		*head = i + 1;
 		wants[p->is_return] = 1;
 	}
-	if (wants[0] && !(error = stap_tracepoint_add("sys_enter", on_sys_enter, NULL)))
+	if (wants[0] && !(error = stap_tracepoint_add("sys_enter", on_sys_enter, NULL, STAP_ANY)))
 		sys_enter_set = 1;
-	if (!error && wants[1] && !(error = stap_tracepoint_add("sys_exit", on_sys_exit, NULL)))
+	if (!error && wants[1] && !(error = stap_tracepoint_add("sys_exit", on_sys_exit, NULL, STAP_ANY)))
 		sys_exit_set = 1;
 	if (error)
 		stap_message(STAP_RECORD_ERROR, "the tracepoints of system calls cannot be registered (error %d); the kernel needs CONFIG_HAVE_SYSCALL_TRACEPOINTS", error);

@@ -27,11 +27,11 @@ static struct tracepoint *find_tracepoint(const char *name)
 	return w.found;
 }
 
-int stap_tracepoint_add(const char *name, void *callback, void *data)
+int stap_tracepoint_add(const char *name, void *callback, void *data, enum stap_turn turn)
 {
 	struct tracepoint *tp = find_tracepoint(name);
 
-	return tp ? tracepoint_probe_register(tp, callback, data) : -ENOENT;
+	return tp ? tracepoint_probe_register_prio(tp, callback, data, TRACEPOINT_DEFAULT_PRIO + turn) : -ENOENT;
 }
 
 void stap_tracepoint_remove(const char *name, void *callback, void *data)
@@ -69,7 +69,7 @@ int stap_tracepoints_start(void)
 		tracepoints_registered = i;
 		if (p->kind != STAP_PROBE_TRACEPOINT)
 			continue;
-		error = stap_tracepoint_add(p->trace.name, on_tracepoint, (void *)p);
+		error = stap_tracepoint_add(p->trace.name, on_tracepoint, (void *)p, STAP_ANY);
 		if (error) {
 			stap_message(STAP_RECORD_ERROR, "probe %s: tracepoint \"%s\" %s", p->point, p->trace.name,
 				     error == -ENOENT ? "is not in this kernel (those of modules are not reached yet)" : "cannot be registered");

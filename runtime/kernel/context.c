@@ -15,12 +15,6 @@
 #include <linux/percpu.h>
 #include <asm/timex.h>
 
-#ifndef STP_OVERLOAD_THRESHOLD
-#define STP_OVERLOAD_THRESHOLD 500000000LL
-#endif
-#ifndef STP_OVERLOAD_INTERVAL
-#define STP_OVERLOAD_INTERVAL 1000000000LL
-#endif
 #define MIN_STACK 1024
 #define OUT_SIZE 8192
 
@@ -57,7 +51,7 @@ static struct stap_run *new_run(unsigned int cpu, unsigned int level)
 {
 	u64 memory = stap_context_memory(&stap_script, OUT_SIZE);
 	u64 head = ALIGN(sizeof(struct stap_run), 8);
-	struct stap_run *run = vzalloc_node(head + memory, cpu < nr_cpu_ids ? cpu_to_node(cpu) : NUMA_NO_NODE);
+	struct stap_run *run = stap_pages(head + memory, cpu < nr_cpu_ids ? cpu_to_node(cpu) : NUMA_NO_NODE);
 
 	if (run) {
 		stap_context_init(&run->c, &stap_script, (char *)run + head, OUT_SIZE);
@@ -235,9 +229,11 @@ static void account_failure(struct stap_run *run)
 		stap_end_session(0);	/* the handler has been left; what follows is as after exit() */
 		return;
 	}
-	n = stap_error_line(c, run->line, sizeof(run->line));
-	if (stap_control.suppress_errors)
+	if (stap_control.suppress_errors) {
+		atomic_inc(&stap_control.errors);
 		return;
+	}
+	n = stap_error_line(c, run->line, sizeof(run->line));
 	stap_send(STAP_RECORD_ERROR, run->line, n, 0, run->waits);
 	if ((u32)atomic_inc_return(&stap_control.errors) > stap_script.limits.max_errors)
 		stap_end_session(1);
@@ -247,14 +243,14 @@ static inline void account_time(u64 began)
 {
 	struct stap_load *load = this_cpu_ptr(cpu_loads);
 	u64 now = get_cycles();
+	u64 threshold = stap_script.limits.overload_threshold, interval = stap_script.limits.overload_interval;
 
 	load->spent += now - began;
-	if (now - load->from <= STP_OVERLOAD_INTERVAL)
+	if (now - load->from <= interval)
 		return;
-	if (load->from && load->spent > STP_OVERLOAD_THRESHOLD && now - load->from < 2 * STP_OVERLOAD_INTERVAL &&
-	    stap_script.limits.max_action != INT_MAX && stap_is_running()) {
-		stap_message(STAP_RECORD_ERROR, "probe overhead (%llu cycles) exceeded threshold (%lld cycles) in last %lld cycles",
-			     load->spent, STP_OVERLOAD_THRESHOLD, STP_OVERLOAD_INTERVAL);
+	if (load->from && threshold && load->spent > threshold && now - load->from < 2 * interval && stap_is_running()) {
+		stap_message(STAP_RECORD_ERROR, "probe overhead (%llu cycles) exceeded threshold (%llu cycles) in last %llu cycles",
+			     load->spent, threshold, interval);
 		stap_end_session(1);
 	}
 	load->from = now;
@@ -329,7 +325,8 @@ void stap_show_all(void)
 	stap_context_begin(&alone_run->c, p);
 	alone_run->task = current;
 	alone_run->c.stack_floor = stack_floor();
-	stap_show_globals(&alone_run->c);
+	if (!stap_script.limits.hide_globals)
+		stap_show_globals(&alone_run->c);
 	stap_context_end(&alone_run->c);
 }
 
@@ -337,9 +334,14 @@ void stap_show_all(void)
 
 void *stap_env_alloc(u64 bytes, u32 cpu)
 {
-	if (bytes > ULONG_MAX / 2 || (bytes >> PAGE_SHIFT) > totalram_pages() / 2)
-		return NULL;
-	return vzalloc_node(bytes, cpu < nr_cpu_ids && cpu_possible(cpu) ? cpu_to_node(cpu) : NUMA_NO_NODE);
+	return stap_pages(bytes, cpu < nr_cpu_ids && cpu_possible(cpu) ? cpu_to_node(cpu) : NUMA_NO_NODE);
+}
+
+void stap_env_cut(const struct stap_place *place)
+{
+	atomic64_inc(&stap_control.cuts);
+	if (!READ_ONCE(stap_control.first_cut))
+		cmpxchg(&stap_control.first_cut, NULL, place);
 }
 
 void stap_env_free(void *memory)

@@ -40,13 +40,18 @@ static long give_status(void __user *to)
 		.state = atomic_read(&stap_control.state),
 		.errors = atomic_read(&stap_control.errors),
 		.failed = atomic_read(&stap_control.failed),
+		.suppressed = stap_control.suppress_errors,
 		.lost = atomic64_read(&stap_control.lost),
 		.records = stap_records(),
+		.cuts = atomic64_read(&stap_control.cuts),
 	};
+	const struct stap_place *cut = READ_ONCE(stap_control.first_cut);
 	int i;
 
 	for (i = 0; i < STAP_SKIP_KINDS; i++)
 		s.skipped[i] = atomic_read(&stap_control.skipped[i]);
+	if (cut)
+		strscpy(s.first_cut, cut->at, sizeof(s.first_cut));
 	return copy_to_user(to, &s, sizeof(s)) ? -EFAULT : 0;
 }
 

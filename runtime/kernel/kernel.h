@@ -56,11 +56,15 @@ struct stap_control {
 	atomic_t skipped[STAP_SKIP_KINDS];
 	atomic_t skipped_all;
 	atomic64_t lost;		/* prints */
+	atomic64_t cuts;		/* strings */
+	const struct stap_place *first_cut;
 	int detached;			/* goes on without staprun */
 	int suppress_errors;		/* errors only end their handler */
 };
 
 extern struct stap_control stap_control;
+
+void *stap_pages(u64 bytes, int node);	/* memory.c; freed by vfree() */
 
 static inline int stap_is_running(void)
 {
@@ -147,7 +151,9 @@ wait_queue_head_t *stap_reader_queue(void);
 STAP_KINDS(STAP_DECLARE)
 
 /* Tracepoints by name, for several files. */
-int stap_tracepoint_add(const char *name, void *callback, void *data);
+/* Whose callback runs before or after those of others at the same tracepoint: the target's processes are known before its first event and until its last. */
+enum stap_turn { STAP_LAST = -1, STAP_ANY = 0, STAP_FIRST = 1 };
+int stap_tracepoint_add(const char *name, void *callback, void *data, enum stap_turn turn);
 void stap_tracepoint_remove(const char *name, void *callback, void *data);
 
 /* Numbers of probes of a kind, and a walk over them. */
@@ -164,6 +170,7 @@ static inline void stap_add_skips(enum stap_skip why, long n)
 }
 
 /* Processes. */
+void stap_processes_walk(void);
 int stap_filters_start(void);
 void stap_filters_stop(void);
 int stap_passes(const struct stap_probe *probe, struct task_struct *task);

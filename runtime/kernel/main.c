@@ -97,7 +97,7 @@ int stap_start(const struct stap_start *start)
 		return -EBUSY;
 	}
 	stap_session.target = start->target;
-	stap_control.suppress_errors = start->suppress_errors != 0;
+	stap_control.suppress_errors = start->suppress_errors || stap_script.limits.suppress_errors;
 	stap_session.stp_pid = start->stp_pid;
 	stap_session.uid = start->uid;
 	stap_session.pid_namespace = start->pid_namespace;
@@ -110,12 +110,14 @@ int stap_start(const struct stap_start *start)
 
 	run_session_probes(STAP_PROBE_BEGIN);
 	if (atomic_read(&stap_control.state) == STAP_STARTING) {
-		/* Events that come while others are still being attached are handled: what is attached, runs. */
-		atomic_cmpxchg(&stap_control.state, STAP_STARTING, STAP_RUNNING);
 		error = attach_events();
 		if (error) {
 			stap_end_session(1);
 			detach_events();
+		} else {
+			/* All probes go live at one moment, so what is handled at a call's entry is handled at its return, too. */
+			atomic_cmpxchg(&stap_control.state, STAP_STARTING, STAP_RUNNING);
+			stap_processes_walk();
 		}
 	}
 	mutex_unlock(&session_lock);

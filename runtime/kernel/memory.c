@@ -2,6 +2,19 @@
 /* Reads and writes of memory that may not be there. They never sleep and never fault the kernel. */
 #include "kernel.h"
 
+/*
+ * Zeroed memory of a session. A script that asks for more than there is must be refused: the kernel would rather end other processes than let vmalloc fail.
+ * A sixteenth of what is available stays free.
+ */
+void *stap_pages(u64 bytes, int node)
+{
+	long available = si_mem_available();
+
+	if (bytes > ULONG_MAX / 2 || available <= 0 || (bytes >> PAGE_SHIFT) > (u64)available - available / 16)
+		return NULL;
+	return vzalloc_node(bytes, node);
+}
+
 int stap_env_copy(void *into, u64 address, u32 n, int user)
 {
 	if (user)

@@ -55,7 +55,7 @@ int stap_output_start(u64 bytes)
 	if (!rings)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
-		rings[cpu].page = vzalloc_node(PAGE_SIZE + ring_bytes, cpu_to_node(cpu));
+		rings[cpu].page = stap_pages(PAGE_SIZE + ring_bytes, cpu_to_node(cpu));
 		if (!rings[cpu].page)
 			return -ENOMEM;
 		rings[cpu].data = (char *)rings[cpu].page + PAGE_SIZE;

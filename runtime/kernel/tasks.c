@@ -210,9 +210,9 @@ int stap_filters_start(void)
 	if (!stap_session.target)
 		return 0;
 	follows_target = 1;
-	error = stap_tracepoint_add("sched_process_fork", target_fork, NULL);
+	error = stap_tracepoint_add("sched_process_fork", target_fork, NULL, STAP_FIRST);
 	if (!error)
-		error = stap_tracepoint_add("sched_process_exit", target_exit, NULL);
+		error = stap_tracepoint_add("sched_process_exit", target_exit, NULL, STAP_LAST);
 	add_target_descendants();
 	return error;
 }

@@ -10,7 +10,7 @@
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 2
+#define STAP_TRANSPORT 3
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -77,10 +77,13 @@ struct stap_start {
 struct stap_status {
 	u32 state;		/* 0 loaded, 1 starting, 2 running, 3 stopping, 4 ending, 5 ended */
 	u32 errors;
-	u32 failed, reserved;
+	u32 failed;
+	u32 suppressed;		/* errors were not told and do not count */
 	u32 skipped[8];		/* by enum stap_skip */
 	u64 lost;		/* prints that found no room */
 	u64 records;		/* numbers given out */
+	u64 cuts;		/* strings cut to MAXSTRINGLEN */
+	char first_cut[128];	/* where the first was, FILE:LINE:COL */
 };
 
 /* ioctl(2) requests: _IO* of 's'. */

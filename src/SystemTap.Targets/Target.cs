@@ -17,6 +17,8 @@ public sealed record TargetFiles
     public string? BtfPath { get; init; }
     /// <summary>BTF given as bytes instead.</summary>
     public byte[]? BtfBytes { get; init; }
+    /// <summary>BTF whose bytes are made when they are first asked for: unpacking a kernel image takes a second.</summary>
+    public Func<byte[]?>? BtfSource { get; init; }
     /// <summary>A folder with one raw split BTF file for each module.</summary>
     public string? ModuleBtfFolder { get; init; }
     /// <summary>The text of the kernel's .config.</summary>
@@ -102,6 +104,9 @@ public sealed class Target
 
     /// <summary>Bytes of a page of memory.</summary>
     public int PageSize { get; }
+
+    /// <summary>The kernel's build tree when the machine is described by files and has one.</summary>
+    internal string? BuildTree => _files?.BuildTree;
 
     /// <summary>The kernel's build id as lower-case hexadecimal digits, or null when it is not known.</summary>
     public string? BuildId => _buildId.Value;
@@ -193,7 +198,7 @@ public sealed class Target
 
     private Btf? ReadBtf()
     {
-        if (_files?.BtfBytes is { } bytes)
+        if ((_files?.BtfBytes ?? _files?.BtfSource?.Invoke()) is { } bytes)
             return Btf.Parse(bytes);
         var path = _files is null ? Btf.KernelPath : _files.BtfPath;
         if (path is null || _files is null && !File.Exists(path))

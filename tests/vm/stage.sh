@@ -24,6 +24,11 @@ add_program() {
 for program in stap staprun stap-launch; do
     [ ! -x "$root/out/$program" ] || add_program "$root/out/$program" /stap/out
 done
+# Programs whose busybox stand-ins lack options that cases use.
+for program in nice printf prlimit setpriv setsid; do
+    path=$(command -v "/usr/bin/$program" || command -v "/bin/$program" || true)
+    [ -z "$path" ] || add_program "$path" /bin
+done
 # Debug information is read by elfutils' libdw, which stap loads when it needs it.
 libdw=$(ldconfig -p 2>/dev/null | sed -n 's/.*libdw\.so\.1 .*=> //p' | head -n 1)
 [ -z "$libdw" ] || { mkdir -p "$fs$(dirname "$libdw")"; add_program "$libdw" "$(dirname "$libdw")"; }
@@ -43,9 +48,10 @@ echo "@@@ end"
 poweroff -f
 I
 chmod +x "$fs/init"
-# Packs the stage and boots; console on standard output. boot [more qemu options]
+# Packs the stage and boots; console on standard output. boot [more qemu options]; VM_OPTIONS has more of them, too.
+# shellcheck disable=SC2086
 boot() {
     (cd "$fs" && find . | cpio -o -H newc --quiet | gzip -1) > "$stage/initramfs.gz"
     timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-1024}" -nographic -monitor none -no-reboot \
-        -kernel "$kernel" -initrd "$stage/initramfs.gz" -append "console=ttyS0 quiet loglevel=${VM_LOGLEVEL:-3} panic=-1 nokaslr" "$@" < /dev/null
+        -kernel "$kernel" -initrd "$stage/initramfs.gz" -append "console=ttyS0 quiet loglevel=${VM_LOGLEVEL:-3} panic=-1 nokaslr" ${VM_OPTIONS:-} "$@" < /dev/null
 }

@@ -114,7 +114,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.ByteAt: return new Operand($"stap_byte_at({A(0)}, {A(1)})", reads);
             case IntrinsicId.Contains: return new Operand($"(stap_position({A(0)}, {A(1)}) >= 0)", reads);
             case IntrinsicId.Position: return new Operand($"stap_position({A(0)}, {A(1)})", reads);
-            case IntrinsicId.Replace: return StoreText($"stap_replace(c, {A(0)}, {A(1)}, {A(2)})", reads);
+            case IntrinsicId.Replace: return StoreText($"stap_replace(c, {P(e.Span)}, {A(0)}, {A(1)}, {A(2)})", reads);
             case IntrinsicId.Tokenize: return StoreText($"stap_tokenize(c, {A(0)}, {A(1)}, {A(2)})");
             case IntrinsicId.ParseLong: return new Operand($"stap_parse_long({A(0)}, {A(1)})", reads);
             case IntrinsicId.EscapeText: return StoreText($"stap_escape_text(c, {A(0)}, {A(1)}, {A(2)})");

@@ -257,7 +257,7 @@ internal sealed partial class BodyEmitter
             {
                 var by = Value(e.Operand);
                 var old = wanted && e.YieldsOld ? Save(ScriptType.String, new Operand(View(p.Local), Effect.Locals)) : default;
-                _w.Line($"stap_append({LocalName(p.Local)}, {by.Code});");
+                _w.Line($"stap_append({P(e.Span)}, {LocalName(p.Local)}, {by.Code});");
                 return wanted && e.YieldsOld ? old : new Operand(View(p.Local), Effect.Locals);
             }
 
@@ -266,7 +266,7 @@ internal sealed partial class BodyEmitter
                 var by = Value(e.Operand);
                 var view = $"stap_view(&{_context.Name(p.Global)}.buf)";
                 var old = wanted && e.YieldsOld ? Save(ScriptType.String, new Operand(view, Effect.Globals)) : default;
-                _w.Line($"stap_append(&{_context.Name(p.Global)}.buf, {by.Code});");
+                _w.Line($"stap_append({P(e.Span)}, &{_context.Name(p.Global)}.buf, {by.Code});");
                 return wanted && e.YieldsOld ? old : new Operand(view, Effect.Globals);
             }
 
@@ -282,7 +282,7 @@ internal sealed partial class BodyEmitter
                 var name = _context.Name(p.Array);
                 var (key, _) = Key(p.Array, p.Keys, operands);
                 var old = wanted && e.YieldsOld ? StoreText($"stap_keep(c, stap_get_text(&{name}, {key}))") : default;
-                FailIfFull($"stap_append_text(&{name}, {key}, {by.Code})", p.Array, e.Span);
+                FailIfFull($"stap_append_text({P(e.Span)}, &{name}, {key}, {by.Code})", p.Array, e.Span);
                 return wanted && e.YieldsOld ? old : wanted ? StoreText($"stap_get_text(&{name}, {key})", Effect.Globals) : Constant("0");
             }
 

@@ -24,7 +24,7 @@ internal sealed partial class BodyEmitter
         var parts = Fresh("parts");
         _declares = true;
         _w.Line($"const struct stap_str {parts}[] = {{ {string.Join(", ", operands.Select(o => o.Code))} }};");
-        return StoreText($"stap_concat(c, {parts}, {operands.Length})");
+        return StoreText($"stap_concat(c, {P(e.Span)}, {parts}, {operands.Length})");
     }
 
     private Operand Regex(RegexExpr e)
@@ -45,7 +45,7 @@ internal sealed partial class BodyEmitter
         _w.Line();
         _w.Line($"stap_format_begin(c, &{sink});");
         Put("&" + sink, e.Segments, e.Arguments, operands, e.Span);
-        return StoreText($"stap_format_end(c, &{sink})");
+        return StoreText($"stap_format_result(c, {P(e.Span)}, &{sink})");
     }
 
     private void Print(PrintStmt s)

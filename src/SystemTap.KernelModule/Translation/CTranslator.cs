@@ -1,3 +1,4 @@
+using System.Globalization;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.KernelModule.Translation;
@@ -199,6 +200,10 @@ public static class CTranslator
         w.Line($".hist_width = {limits.HistWidth},");
         w.Line($".hist_elision = {limits.HistElision},");
         w.Line($".max_back_trace = {limits.MaxBackTrace},");
+        w.Line($".suppress_errors = {Bit(context.Options.SuppressHandlerErrors)},");
+        w.Line($".hide_globals = {Bit(!context.Options.ShowGlobals)},");
+        w.Line($".overload_threshold = {(limits.SuppressTimeLimits || limits.Defines.ContainsKey("STP_NO_OVERLOAD") ? 0 : Cycles(limits, "STP_OVERLOAD_THRESHOLD", 500_000_000))}ull,");
+        w.Line($".overload_interval = {Cycles(limits, "STP_OVERLOAD_INTERVAL", 1_000_000_000)}ull,");
         w.Close(",");
         w.Close(";");
         return w.ToString();
@@ -210,6 +215,10 @@ public static class CTranslator
         ScriptType.Statistics => "STAP_STAT",
         _ => "STAP_LONG",
     };
+
+    /// <summary>A number of cycles given with <c>-D</c>, or the usual one.</summary>
+    private static long Cycles(Limits limits, string name, long usual) =>
+        limits.Defines.TryGetValue(name, out var text) && long.TryParse(text.TrimEnd('L', 'U', 'l', 'u'), NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0 ? value : usual;
 
     private static string Bit(bool set) => set ? "1" : "0";
 }

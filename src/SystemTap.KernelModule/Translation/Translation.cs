@@ -17,6 +17,12 @@ public sealed record TranslationOptions
     /// <summary>Script arguments, for <c>argv</c>.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 
+    /// <summary><c>--suppress-handler-errors</c>: part of the module, as in SystemTap, so that it holds for <c>staprun</c> too.</summary>
+    public bool SuppressHandlerErrors { get; init; }
+
+    /// <summary>False for <c>--no-global-var-display</c>; part of the module too.</summary>
+    public bool ShowGlobals { get; init; } = true;
+
     /// <summary>A table of the tapset by name; throws <see cref="IOException"/> when there is none.</summary>
     public Func<string, NameTable> Table { get; init; } = static name => throw new IOException($"table '{name}' does not exist");
 }

@@ -298,13 +298,18 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             Complain($"Lost output records because the buffer was full (raise it with -s): {status.Lost}");
         }
 
+        if (status.Cuts > 0)
+        {
+            Complain($"Strings cut to MAXSTRINGLEN (first at {Marshal.PtrToStringAnsi((nint)status.FirstCut)}): {status.Cuts}");
+        }
+
         if (_output.Error is not (0 or 32 /* EPIPE: the reader has what it wanted */))
         {
             Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}");
         }
 
         // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
-        var result = started && status.Failed == 0 && (status.Errors == 0 || _options.SuppressHandlerErrors) ? 0 : 1;
+        var result = started && status.Failed == 0 && (status.Errors == 0 || status.Suppressed != 0) ? 0 : 1;
         if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
         {
             Complain(complaint);

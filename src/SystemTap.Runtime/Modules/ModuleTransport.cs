@@ -7,7 +7,7 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>Structures and requests shared with script modules.</summary>
 internal static unsafe partial class ModuleTransport
 {
-    public const int Version = 2;
+    public const int Version = 3;
 
     /// <summary>Kinds of records in the rings.</summary>
     public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4, Stack = 5;
@@ -17,7 +17,7 @@ internal static unsafe partial class ModuleTransport
 
     /// <summary>ioctl requests.</summary>
     public const uint GetInfo = 0x80000000 | 32 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
-        GetStatus = 0x80000000 | 64 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6;
+        GetStatus = 0x80000000 | 200 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6;
 
     [StructLayout(LayoutKind.Sequential)]
     public struct Info
@@ -40,9 +40,10 @@ internal static unsafe partial class ModuleTransport
     [StructLayout(LayoutKind.Sequential)]
     public struct Status
     {
-        public uint State, Errors, Failed, Reserved;
+        public uint State, Errors, Failed, Suppressed;
         public fixed uint Skipped[8];
-        public ulong Lost, Records;
+        public ulong Lost, Records, Cuts;
+        public fixed byte FirstCut[128];
     }
 
     /// <summary>Why probes were skipped, by index in <see cref="Status.Skipped"/>; the words of the report.</summary>

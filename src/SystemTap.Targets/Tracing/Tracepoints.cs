@@ -157,7 +157,7 @@ public sealed class Tracepoints
             return cached;
 
         using var tracefs = _target.OpenTracefs();
-        var systems = tracefs?.EventSystems() ?? [];
+        var systems = tracefs?.EventSystems() ?? (_target.BuildTree is { } tree ? TraceHeaders.EventSystems(tree) : []);
         if (systems.Count == 0 && cached is not null)
             return cached;
         var names = new SortedSet<string>(StringComparer.Ordinal);

@@ -40,12 +40,11 @@ internal static class KernelChoice
             throw new UsageException($"option '-r': kernel '{tree.Release}' is not the running one", "BPF sessions run on this kernel; leave out -r, or use --runtime=kernel");
         }
 
-        var btf = KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null);
         return Target.FromFiles(new TargetFiles
         {
             Release = tree.Release,
             Architecture = live.Architecture,
-            BtfBytes = btf,
+            BtfSource = () => KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null),
             ConfigText = tree.Config,
             BuildId = null,
             BuildTree = tree.Path,

@@ -46,6 +46,8 @@ internal sealed partial class SessionDriver
             {
                 ModuleName = _options.LastPass == 3 ? ModuleName : ModuleBuilder.NamePlaceholder,
                 Arguments = _options.ScriptArguments,
+                SuppressHandlerErrors = _options.SuppressHandlerErrors,
+                ShowGlobals = _options.ShowGlobals,
                 Table = tables.Get,
             });
         }

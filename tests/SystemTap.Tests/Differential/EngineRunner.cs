@@ -30,7 +30,7 @@ internal sealed record EngineOutcome(string Text, string? Refusal = null, bool I
 /// <summary>
 /// Runs the same statements in the host evaluator and in the BPF engine, all in this process. The kernel's handler is one of the raw tracepoint <c>sys_enter</c>
 /// that takes only the <c>getppid</c> call which this thread makes once all is live. One library and one target serve all programs, so most of the time goes into
-/// the verifier. Not for two threads at once: the library keeps state.
+/// the verifier. The library keeps state, so threads take turns.
 /// </summary>
 internal sealed partial class EngineRunner
 {
@@ -139,6 +139,14 @@ internal sealed partial class EngineRunner
     };
 
     private EngineOutcome Guarded(string script, Limits? limits, BpfFeatures? features, Func<BpfPlan, string> use)
+    {
+        lock (this)
+        {
+            return Alone(script, limits, features, use);
+        }
+    }
+
+    private EngineOutcome Alone(string script, Limits? limits, BpfFeatures? features, Func<BpfPlan, string> use)
     {
         var diagnostics = new DiagnosticBag();
         try

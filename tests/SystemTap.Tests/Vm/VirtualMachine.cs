@@ -32,6 +32,20 @@ internal static class VirtualMachine
     /// <summary>Runs a script of tests/vm and yields its standard output, or null with the reason when a package could not be had.</summary>
     public static Task<(string? Output, string Reason)> ToolAsync(string name, params string[] words) => ToolAsync(name, null, words);
 
+    /// <summary>The same for a script that boots a machine itself: while no other runs. What it printed is part of the reason.</summary>
+    public static async Task<(string? Output, string Reason)> AloneAsync(string name, params string[] words)
+    {
+        await One.WaitAsync();
+        try
+        {
+            return await ToolAsync(name, null, words);
+        }
+        finally
+        {
+            One.Release();
+        }
+    }
+
     private static async Task<(string? Output, string Reason)> ToolAsync(string name, int? seconds, string[] words)
     {
         var start = new ProcessStartInfo(Path.Combine(Repository.Root, "tests", "vm", name)) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
@@ -50,7 +64,7 @@ internal static class VirtualMachine
         var errors = process.StandardError.ReadToEndAsync();
         var output = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        return process.ExitCode == 0 ? (output, "") : (null, await errors);
+        return process.ExitCode == 0 ? (output, "") : (null, output.Length is > 0 and < 10_000 ? output + await errors : await errors);
     }
 
     /// <summary>Boots <paramref name="kernel"/> once and runs the cases. A case without a result was not reached: the machine died before; the entry <c>""</c> is the console's tail.</summary>

@@ -6,7 +6,7 @@ namespace SystemTap.Tests.Vm;
 
 /// <summary>
 /// Scripts run in virtual machines: each case once for each kernel and each runtime it is for, all those of one kernel in one boot. The runs of a kernel
-/// start when the first of its tests asks; the others wait for the same boot. <c>VM_FILTER</c> (part of a name) and <c>VM_KERNELS</c> limit what runs.
+/// start when the first of its tests asks; the others wait for the same boot. <c>VM_FILTER</c> (parts of names, | between them) and <c>VM_KERNELS</c> limit what runs.
 /// Modules are built on this machine against the kernel's headers; the machine only runs them.
 /// </summary>
 internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] runtimes)
@@ -73,7 +73,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
             {
                 var key = $"{runtime} {one.Name}";
                 if ((one.Kernels.Length == 0 || one.Kernels.Split(' ').Contains(kernel)) && (one.Runtimes.Length == 0 || one.Runtimes.Split(' ').Contains(runtime))
-                    && (string.IsNullOrEmpty(filter) || key.Contains(filter, StringComparison.Ordinal)))
+                    && (string.IsNullOrEmpty(filter) || filter.Split('|').Any(part => key.Contains(part, StringComparison.Ordinal))))
                 {
                     yield return (key, one, runtime);
                 }
@@ -84,6 +84,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
     private async Task<Dictionary<string, VmResult>> BootAsync(string kernel)
     {
         var (cases, results) = (new Dictionary<string, VmCase>(), new Dictionary<string, VmResult>());
+        var warnings = new Dictionary<string, string>();
         foreach (var (key, one, runtime) in Selected(kernel))
         {
             var files = await VmModules.ProbedAsync(kernel, one);
@@ -94,13 +95,14 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
             else
             {
                 var name = $"case_{cases.Count}";
-                var (module, refused) = await VmModules.BuildAsync(kernel, one, name);
+                var (module, built) = await VmModules.BuildAsync(kernel, one, name);
                 if (module is null)
                 {
-                    results.Add(key, new VmResult(refused!, ""));
+                    results.Add(key, new VmResult(built, ""));
                 }
                 else
                 {
+                    warnings[key] = built.Err;
                     files[name + ".ko"] = module;
                     cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", files));
                 }
@@ -111,7 +113,8 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         {
             foreach (var (key, result) in await VirtualMachine.RunAsync(kernel, cases))
             {
-                results[key] = result;
+                // What stap said when it built the module comes before what staprun says.
+                results[key] = warnings.TryGetValue(key, out var said) ? result with { Run = result.Run with { Err = said + result.Run.Err } } : result;
             }
         }
 

@@ -16,10 +16,10 @@ public sealed class VmCaseTests
     public Task Runs(string name) => Scripts.Check(name);
 }
 
-/// <summary>The corpus in virtual machines: a fixed eighth of it, or all with <c>./test --all</c>.</summary>
+/// <summary>The corpus in virtual machines: a fixed eighth of it on both runtimes, or all with <c>./test --all</c>.</summary>
 public sealed class VmCorpusTests
 {
-    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 8 == 1), Environment.GetEnvironmentVariable("VM_RUNTIMES")?.Split(' ') ?? ["bpf"]);
+    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 8 == 1), Environment.GetEnvironmentVariable("VM_RUNTIMES")?.Split(' ') ?? ["bpf", "kernel"]);
 
     /// <summary>The cases.</summary>
     public static TheoryData<string> Cases => Scripts.Names();
@@ -27,4 +27,20 @@ public sealed class VmCorpusTests
     [Theory(SkipTestWithoutData = true)]
     [MemberData(nameof(Cases))]
     public Task Runs(string name) => Scripts.Check(name);
+}
+
+/// <summary>Long safety runs of the kernel-module runtime (tests/vm/endurance.sh): only with <c>./test --all</c>.</summary>
+public sealed class VmEnduranceTests
+{
+    /// <summary>The kernels.</summary>
+    public static TheoryData<string> Kernels => [.. VirtualMachine.Kernels];
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public async Task Loads_cycles_and_shortage_leave_nothing_behind(string kernel)
+    {
+        Assert.SkipUnless(VirtualMachine.All, "takes 25 minutes: ./test --all");
+        var (output, reason) = await VirtualMachine.AloneAsync("endurance.sh", kernel);
+        Assert.True(output is not null, reason);
+    }
 }

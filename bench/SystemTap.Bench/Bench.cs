@@ -74,13 +74,16 @@ internal sealed class Bench
     }
 
     /// <summary>Waits until the tool's programs run: its probes are live. Uses the kernel's run counter with statistics on, while a little load makes events.</summary>
-    public bool WaitUntilLive(Session session)
+    public bool WaitUntilLive(Session session) => WaitUntilLive(session, () => Loop(1000, 1));
+
+    /// <summary>The same for a session whose programs another action runs, at least 500 times each time.</summary>
+    public bool WaitUntilLive(Session session, Action hit)
     {
         using var statistics = BpfStats.Enable();
         for (var i = 0; i < 200 && !session.Ended; i++)
         {
             var start = Kernel.RunsOf(session.Pid);
-            Loop(1000, 1);
+            hit();
             if ((Kernel.RunsOf(session.Pid) - start).Count >= 500)
             {
                 Thread.Sleep(50);

@@ -41,6 +41,9 @@ internal static class UserProbes
             return;
         }
 
+        // bpftrace refuses more than 512 programs otherwise.
+        Environment.SetEnvironmentVariable("BPFTRACE_MAX_BPF_PROGS", "4096");
+        Environment.SetEnvironmentVariable("BPFTRACE_MAX_PROBES", "4096");
         var folder = Directory.CreateTempSubdirectory("stap-bench-").FullName;
         try
         {
@@ -52,7 +55,9 @@ internal static class UserProbes
             Cost(bench, loop, "entry and return, latency histogram",
                 $"global t, h probe process(\"{loop}\").function(\"target\").call {{ t[tid()] = ktime_get_ns() }} probe process(\"{loop}\").function(\"target\").return {{ if (tid() in t) {{ h <<< ktime_get_ns() - t[tid()]; delete t[tid()] }} }} probe end {{ print(@hist_log(h)) }}",
                 $"uprobe:{loop}:target {{ @t[tid] = nsecs; }} uretprobe:{loop}:target /@t[tid]/ {{ @ = hist(nsecs - @t[tid]); delete(@t[tid]); }}");
+            Cost(bench, loop, "count by user stack", $"global n probe process(\"{loop}\").function(\"target\") {{ n[ubacktrace()]++ }} probe end {{ foreach (s in n) println(n[s]) }}", $"uprobe:{loop}:target {{ @[ustack] = count(); }}");
             Attach(bench, big);
+            LookUp(bench, folder);
             Listing(bench);
         }
         finally
@@ -89,7 +94,7 @@ internal static class UserProbes
 
             var untraced = Loop(program, 2_000_000);
             using var session = tool.Start(script);
-            if (!bench.WaitUntilLive(session))
+            if (!bench.WaitUntilLive(session, () => Loop(program, 1000)))
             {
                 bench.Note($"{tool.Name} did not start '{script}': {session.Complaint}");
                 return;
@@ -119,6 +124,36 @@ internal static class UserProbes
 
         bench.Table.Row("one function: start, attach, end", one, new Sample(), "ms");
         bench.Table.Row($"{Many} functions: start, attach, end", ours, theirs, "ms");
+    }
+
+    /// <summary>From exec to the end of a session that needs a member of a parameter's type, by the debug information of a large program.</summary>
+    private static void LookUp(Bench bench, string folder)
+    {
+        const int units = 16, functions = 2500;
+        var program = Path.Combine(folder, "large");
+        for (var unit = 0; unit < units; unit++)
+        {
+            var text = string.Concat(Enumerable.Range(0, functions).Select(i => $"struct s{unit}_{i} {{ int a, b; struct s{unit}_{i} *next; }}; int u{unit}_f{i}(struct s{unit}_{i} *p, int n) {{ int local = n; return p->b + local; }}\n"));
+            File.WriteAllText($"{program}{unit}.c", text + (unit == 0 ? "int main(void) { for (;;) ; }\n" : ""));
+        }
+
+        var (_, error, status) = Tool.Run("gcc", ["-O0", "-g", "-w", "-o", program, .. Enumerable.Range(0, units).Select(u => $"{program}{u}.c")]);
+        if (status != 0)
+        {
+            throw new InvalidOperationException("gcc failed: " + error);
+        }
+
+        Sample ours = new(), theirs = new();
+        for (var round = 0; round < bench.Rounds; round++)
+        {
+            ours.Add(bench.Stap.TimeToEnd($"global n probe process(\"{program}\").function(\"u9_f1234\") {{ n += $p->b }} probe timer.ms(1) {{ exit() }}"));
+            if (bench.Bpftrace.Here)
+            {
+                theirs.Add(bench.Bpftrace.TimeToEnd($"uprobe:{program}:u9_f1234 {{ @ = sum(args->p->b); }} interval:ms:1 {{ exit(); }}"));
+            }
+        }
+
+        bench.Table.Row($"a parameter's member, {units * functions} functions with types", ours, theirs, "ms");
     }
 
     private static void Listing(Bench bench)

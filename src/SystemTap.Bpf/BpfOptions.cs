@@ -21,6 +21,12 @@ public sealed record BpfFeatures
     /// <summary>Tracing programs on raw tracepoints with typed arguments (Linux 5.5).</summary>
     public bool TypedTracepoints { get; init; } = true;
 
+    /// <summary>
+    /// Whether a typed program on a tracepoint may read that many bytes at that offset behind an argument (BTF id, argument, offset, size). Kernels from 6.12 on refuse it for arguments
+    /// that may be null or an error code; such handlers are untyped programs. Null: always.
+    /// </summary>
+    public Func<int, int, int, int, bool>? ReadableArgument { get; init; }
+
     /// <summary><c>bpf_map_lookup_percpu_elem</c> (Linux 5.19): reading an aggregate inside a handler.</summary>
     public bool LookupPerCpu { get; init; } = true;
 

@@ -25,6 +25,9 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
     /// <summary>Some load can go through typed pointers.</summary>
     public bool DirectLoads { get; private set; }
 
+    /// <summary>What is read behind the event's arguments themselves: argument, offset and size.</summary>
+    public HashSet<(int Argument, int Offset, int Size)> ArgumentLoads { get; } = [];
+
     public override void Visit(Stmt? statement)
     {
         switch (statement)
@@ -89,8 +92,13 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
             case StatExpr e:
                 Keys(e.Aggregate, e.Keys);
                 return;
-            case DerefExpr d when Emit.DirectLoads.Find(d, target) is not null:
+            case DerefExpr d when Emit.DirectLoads.Find(d, target) is { } load:
                 Frame = DirectLoads = true;
+                if (load.Inner is null)
+                {
+                    ArgumentLoads.Add((load.Argument, load.Offset, d.Size));
+                }
+
                 break;
             case { Type: ScriptType.String }:
                 Frame = true;

@@ -128,7 +128,8 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
         var body = rewriter.Rewrite(probe.Body);
         var needs = NeedsOf(body);
         var typed = needs.DirectLoads && c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(spec.Name) : null;
-        var btfId = typed is null || typed.Parameters.Any(p => IsUnreadable(p.Type)) ? 0 : typed.AttachId;
+        var btfId = typed is null || typed.Parameters.Any(p => IsUnreadable(p.Type))
+            || needs.ArgumentLoads.Any(l => c.Features.ReadableArgument?.Invoke((int)typed.AttachId, l.Argument, l.Offset, l.Size) == false) ? 0 : typed.AttachId;
         var context = new TracepointContext(spec.Name, btfId);
         Simple(probe, body, needs, context, new AttachPlan.RawTracepoint(spec.Name), null);
     }

@@ -82,7 +82,9 @@ internal sealed class NodeCounter : Walker
 /// <summary>Finds effects: assignments, calls that may have some, built-ins that act.</summary>
 internal sealed class EffectFinder : Walker
 {
+    private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
     private bool _found;
+    private int _calls;
 
     public static bool In(Expr e)
     {
@@ -95,12 +97,36 @@ internal sealed class EffectFinder : Walker
     {
         _found |= expression switch
         {
+            // Within a function its own locals are nobody else's business, and an error that is raised instead of a value is none of the other arguments'.
+            AssignExpr { Place: LocalPlace } or UpdateExpr { Place: LocalPlace } => _calls == 0,
             AssignExpr or UpdateExpr or SequenceExpr => true,
-            CallExpr c => !c.Function.IsPure && !InlineTest.Accepts(c.Function.Body, int.MaxValue),
-            IntrinsicExpr i => !i.Intrinsic.Has(IntrinsicTraits.Pure),
+            CallExpr c => !c.Function.IsPure && HasEffects(c.Function),
+            IntrinsicExpr i => !i.Intrinsic.Has(IntrinsicTraits.Pure) && (_calls == 0 || !i.Intrinsic.Has(IntrinsicTraits.NoReturn)),
             _ => false,
         };
         base.Visit(expression);
+    }
+
+    private bool HasEffects(Function function)
+    {
+        for (var f = function; f is not null; f = f.NextOverload)
+        {
+            if (!_seen.Add(f))
+            {
+                continue;
+            }
+
+            if (!InlineTest.Accepts(f.Body, int.MaxValue))
+            {
+                return true;
+            }
+
+            _calls++;
+            Visit(f.Body);
+            _calls--;
+        }
+
+        return _found;
     }
 }
 

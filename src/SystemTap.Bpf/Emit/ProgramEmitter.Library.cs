@@ -284,13 +284,32 @@ internal sealed partial class ProgramEmitter
             _a.Bind(positive);
         }
 
-        // Digits from the last to the first. The verifier counts R1 down with us, at most 24 rounds.
+        // Digits from the last to the first. With may_goto the place stands in the frame, where the verifier does not know it: two rounds are enough for it to see that all are
+        // alike. Without, it counts R1 down with us, at most 24 rounds, and walks on from each: a script with many formats in nested functions could meet its limit.
+        var inFrame = _c.Features.MayGoto;
         _a.Emit(Instruction.Mov(Reg.R1, 24));
+        if (inFrame)
+        {
+            Save(first, Reg.R1);
+        }
+
         var top = _a.Here();
         var made = _a.NewLabel();
+        if (inFrame)
+        {
+            _a.MayGoto(made);
+            Load(Reg.R1, first);
+            _a.JumpIf(JumpOp.Gt, Reg.R1, 24, made);
+        }
+
         _a.JumpIf(JumpOp.Eq, Reg.R3, 0, made);
         _a.JumpIf(JumpOp.Eq, Reg.R1, 0, made);
         _a.Emit(Instruction.Add64Imm(Reg.R1, -1));
+        if (inFrame)
+        {
+            Save(first, Reg.R1);
+        }
+
         Move(Reg.R2, Reg.R3);
         if (form.Base == 10)
         {
@@ -317,7 +336,11 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Store(MemSize.B, Reg.R4, Digits.Offset, Reg.R2));
         _a.Jump(top);
         _a.Bind(made);
-        Save(first, Reg.R1);
+        if (!inFrame)
+        {
+            Save(first, Reg.R1);
+        }
+
         Load(Reg.R1, first);
         Bound(Reg.R1, 24);
         _a.Emit(Instruction.Mov(Reg.R9, 24));

@@ -34,7 +34,10 @@ public interface ISymbols
     string UserName(long process, ulong address);
 
     /// <summary><c>name+0x1/0x2 [file]</c>, as much of it as is known.</summary>
-    string UserData(long process, ulong address);
+    /// <param name="process">Whose memory.</param>
+    /// <param name="address">The address.</param>
+    /// <param name="isCaller">It is where a call returns to: behind a call that never returns it may be the end of the function.</param>
+    string UserData(long process, ulong address, bool isCaller = false);
 
     /// <summary>The file mapped at an address of a process; null when none is.</summary>
     string? UserModule(long process, ulong address);

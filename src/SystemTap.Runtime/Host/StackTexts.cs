@@ -96,7 +96,7 @@ internal static class StackTexts
         {
             // Callers' addresses are those behind their calls, which may be the next line's: the place is that of the call.
             var place = style == 2 ? symbols.UserPlace(process, isCaller ? address - 1 : address) : null;
-            Line(text, address, symbols.UserData(process, address), place, style);
+            Line(text, address, symbols.UserData(process, address, isCaller), place, style);
             isCaller = true;
         }
 

@@ -145,12 +145,18 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string UserData(long process, ulong address)
+    public string UserData(long process, ulong address, bool isCaller = false)
     {
         Apply(ulong.MaxValue);
         if (_space.Symbol((int)process, address) is not { } found)
         {
             return Hex(address);
+        }
+
+        // A call that never returns (exit, abort, throw) may be the last instruction of its function, whose end the address then is.
+        if (isCaller && (found.Symbol is null || found.Offset == 0) && _space.Symbol((int)process, address - 1) is { Symbol: { } caller } last && last.Offset + 1 == (ulong)caller.Size)
+        {
+            found = last with { Offset = last.Offset + 1 };
         }
 
         if (found.Symbol is not { } symbol)

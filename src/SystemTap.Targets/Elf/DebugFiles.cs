@@ -20,6 +20,9 @@ public static class DebugFiles
         return null;
     }
 
+    /// <summary>Where debug packages link to the program or library of a build id.</summary>
+    public static string ProgramByBuildId(string buildId) => $"{Root}/.build-id/{buildId[..2]}/{buildId[2..]}";
+
     /// <summary>Where the debug file of a build id would be.</summary>
     public static string ByBuildId(string buildId) => $"{Root}/.build-id/{buildId[..2]}/{buildId[2..]}.debug";
 }

@@ -26,11 +26,36 @@ internal sealed partial class SessionDriver
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
+            ReadableArgument = ReadableArgument,
             UprobeMulti = !hasUserProbes || features.Has(KernelFeature.UprobeMulti),
             UprobeMultiPid = !hasUserProbes || features.Has(KernelFeature.PreemptDisable), // of the same release
             Trampolines = functions && features.Has(KernelFeature.FentryAttach),
             Kprobes = functions && features.Has(KernelFeature.KprobePmu),
             KprobeMulti = functions && features.Has(KernelFeature.KprobeMulti),
         };
+    }
+
+    /// <summary>Asks the verifier whether a typed program may read behind an argument of a tracepoint.</summary>
+    private static bool ReadableArgument(int attachId, int argument, int offset, int size)
+    {
+        var a = new Assembler();
+        a.Emit(Instruction.Load(MemSize.DW, Reg.R1, Reg.R1, 8 * argument))
+            .Emit(Instruction.Load(size switch { 1 => MemSize.B, 2 => MemSize.H, 4 => MemSize.W, _ => MemSize.DW }, Reg.R0, Reg.R1, offset))
+            .Emit(Instruction.Mov(Reg.R0, 0))
+            .Exit();
+        try
+        {
+            BpfProgram.Load(new ProgramSpec("argument", ProgramType.Tracing, a.Finish()) { ExpectedAttachType = AttachType.TraceRawTp, AttachBtfId = attachId }).Dispose();
+            return true;
+        }
+        catch (VerifierException)
+        {
+            return false;
+        }
+        catch (BpfException)
+        {
+            // Whatever this is, the program itself meets it too, and says so.
+            return true;
+        }
     }
 }

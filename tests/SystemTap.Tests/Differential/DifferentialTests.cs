@@ -34,6 +34,11 @@ public sealed class DifferentialTests
             }
 
             failures++;
+            if (Environment.GetEnvironmentVariable("DIFFERENTIAL_COUNT") is not null)
+            {
+                Console.Error.WriteLine($"seed {seed}: {difference.Kind}; shrinking …");
+            }
+
             var shortest = Shrinker.Shrink(script, difference.Kind);
             report.Append(CultureInfo.InvariantCulture, $"--- seed {seed}\n{Differential.Compare(shortest, [])?.Text ?? difference.Text}\n=== script\n{shortest}\n");
         }
@@ -46,7 +51,7 @@ public sealed class DifferentialTests
         }
 
         Assert.True(failures == 0, $"{summary}\n{report}");
-        Assert.True(refusals.Values.Sum() < count / 2, $"too many programs refused: {summary}");
+        Assert.True(refusals.Values.Sum() <= count / 2, $"too many programs refused: {summary}");
     }
 
     private static int Number(string name, int standard) =>

@@ -6,13 +6,15 @@ namespace SystemTap.Tests.Differential;
 /// </summary>
 internal static class Shrinker
 {
-    private const int MostTries = 1500;
+    private const int MostTries = 1500, MostMilliseconds = 60_000;
 
     public static string Shrink(string body, string kind)
     {
+        // A program the verifier takes seconds to refuse would otherwise be shrunk for an hour.
+        var until = Environment.TickCount64 + MostMilliseconds;
         var tries = 0;
-        bool Fails(string candidate) => tries++ < MostTries && Differential.Compare(candidate, [])?.Kind == kind;
-        for (var changed = true; changed && tries < MostTries;)
+        bool Fails(string candidate) => tries++ < MostTries && Environment.TickCount64 < until && Differential.Compare(candidate, [])?.Kind == kind;
+        for (var changed = true; changed && tries < MostTries && Environment.TickCount64 < until;)
         {
             changed = Lines(ref body, Fails);
             changed |= Brackets(ref body, Fails);

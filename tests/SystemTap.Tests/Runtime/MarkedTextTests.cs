@@ -41,7 +41,7 @@ public class MarkedTextTests
 
         public string UserName(long process, ulong address) => $"name({process},{address})";
 
-        public string UserData(long process, ulong address) => $"data({process},{address})";
+        public string UserData(long process, ulong address, bool isCaller) => $"data({process},{address})";
 
         public string? UserModule(long process, ulong address) => "/bin/file";
 

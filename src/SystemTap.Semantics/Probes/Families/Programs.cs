@@ -133,7 +133,7 @@ internal static class Programs
         return current;
     }
 
-    private static List<string> Entries(string folder)
+    internal static List<string> Entries(string folder)
     {
         var names = new List<string>();
         try
@@ -153,7 +153,7 @@ internal static class Programs
         return names;
     }
 
-    private static string[] SearchPath() =>
+    internal static string[] SearchPath() =>
         (Environment.GetEnvironmentVariable("PATH") ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").Split(':', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>The executable behind a path, or null when it is not an executable file.</summary>

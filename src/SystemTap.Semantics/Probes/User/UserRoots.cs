@@ -130,6 +130,25 @@ internal static class UserRoots
             }
         }
 
+        if (result.Count == 0 && scope.Target.IsLive && BuildIds.IsOne(written))
+        {
+            foreach (var real in BuildIds.Find(written, scope))
+            {
+                if (Open(real, scope) is { } file)
+                {
+                    result.Add((real, file, new ProcessFilter.All(), Literal.WithText(point, 0, real)));
+                    break;
+                }
+            }
+
+            if (result.Count == 0 && !scope.Diagnostics.HasErrors)
+            {
+                scope.Diagnostics.Error("probe.build-id", Literal.ArgumentSpan(point, 0), $"no program or library with build id {written} is installed under /usr/lib/debug/.build-id, in $PATH, or running",
+                    "give its path");
+                return result;
+            }
+        }
+
         if (result.Count == 0 && !scope.Diagnostics.HasErrors && !Globs.IsPattern(written))
         {
             scope.Diagnostics.Error("probe.process-path", Literal.ArgumentSpan(point, 0), unreadable.Length > 0

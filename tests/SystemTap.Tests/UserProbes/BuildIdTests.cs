@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using SystemTap.Targets;
+using SystemTap.Tests.Corpus;
+using Xunit;
+
+namespace SystemTap.Tests.UserProbes;
+
+/// <summary>Programs named by build id, and programs in mount namespaces of their own.</summary>
+public sealed class BuildIdTests
+{
+    [Fact]
+    public async Task The_target_program_is_found_by_its_build_id()
+    {
+        UserProbeCorpusTests.NeedUprobes();
+        var program = await ProbedPrograms.Build("shapes.c", "-g -O2");
+        var id = ElfFile.Open(program).BuildId!;
+        var got = await StapProcess.RunAsync(["-c", program, "-e", $"probe process(\"{id}\").function(\"nothing\") {{ println(\"hit \", $x) }}"], seconds: 60);
+        Assert.True(got.Status == 0, got.Err);
+        Assert.Contains("hit 1\n", got.Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_unknown_build_id_is_told()
+    {
+        var got = await StapProcess.RunAsync(["-p2", "-e", "probe process(\"0123456789abcdef0123456789abcdef01234567\").function(\"main\") { println(1) }"], seconds: 60);
+        Assert.Equal(1, got.Status);
+        Assert.Contains("no program or library with build id 0123456789abcdef0123456789abcdef01234567", got.Err, StringComparison.Ordinal);
+    }
+
+    /// <summary>The program exists in its own mount namespace only: the session reaches it through /proc/PID/root.</summary>
+    [Fact]
+    public async Task A_program_that_only_its_mount_namespace_has()
+    {
+        UserProbeCorpusTests.NeedUprobes();
+        var program = await ProbedPrograms.Build("semaphore.c", "-O2 -g -DWAIT");
+        using var process = Process.Start(new ProcessStartInfo("unshare", ["-m", "sh", "-c", $"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && exec /mnt/hidden"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        try
+        {
+            if (await process.StandardOutput.ReadLineAsync() is null)
+            {
+                Assert.Skip("no mount namespace can be made here: " + await process.StandardError.ReadToEndAsync());
+            }
+
+            Assert.False(File.Exists("/mnt/hidden"));
+            var script = $"probe process({process.Id}).mark(\"check\") {{ println(\"mark \", $arg1) if ($arg1 == 2) exit() }} probe begin {{ println(\"live\") }} probe timer.ms(100) {{ println(\"live\") }}";
+            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ =>
+            {
+                process.StandardInput.WriteLine();
+                process.StandardInput.Flush();
+            }, seconds: 60);
+            Assert.True(got.Status == 0, got.Err);
+            Assert.Equal(["mark 0", "mark 1", "mark 2"], got.Out.Split('\n').Where(l => l.StartsWith("mark", StringComparison.Ordinal)));
+        }
+        finally
+        {
+            process.Kill();
+        }
+    }
+}

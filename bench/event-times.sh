@@ -89,7 +89,7 @@ while [ $t -lt $turns ]; do
         insmod stap_empty.ko $empty; least $c.empty loop $c; rmmod stap_empty
         case $c in syscall|bypid) insmod stap_empty.ko trace=sys_enter; least $c.sysenter loop $c; rmmod stap_empty;; esac
         session staprun our_$c $c ours
-        [ ! -e their_$c.ko ] || session staprun.peer their_$c $c theirs
+        [ ! -e their_$c.ko ] || { session staprun.peer their_$c $c theirs; rmmod their_$c 2>/dev/null; }
     done
     t=$((t+1))
 done

@@ -206,6 +206,7 @@ struct stap_str stap_execname(struct stap_context *c) { (void)c; return STAP_TEX
 s64 stap_cpu(struct stap_context *c) { (void)c; return sched_getcpu(); }
 s64 stap_in_target(struct stap_context *c) { (void)c; return 0; }
 s64 stap_in_target_set(s64 pid) { (void)pid; return 0; }
+s64 stap_namespace_id(s64 is_group, s64 id) { (void)is_group; return id; }
 s64 stap_perf_counter(s64 number) { (void)number; return 0; }
 s64 stap_task_from_pid(s64 tid) { (void)tid; return 0; }
 

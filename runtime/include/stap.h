@@ -682,6 +682,7 @@ s64 stap_cpu(struct stap_context *c);
 s64 stap_in_target(struct stap_context *c);
 s64 stap_in_target_set(s64 pid);
 s64 stap_task_from_pid(s64 tid);
+s64 stap_namespace_id(s64 is_group, s64 id);	/* a user or group id as the session's user namespace has it; 65534 for none */
 s64 stap_perf_counter(s64 number);	/* what this CPU has counted of the number-th counter of @perf */
 struct stap_str stap_syscall_name(struct stap_context *c, s64 number);	/* decimal text when unknown */
 

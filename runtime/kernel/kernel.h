@@ -150,6 +150,10 @@ wait_queue_head_t *stap_reader_queue(void);
 #define STAP_DECLARE(kind) int stap_##kind##_start(void); void stap_##kind##_stop(void);
 STAP_KINDS(STAP_DECLARE)
 
+/* The user namespace of ns_uid() and its like, from the start of the session until the module goes. */
+void stap_find_user_namespace(u64 inode);
+void stap_put_user_namespace(void);
+
 /* Tracepoints by name, for several files. */
 /* Whose callback runs before or after those of others at the same tracepoint: the target's processes are known before its first event and until its last. */
 enum stap_turn { STAP_LAST = -1, STAP_ANY = 0, STAP_FIRST = 1 };

@@ -102,6 +102,7 @@ int stap_start(const struct stap_start *start)
 	stap_session.uid = start->uid;
 	stap_session.pid_namespace = start->pid_namespace;
 	stap_session.user_namespace = start->user_namespace;
+	stap_find_user_namespace(start->user_namespace);
 	stap_session.tz_offset = start->tz_offset;
 	strscpy(stap_session.tz_name, start->tz_name, sizeof(stap_session.tz_name));
 	stap_session.hz = HZ;
@@ -176,6 +177,7 @@ static void __exit stap_module_stop(void)
 	stap_contexts_stop();
 	stap_core_stop(&stap_script);
 	stap_output_stop();
+	stap_put_user_namespace();
 }
 
 module_init(stap_module_start);

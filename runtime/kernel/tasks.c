@@ -9,6 +9,9 @@
 #include <linux/pid.h>
 #include <linux/namei.h>
 #include <linux/cred.h>
+#include <linux/sched/signal.h>
+#include <linux/user_namespace.h>
+#include <linux/proc_ns.h>
 #include <linux/mm_types.h>
 #include <linux/compat.h>
 #include <linux/hashtable.h>
@@ -53,6 +56,43 @@ s64 stap_gid(struct stap_context *c)
 	id = from_kgid_munged(&init_user_ns, __task_cred(task_of(c))->gid);
 	rcu_read_unlock();
 	return id;
+}
+
+/* The user namespace that ns_uid() and its like speak of; null: the first one. */
+static struct user_namespace *id_namespace;
+
+s64 stap_namespace_id(s64 is_group, s64 id)
+{
+	struct user_namespace *to = READ_ONCE(id_namespace) ?: &init_user_ns;
+
+	return is_group ? from_kgid_munged(to, make_kgid(&init_user_ns, id)) : from_kuid_munged(to, make_kuid(&init_user_ns, id));
+}
+
+/* staprun knows it by its inode number: some process lives there. */
+void stap_find_user_namespace(u64 inode)
+{
+	struct task_struct *task;
+
+	if (inode == init_user_ns.ns.inum)
+		return;
+	rcu_read_lock();
+	for_each_process(task) {
+		struct user_namespace *space = __task_cred(task)->user_ns;
+
+		if (space->ns.inum == inode) {
+			id_namespace = get_user_ns(space);
+			break;
+		}
+	}
+	rcu_read_unlock();
+}
+
+void stap_put_user_namespace(void)
+{
+	struct user_namespace *space = xchg(&id_namespace, NULL);
+
+	if (space)
+		put_user_ns(space);
 }
 
 struct stap_str stap_execname(struct stap_context *c)

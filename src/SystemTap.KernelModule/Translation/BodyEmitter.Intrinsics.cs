@@ -53,6 +53,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.InTargetSet: return Store($"stap_in_target_set({A(0)})");
             case IntrinsicId.TaskFromPid: return Store($"stap_task_from_pid({A(0)})");
 
+            case IntrinsicId.NamespaceId: return Store($"stap_namespace_id({A(0)}, {A(1)})");
             case IntrinsicId.PerfCounter: return Store($"stap_perf_counter({A(0)})");
             case IntrinsicId.PerfCounters: return Constant(C.Long(_context.Program.Counters.Count()));
 

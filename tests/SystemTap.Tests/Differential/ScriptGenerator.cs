@@ -179,7 +179,10 @@ internal sealed partial class ScriptGenerator
                 Line(indent, Pick(["next", "exit()"]));
                 break;
             case 21 when _on.LongStrings:
-                Line(indent, Pick(["s .= s . s", "t = t . s . t . \"0123456789\"", "gs .= s . t", "w[\"a\"] .= s . gs"]));
+                var longer = Pick(["s .= s . s", "t = t . s . t . \"0123456789\"", "gs .= s . t", "w[\"a\"] .= s . gs"]);
+
+                // A function may be called inside a foreach over w.
+                Line(indent, _inFunction && longer[0] == 'w' ? "gs .= s . gs" : longer);
                 break;
             default:
                 Line(indent, $"{Pick(["a", "b", "c"])} = {Long()}");

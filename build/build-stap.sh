@@ -3,6 +3,7 @@
 set -u
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 mkdir -p "$root/out"
+# Servers that dotnet leaves behind do not get the descriptor: they would hold the lock.
 exec 9>"$root/out/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
 bin="$root/out/stap"
@@ -21,7 +22,7 @@ log="$root/out/build.log"
 if command -v gcc >/dev/null 2>&1; then gcc -O2 -o "$root/out/stap-launch" "$root/runtime/launcher/stap-launch.c" 2>>"$log" || echo "WARNING: stap-launch could not be compiled" >&2; fi
 # staprun first: stap's file is what tells that everything is fresh. A rename, so that running ones keep their file.
 for program in staprun stap; do
-    if ! dotnet publish "$root/src/$program/$program.csproj" -c Release -r "$rid" -o "$root/out/publish-$program" -v q -nologo >"$log" 2>&1; then
+    if ! dotnet publish "$root/src/$program/$program.csproj" -c Release -r "$rid" -o "$root/out/publish-$program" -v q -nologo >"$log" 2>&1 9>&-; then
         grep -E 'error|Error' "$log" | sort -u | head -20
         echo "ERROR: building $program failed; the whole output is in $log"
         exit 1

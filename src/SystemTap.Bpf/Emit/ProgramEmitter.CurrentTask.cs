@@ -73,6 +73,8 @@ internal sealed partial class ProgramEmitter
     /// <summary>The task's name into 16 bytes.</summary>
     private void CurrentName(Mem to)
     {
+        // Keys and comparisons look at all 16 bytes: what follows the name must be zero. The helpers leave it alone, bpf_get_current_comm in 6.1 at least.
+        Clear(to, 16);
         if (!_event.HasOwnTask)
         {
             Address(Reg.R1, to);
@@ -81,8 +83,6 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        // Keys compare all 16 bytes: what follows the name must be zero, as bpf_get_current_comm leaves it.
-        Clear(to, 16);
         WalkedTask();
         Move(Reg.R3, Reg.R0);
         _a.Emit(Instruction.Add64Imm(Reg.R3, _c.Offset(_c.Structure("task_struct", default), "comm", default)));

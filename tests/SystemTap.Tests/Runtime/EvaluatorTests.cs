@@ -272,7 +272,7 @@ public class EvaluatorTests
         Assert.Equal(SystemTap.Runtime.Host.HandlerResult.Failed, evaluator.Run(program.Probes[0]));
         Assert.Contains("MAXACTION", evaluator.LastError);
 
-        // The error itself allocates (exception, message); thousands of statements before it must not.
-        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 30_000);
+        // The error itself allocates (exception with its trace, message: 30 to 35 kB); the thousand statements before it must not: 24 bytes each make it more than 50 kB.
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 50_000);
     }
 }

@@ -61,10 +61,9 @@ public static class BpfCompiler
             compilation.TargetSetMap = maps.Add("stap_targets", MapType.Hash, 4, 4, 32768, MapFlags.NoPrealloc);
         }
 
-        IReadOnlyList<PerfSpec> counters = [.. program.Counters];
-        if (counters.Count > 0)
+        if (program.Counters.Count() is var counters and > 0)
         {
-            compilation.CounterMap = maps.Add("stap_counters", MapType.PerfEventArray, 4, 4, counters.Count * target.PossibleCpuCount, MapFlags.None);
+            compilation.CounterMap = maps.Add("stap_counters", MapType.PerfEventArray, 4, 4, counters * target.PossibleCpuCount, MapFlags.None);
         }
 
         var rewriter = new BodyRewriter(compilation);
@@ -101,7 +100,6 @@ public static class BpfCompiler
             DataSize = storage.Data.Length,
             TargetSetMap = compilation.TargetSetMap,
             CounterMap = compilation.CounterMap,
-            Counters = counters,
             Sources = compilation.Sources,
             SendsStacks = compilation.SendsStacks,
             NamesPrograms = namesPrograms,

@@ -256,12 +256,10 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
                 Visit(s.Body);
                 _weight = before;
                 return;
-            case DeleteStmt { Global.IsOwned: true }:
-                break;
             case DeleteStmt s:
                 var shares = s.Global.IsArray || s.Global.Type == ScriptType.Statistics;
                 Look(s.Global, shares ? 2 : 1, writes: true);
-                facts.Forced[s.Global.Index] |= shares;
+                facts.Forced[s.Global.Index] |= shares && !s.Global.IsOwned;
                 break;
             case StatAddStmt s:
                 Counts[s.Aggregate.Index] += _weight;
@@ -290,8 +288,6 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
                 break;
             case UpdateExpr e:
                 Add(e.Place, e.Operator is BinaryOperator.Add or BinaryOperator.Subtract ? 1 : 2, false, writes: true);
-                break;
-            case InExpr { Array.IsOwned: true }:
                 break;
             case InExpr e:
                 Look(e.Array, HasWildcard(e.Keys) ? 2 : 1, writes: false);
@@ -360,6 +356,11 @@ internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
 
     private void Look(Global global, int count, bool writes)
     {
+        if (global.IsOwned)
+        {
+            return;
+        }
+
         facts.Commutes[global.Index] = false;
         facts.Written[global.Index] |= writes;
         Counts[global.Index] += count * _weight;

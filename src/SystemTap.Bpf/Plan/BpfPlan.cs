@@ -45,11 +45,8 @@ public sealed record BpfPlan
     /// <summary>Map pid (u32) → u32 of the target's process tree; −1 when the script needs none.</summary>
     public int TargetSetMap { get; init; } = -1;
 
-    /// <summary>Map that takes the perf events of <see cref="Counters"/>: number of the counter × possible CPUs + CPU; -1 when there is none.</summary>
+    /// <summary>Map that takes the perf events of the program's counters, to be started on each CPU: number of the counter × possible CPUs + CPU; -1 when there is none.</summary>
     public int CounterMap { get; init; } = -1;
-
-    /// <summary>Counters to start on each CPU.</summary>
-    public IReadOnlyList<PerfSpec> Counters { get; init; } = [];
 
     /// <summary>Handlers send user stacks: stap must know what processes have mapped.</summary>
     public bool SendsStacks { get; init; }

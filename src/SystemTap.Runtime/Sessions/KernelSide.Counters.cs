@@ -11,10 +11,11 @@ public sealed partial class KernelSide
 
     private void StartCounters(BpfMap map)
     {
-        var cpus = map.Spec.MaxEntries / _plan.Counters.Count;
-        for (var i = 0; i < _plan.Counters.Count; i++)
+        var counters = _plan.Program.Counters.ToList();
+        var cpus = map.Spec.MaxEntries / counters.Count;
+        for (var i = 0; i < counters.Count; i++)
         {
-            var counter = _plan.Counters[i];
+            var counter = counters[i];
             foreach (var cpu in CpuList.Online())
             {
                 var counting = PerfEvent.Open(new PerfEventSpec

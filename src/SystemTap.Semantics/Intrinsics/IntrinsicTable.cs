@@ -220,11 +220,11 @@ public static class IntrinsicTable
         Add(IntrinsicId.TargetUserNamespace, "target_user_namespace", L, Pure | Stable | Deferrable | SessionConstant);
 
         // namespace_id(kind, id): a user (kind 0) or group (1) id of the kernel as the target user namespace numbers it; 65534 when it has no number there.
+        Add(IntrinsicId.NamespaceId, "namespace_id", L, Pure | Deferrable, L, L);
+
         // What the running CPU has counted of a counter of @perf since the session began; how many counters there are.
         Add(IntrinsicId.PerfCounter, "perf_counter", L, None, L);
         Add(IntrinsicId.PerfCounters, "perf_counters", L, Pure | Stable);
-
-        Add(IntrinsicId.NamespaceId, "namespace_id", L, Pure | Deferrable, L, L);
 
         // Name and module ("kernel" for the image itself) of the function a probe is on; "" for events of other kinds, where probe_function gives the
         // running function of samples instead.

@@ -20,6 +20,18 @@ public static class BpfCompiler
     /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
+        try
+        {
+            return Compile(program, target, options, largeFrames: false);
+        }
+        catch (FrameTooLargeException)
+        {
+            return Compile(program, target, options, largeFrames: true);
+        }
+    }
+
+    private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames)
+    {
         var namesPrograms = ProgramNames.In(program);
         program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
@@ -55,6 +67,7 @@ public static class BpfCompiler
             DataMap = data,
             RingMap = ring,
             ConstantMap = constants,
+            LargeFrames = largeFrames,
         };
         if (options.HasTarget)
         {

@@ -53,6 +53,9 @@ public sealed class Assembler
         return this;
     }
 
+    /// <summary>Writes another instruction over a slot of the present part.</summary>
+    public void Replace(int position, Instruction insn) => _part.Code[position] = insn;
+
     /// <summary>Appends a two-slot load.</summary>
     public Assembler Emit((Instruction First, Instruction Second) pair) => Emit(pair.First).Emit(pair.Second);
 

@@ -38,13 +38,33 @@ internal sealed class CodeWriter
 
     public int Position => _a.Position;
 
+    /// <summary>Something was written that names the register of the event's context, other than to hand it on (<see cref="EmitUnseen"/>).</summary>
+    public bool UsesContext { get; set; }
+
     public void Emit(Instruction instruction)
     {
         if (IsAlive)
         {
+            UsesContext |= instruction.Src == ProgramEmitter.Ctx || instruction.Dst == ProgramEmitter.Ctx;
             _a.Emit(instruction);
         }
     }
+
+    /// <summary>The event's context was handed on: it must be in its register, whether anybody uses it or not.</summary>
+    public bool HandsContextOn { get; set; }
+
+    /// <summary>Writes an instruction that is no use of the event's context although it names its register.</summary>
+    public void EmitUnseen(Instruction instruction)
+    {
+        if (IsAlive)
+        {
+            HandsContextOn = true;
+            _a.Emit(instruction);
+        }
+    }
+
+    /// <summary>Writes another instruction over one of the present function.</summary>
+    public void Replace(int position, Instruction instruction) => _a.Replace(position, instruction);
 
     public void LdImm64(Reg to, long value)
     {

@@ -22,11 +22,11 @@ internal sealed partial class ProgramEmitter
         if (_probeIndexColumn >= 0)
         {
             LoadColumn(_probeIndexColumn, Reg.R0);
-            _a.Emit(Instruction.Store(MemSize.W, target.Base, target.Offset, Reg.R0));
+            Save(MemSize.W, target, Reg.R0);
         }
         else
         {
-            _a.Emit(Instruction.Store(MemSize.W, target.Base, target.Offset, _probeIndex));
+            Put(MemSize.W, target, _probeIndex);
         }
     }
 
@@ -142,7 +142,7 @@ internal sealed partial class ProgramEmitter
         }
 
         var record = TakeFrame(size + most + 8);
-        _a.Emit(Instruction.Store(MemSize.W, record.Base, record.Offset, head));
+        Put(MemSize.W, record, head);
         ProbeIndexInto(record.At(4));
         for (var i = 0; i < longs; i++)
         {

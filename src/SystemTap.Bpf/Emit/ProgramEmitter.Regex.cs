@@ -333,7 +333,8 @@ internal sealed partial class ProgramEmitter
                 _a.Emit(Instruction.Add64(Reg.R2, Reg.R0));
                 Move(Reg.R3, Frame);
                 _a.Emit(Instruction.Add64(Reg.R3, Reg.R2));
-                _a.Emit(Instruction.Load(MemSize.H, Reg.R2, Reg.R3, banks));
+                _a.Emit(Instruction.Add64Imm(Reg.R3, banks));
+                _a.Emit(Instruction.Load(MemSize.H, Reg.R2, Reg.R3, 0));
                 _a.Jump(put);
                 _a.Bind(here);
                 Load(Reg.R2, at);
@@ -386,9 +387,10 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R2, 2));
         Move(Reg.R3, Frame);
         _a.Emit(Instruction.Add64(Reg.R3, Reg.R2));
-        _a.Emit(Instruction.Load(MemSize.H, Reg.R1, Reg.R3, _matchGroups.Offset));
+        _a.Emit(Instruction.Add64Imm(Reg.R3, _matchGroups.Offset));
+        _a.Emit(Instruction.Load(MemSize.H, Reg.R1, Reg.R3, 0));
         _a.JumpIf(JumpOp.Gt, Reg.R1, _c.MaxText, end);
-        _a.Emit(Instruction.Load(MemSize.H, Reg.R4, Reg.R3, _matchGroups.Offset + 2));
+        _a.Emit(Instruction.Load(MemSize.H, Reg.R4, Reg.R3, 2));
         _a.Emit(Instruction.Sub64(Reg.R4, Reg.R1));
         Address(Reg.R3, subject.Memory.At(8));
         _a.Emit(Instruction.Add64(Reg.R3, Reg.R1));

@@ -227,6 +227,9 @@ public sealed partial class Session : IDisposable
 
     private long Errors => _hostErrors + (_kernel?.Errors ?? 0);
 
+    /// <summary>One line for each loaded program.</summary>
+    public IEnumerable<string> DescribePrograms() => _kernel?.DescribePrograms() ?? [];
+
     private bool TooMany => !_options.SuppressHandlerErrors && Errors > _plan.Program.Limits.MaxErrors;
 
     internal void CountError(string text)

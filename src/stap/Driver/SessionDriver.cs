@@ -214,6 +214,14 @@ internal sealed partial class SessionDriver
         using (session)
         {
             Report(4, $"loaded {plan.Programs.Count} programs {clock}");
+            if (_options.Verbose(4, 3))
+            {
+                foreach (var line in session.DescribePrograms())
+                {
+                    Report(4, line);
+                }
+            }
+
             if (_options.LastPass == 4)
             {
                 return 0;

@@ -20,17 +20,26 @@ public static class BpfCompiler
     /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
-        try
+        // The forms that every program could have cost time at each event, so they are taken only by scripts that need them.
+        var (largeFrames, stepwiseCalls) = (false, false);
+        while (true)
         {
-            return Compile(program, target, options, largeFrames: false);
-        }
-        catch (FrameTooLargeException)
-        {
-            return Compile(program, target, options, largeFrames: true);
+            try
+            {
+                return Compile(program, target, options, largeFrames, stepwiseCalls);
+            }
+            catch (FrameTooLargeException) when (!largeFrames)
+            {
+                largeFrames = true;
+            }
+            catch (CallsTooDeepException) when (!stepwiseCalls)
+            {
+                stepwiseCalls = true;
+            }
         }
     }
 
-    private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames)
+    private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames, bool stepwiseCalls)
     {
         var namesPrograms = ProgramNames.In(program);
         program = HostStatements.Apply(program, target.Architecture);
@@ -68,6 +77,7 @@ public static class BpfCompiler
             RingMap = ring,
             ConstantMap = constants,
             LargeFrames = largeFrames,
+            StepwiseCalls = stepwiseCalls,
         };
         if (options.HasTarget)
         {

@@ -63,8 +63,20 @@ internal sealed class CodeWriter
         }
     }
 
-    /// <summary>Writes another instruction over one of the present function.</summary>
-    public void Replace(int position, Instruction instruction) => _a.Replace(position, instruction);
+    /// <summary>Writes an instruction, also an unseen one, that can be written over later by the action it gives back.</summary>
+    public Action<Instruction> EmitOpen(Instruction instruction) => IsAlive ? _a.EmitOpen(instruction) : static _ => { };
+
+    /// <summary>Writes a comparison with a number that is known later.</summary>
+    public Action<int> JumpIfOpen(JumpOp op, Reg left, Label label)
+    {
+        if (!IsAlive)
+        {
+            return static _ => { };
+        }
+
+        var change = _a.JumpIfOpen(op, left, 0, Near(label));
+        return right => change(Instruction.JumpIf(op, left, right, 0));
+    }
 
     public void LdImm64(Reg to, long value)
     {

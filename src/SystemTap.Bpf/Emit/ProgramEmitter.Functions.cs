@@ -27,21 +27,20 @@ internal sealed partial class ProgramEmitter
     {
         At(span);
         _exit = _a.NewLabel();
-        _contextAt = _a.Position;
-        Move(Ctx, Reg.R1);
+        _context = _a.EmitOpen(Instruction.Mov(Ctx, Reg.R1));
         _a.UsesContext = _a.HandsContextOn = false;
     }
 
     /// <summary>Where the program takes its context over.</summary>
-    private int _contextAt = -1;
+    private Action<Instruction>? _context;
 
     /// <summary>Ends the main program: a context nobody uses need not be kept.</summary>
     private void DropUnusedContext()
     {
-        if (_contextAt >= 0 && !_a.UsesContext && !_a.HandsContextOn)
+        if (!_a.UsesContext && !_a.HandsContextOn)
         {
             // The kernel removes a jump to the next instruction.
-            _a.Replace(_contextAt, Instruction.Jump(0));
+            _context?.Invoke(Instruction.Jump(0));
         }
     }
 

@@ -169,8 +169,7 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Alu64(AluOp.And, Reg.R5, 0x7ffffff8));
 
         // Always so; the verifier wants to hear it. Where the frame ends is known when all code is written.
-        _frameBounds.Add((_a.Position, Reg.R5));
-        _a.JumpIf(JumpOp.Le, Reg.R5, 0, inside);
+        _frameBounds.Add(_a.JumpIfOpen(JumpOp.Le, Reg.R5, inside));
         _a.Emit(Instruction.Mov(Reg.R5, 0));
         _a.Bind(inside);
         _a.Emit(Instruction.Add64(slot, Reg.R5));
@@ -179,7 +178,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>Comparisons with the end of the frame in use.</summary>
-    private readonly List<(int Position, Reg Left)> _frameBounds = [];
+    private readonly List<Action<int>> _frameBounds = [];
 
     /// <summary>Appends R4 bytes at R3 to the packed slot in R2, which then stands in no register.</summary>
     private void CallAppend()
@@ -200,6 +199,9 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Le, Reg.R5, Reg.R9, inside);
         Move(Reg.R5, Reg.R9);
         _a.Bind(inside);
+
+        // Again for verifiers that learn nothing from comparing two numbers they do not know (before Linux 6.8).
+        Bound(Reg.R5, _c.MaxText);
         Move(Reg.R0, Reg.R9);
         _a.Emit(Instruction.Sub64(Reg.R0, Reg.R5));
         _a.JumpIf(JumpOp.Le, Reg.R4, Reg.R0, fits);

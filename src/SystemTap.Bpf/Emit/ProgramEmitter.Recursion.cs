@@ -26,6 +26,10 @@ namespace SystemTap.Bpf.Emit;
 // Overloads: a function that ends with `next` leaves status 3, and the place behind the call tries the next one. Its arguments are locals then (CallLifter), which the
 // activation stack has kept.
 //
+// A program whose calls nest deeper than the kernel's eight frames, or take more than its 512 bytes of stack, is translated again with all functions that call others as one
+// group (Compilation.StepwiseCalls): then a handler, the group's loop and a function that calls nobody are all that ever nests. Where loops are callbacks, loops of functions are
+// steps as well then.
+//
 // Depth: all calls of a program with recursion, or with MAXNESTING given, count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
 
 internal sealed partial class ProgramEmitter
@@ -81,7 +85,8 @@ internal sealed partial class ProgramEmitter
             _depth ??= TakeFrame(8);
         }
 
-        if (!all.Any(f => f.IsRecursive))
+        var callers = _c.StepwiseCalls ? [.. all.Where(f => f.IsRecursive || CallDepth.Callees(f).Count > 0 || (!_c.Features.MayGoto && LoopFinder.In(f.Body)))] : new List<Function>();
+        if (callers.Count == 0 && !all.Any(f => f.IsRecursive))
         {
             return;
         }
@@ -92,6 +97,14 @@ internal sealed partial class ProgramEmitter
         }
 
         _depth ??= TakeFrame(8);
+        if (callers.Count > 0)
+        {
+            var together = new RecursionGroup(_a.Declare("run_functions"), _c.Maps.Reserve(MapName("calls_", _name))) { Place = TakeFrame(8), Level = TakeFrame(8), Status = TakeFrame(8) };
+            together.Members.UnionWith(callers);
+            _groups.Add(together);
+            return;
+        }
+
         var reach = all.ToDictionary(f => f, Reach, (IEqualityComparer<Function>)ReferenceEqualityComparer.Instance);
         foreach (var f in all.Where(f => f.IsRecursive && GroupOf(f) is null))
         {
@@ -152,7 +165,9 @@ internal sealed partial class ProgramEmitter
     /// <summary>Repeats a loop's body, by steps when the loop calls into the group being written.</summary>
     private void Rounds(Stmt loop, Label exhausted, Action body)
     {
-        if (GroupCalledIn(loop) is not { } group)
+        // Where loops are callbacks, each takes one of the kernel's eight frames: a program that has too few of them makes all loops of a group steps.
+        var group = GroupCalledIn(loop) ?? (_c.StepwiseCalls && !_c.Features.MayGoto ? _f.Recursion as RecursionGroup : null);
+        if (group is null)
         {
             Repeat(exhausted, body, loop.Span);
             return;
@@ -335,8 +350,8 @@ internal sealed partial class ProgramEmitter
 
     private void EmitGroup(RecursionGroup group)
     {
-        BeginUnit(group.Driver);
         _f = new FunctionState(null, group.Driver);
+        BeginUnit(group.Driver);
         _frameTop = _frameMost;
         _f.FatalExit = _a.NewLabel();
         var spent = _a.NewLabel();
@@ -471,5 +486,24 @@ internal sealed partial class ProgramEmitter
         Store(_errorSite, -1);
         Store(group.Status, 2);
         _a.Jump(last);
+    }
+}
+
+/// <summary>Finds loops.</summary>
+internal sealed class LoopFinder : Walker
+{
+    private bool _found;
+
+    public static bool In(Stmt body)
+    {
+        var finder = new LoopFinder();
+        finder.Visit(body);
+        return finder._found;
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        _found |= statement is LoopStmt or ForeachStmt;
+        base.Visit(statement);
     }
 }

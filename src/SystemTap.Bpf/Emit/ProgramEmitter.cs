@@ -105,7 +105,20 @@ internal sealed partial class ProgramEmitter
 
         try
         {
-            return _a.Finish();
+            var code = _a.Finish();
+            var shape = CallShape.Of(code);
+            if (!_c.StepwiseCalls && _functions.Count > 0 && !shape.Fits)
+            {
+                throw new CallsTooDeepException();
+            }
+
+            if (shape.Frames > CallShape.MostFrames)
+            {
+                var loops = _c.Features.MayGoto ? "" : " (loops count, since this kernel lacks may_goto, Linux 6.9)";
+                throw new BpfCannotException($"handler \"{_name}\": its functions and loops nest {shape.Frames} deep, and BPF allows {CallShape.MostFrames}{loops}", place, "nest fewer loops, or run with --runtime=kernel");
+            }
+
+            return code;
         }
         catch (AssemblerException e)
         {
@@ -340,6 +353,9 @@ internal sealed partial class ProgramEmitter
 
 /// <summary>The strings of a handler do not fit into a per-CPU map: the program is translated again with large frames.</summary>
 internal sealed class FrameTooLargeException : Exception;
+
+/// <summary>Calls nest deeper than the kernel allows: the program is translated again with functions run step by step.</summary>
+internal sealed class CallsTooDeepException : Exception;
 
 /// <summary>The map of a frame; grows to the largest program that uses it.</summary>
 /// <param name="name">For the map's name.</param>

@@ -79,15 +79,8 @@ public sealed partial class KernelSide : IDisposable
         }
     }
 
-    /// <summary>One line for each program: its size and what the kernel's check of it cost. The check ends at a million.</summary>
-    public IEnumerable<string> DescribePrograms()
-    {
-        for (var i = 0; i < _programs.Count; i++)
-        {
-            var info = _programs[i].Info();
-            yield return $"program {_plan.Programs[i].Name}: {_plan.Programs[i].Code.Slots.Length} instructions, {info.VerifiedInstructions} walked by the verifier, {info.JitedBytes} bytes of machine code";
-        }
-    }
+    /// <summary>What the kernel says of the programs, in the plan's order.</summary>
+    public IEnumerable<ProgramInfo> ProgramFacts() => _programs.Select(static p => p.Info());
 
     /// <summary>Attaches all programs; tail-call slots first, as the plan orders them.</summary>
     public void Attach()

@@ -216,9 +216,9 @@ internal sealed partial class SessionDriver
             Report(4, $"loaded {plan.Programs.Count} programs {clock}");
             if (_options.Verbose(4, 3))
             {
-                foreach (var line in session.DescribePrograms())
+                foreach (var (loaded, facts) in plan.Programs.Zip(session.ProgramFacts()))
                 {
-                    Report(4, line);
+                    Report(4, $"program {loaded.Name}: {loaded.Code.Slots.Length} instructions, {facts.VerifiedInstructions} walked by the verifier, {facts.JitedBytes} bytes of machine code");
                 }
             }
 

@@ -5,7 +5,7 @@ using SystemTap.Semantics.Lowered;
 namespace SystemTap.Bpf.Deferral;
 
 /// <summary>How often each local is assigned in a body.</summary>
-internal sealed class AssignmentCounter : Walker
+internal sealed class AssignmentCounter : LoweredWalker
 {
     private readonly Dictionary<Local, int> _counts = new(ReferenceEqualityComparer.Instance);
 
@@ -59,7 +59,7 @@ internal sealed class AssignmentCounter : Walker
 }
 
 /// <summary>Nodes of an expression.</summary>
-internal sealed class NodeCounter : Walker
+internal sealed class NodeCounter : LoweredWalker
 {
     private int _count;
 
@@ -80,7 +80,7 @@ internal sealed class NodeCounter : Walker
 }
 
 /// <summary>Finds effects: assignments, calls that may have some, built-ins that act.</summary>
-internal sealed class EffectFinder : Walker
+internal sealed class EffectFinder : LoweredWalker
 {
     private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
     private bool _found;
@@ -131,7 +131,7 @@ internal sealed class EffectFinder : Walker
 }
 
 /// <summary>Removes assignments to locals that nothing reads.</summary>
-internal sealed class DeadAssignments : Walker
+internal sealed class DeadAssignments : LoweredWalker
 {
     private readonly HashSet<Local> _read = new(ReferenceEqualityComparer.Instance);
     private bool _changed;

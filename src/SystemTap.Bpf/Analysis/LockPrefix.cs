@@ -77,7 +77,7 @@ internal static class LockPrefix
         return walker.Harmless;
     }
 
-    private sealed class QuietWalker : Walker
+    private sealed class QuietWalker : LoweredWalker
     {
         public bool Quiet { get; private set; } = true;
 
@@ -108,7 +108,7 @@ internal static class LockPrefix
         private static bool CannotFail(BinaryOperator op, Expr right) => op is not (BinaryOperator.Divide or BinaryOperator.Modulo) || right is LongConst { Value: not 0 };
     }
 
-    private sealed class HarmlessWalker : Walker
+    private sealed class HarmlessWalker : LoweredWalker
     {
         private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 

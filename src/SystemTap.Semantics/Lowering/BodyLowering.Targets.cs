@@ -124,7 +124,7 @@ internal sealed partial class BodyLowering
             return new TypedValue(_session.TargetBinder.Variables(WithEntries(), set, 0, At(v.Span)), null);
         }
 
-        if (_unit.Context.Resolve(v.Name, At(v.Span)) is { } value)
+        if (_unit.Context.Find(v.Name, At(v.Span)) is { } value)
         {
             return value;
         }

@@ -45,6 +45,8 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
             _space.Know(file);
         }
 
+        _space.KnowRunning();
+
         try
         {
             foreach (var cpu in Linux.Bpf.CpuList.Online())

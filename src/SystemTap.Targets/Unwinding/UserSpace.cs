@@ -58,6 +58,20 @@ public sealed class UserSpace
             _known.TryAdd(id, UserImage.Of(file));
     }
 
+    /// <summary>Reads the mappings of processes that already run one of the known files: one that ends right after its event could not be asked any more.</summary>
+    public void KnowRunning()
+    {
+        foreach (var folder in Directory.EnumerateDirectories(_proc))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var pid) || Native.IdOf(folder + "/exe") is not { } id || !_known.ContainsKey(id))
+                continue;
+            var space = Of(pid);
+            if ((space.HasOurRoot ??= HasOurRoot(pid)) == false)
+                foreach (var mapping in space.Mappings)
+                    Load(pid, mapping);
+        }
+    }
+
     /// <summary>A process mapped a file executable.</summary>
     public void Map(int pid, ulong start, ulong length, ulong offset, string path, FileId id = default)
     {

@@ -32,7 +32,13 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
     private sealed record Frame(ulong Row, int Number, Func<int, Expr?> Register);
 
     /// <summary>1 when the function was called along the path; null when that cannot be told.</summary>
-    public Expr? Of(CallPath path) => Matches(new Frame(address, 0, Register), path);
+    public Expr? Of(CallPath path)
+    {
+        _isEntry = address == path.Function.Entry && !path.Function.IsInlined;
+        return Matches(new Frame(address, 0, Register), path);
+    }
+
+    private bool _isEntry;
 
     private ContextExpr? Register(int number) => target.Architecture.FindDwarfRegister(number) is { } register ? new ContextExpr(ContextValue.Register, register.Offset, span) : null;
 
@@ -55,12 +61,12 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
             if (IsElsewhere)
             {
                 var section = file.Dwarf!.SectionAt(address).Section;
-                if (path.Returns.Any(r => file.Dwarf.SectionAt(r).Section != section))
+                if (path.Returns.Any(r => file.Dwarf.SectionAt(r).Section != section) || _isEntry && file.Dwarf.SectionAt(address).Offset % 16 != 0)
                 {
                     return null;
                 }
 
-                value = new BinaryExpr(BinaryOperator.Subtract, value, StackEntry(0), span);
+                value = new BinaryExpr(BinaryOperator.Subtract, value, Here(), span);
             }
 
             return Among(value, path.Returns, path.Caller, _ => new Frame(0, frame.Number + 1, Register));
@@ -107,6 +113,14 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
         var here = new BinaryExpr(BinaryOperator.Equal, value, Constant(place), span);
         return rest is LongConst ? here : new LogicalExpr(isAnd: true, here, rest, span);
     }
+
+    /// <summary>
+    /// The place itself as loaded. A kprobe's handler sees an instruction pointer behind the breakpoint; at a function's entry it is some bytes further, behind what is patched there
+    /// for tracing: the kernel aligns functions to 16 bytes.
+    /// </summary>
+    private BinaryExpr Here() => _isEntry
+        ? new BinaryExpr(BinaryOperator.BitAnd, StackEntry(0), Constant(-16), span)
+        : new BinaryExpr(BinaryOperator.Subtract, StackEntry(0), Constant(1), span);
 
     private bool IsElsewhere => file.Kernel is { } kernel && kernel.Loaded(address) is null;
 

@@ -98,9 +98,6 @@ internal sealed class Storage
         return used;
     }
 
-    // Keys are built in a handler's frame, which is addressed with 16 bits, and hashed whole at each access.
-    private const int MaxKeyBytes = 16 * 1024;
-
     private static GlobalStorage OfArray(Global g, Capacities capacities, MapTable maps, int cpus)
     {
         var sizes = new int[g.KeyTypes.Count];
@@ -110,7 +107,7 @@ internal sealed class Storage
         }
 
         var key = new KeyLayout(g.KeyTypes, sizes);
-        if (key.Size > MaxKeyBytes)
+        if (key.Size > 512 * 9)
         {
             throw new BpfCannotException($"array \"{g.Name}\": its keys take {key.Size} bytes", g.Span, "use fewer or shorter string keys, or lower MAXSTRINGLEN");
         }

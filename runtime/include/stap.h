@@ -672,6 +672,15 @@ void stap_printk(s64 level, struct stap_str text);
 void stap_ftrace(struct stap_str text);
 void stap_switch_file(void);
 
+/* Guru mode. Those with a result give 0, or another number when it could not be done. */
+void stap_delay(s64 ns);	/* busily; ends a wait after 10 s */
+void stap_panic(struct stap_str text);
+void stap_dump_stack(void);
+int stap_raise_signal(s64 number);
+int stap_set_function_argument(struct stap_context *c, s64 n, s64 value);
+int stap_set_return_value(struct stap_context *c, s64 value);
+
+s64 stap_load_average(s64 n);	/* n 0, 1, 2: over 1, 5, 15 minutes, with 11 bits behind the point */
 s64 stap_current_task(struct stap_context *c);
 s64 stap_pid(struct stap_context *c);
 s64 stap_tid(struct stap_context *c);

@@ -31,7 +31,7 @@ internal sealed partial class TypeInference(BindingSession session)
                 Visit(unit);
             }
         }
-        while (_progress);
+        while (_progress || SettleLibraryGlobals());
 
         var before = session.Diagnostics.ErrorCount;
         ReportUnresolved(session.Functions);
@@ -47,6 +47,22 @@ internal sealed partial class TypeInference(BindingSession session)
                 }
             }
         }
+    }
+
+    // A global of the library whose writers the script does not call (commit() without speculate()) is empty for ever: any type serves.
+    private bool SettleLibraryGlobals()
+    {
+        var found = false;
+        foreach (var global in session.Symbols.Globals)
+        {
+            if (global.IsUsed && global.Slot.Type is null && global.Span.Source is { IsTapset: true })
+            {
+                global.Slot.Set(ScriptType.Long, global.Span);
+                found = true;
+            }
+        }
+
+        return found;
     }
 
     private void Visit(BodyUnit unit)

@@ -163,7 +163,7 @@ internal sealed partial class TypeInference(BindingSession session)
         _progress = true;
     }
 
-    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided)
+    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided, ScriptType? decidedAs = null)
     {
         var message = has == ScriptType.Void
             ? $"type mismatch: {what} has no value and {Article(needed)} is needed here"
@@ -171,7 +171,7 @@ internal sealed partial class TypeInference(BindingSession session)
         session.Diagnostics.Add(new Diagnostic("semantic.type-mismatch", Severity.SemanticError, message, place)
         {
             Related = decided is { Source: not null } related && related != place ? related : null,
-            RelatedMessage = "type was first inferred here (" + Name(has) + ")",
+            RelatedMessage = "type was first inferred here (" + Name(decidedAs ?? has) + ")",
             Hint = (has, needed) switch
             {
                 (ScriptType.Long, ScriptType.String) => "sprint(x) makes a string of a number",

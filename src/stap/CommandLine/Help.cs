@@ -10,8 +10,9 @@ internal static class Help
 
     public static string VersionText =>
         $"""
-        stap (SystemTap in C#) {Version}, language of SystemTap {LanguageVersion}
-        Runtimes: bpf (Linux 5.15 and newer). Licence: MIT; there is no warranty.
+        Systemtap translator/driver (version {LanguageVersion}/{Version}, SystemTap in C#)
+        The language and library are those of SystemTap {LanguageVersion}; the program is {Version} of another maker.
+        Enabled runtimes: bpf (Linux 5.15 and newer), kernel. Licence: MIT; there is no warranty.
 
         """;
 

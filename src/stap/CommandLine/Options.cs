@@ -81,6 +81,12 @@ internal sealed class Options
     /// <summary><c>-B NAME=VALUE</c></summary>
     public List<string> BuildVariables { get; } = [];
 
+    /// <summary><c>--modinfo NAME=VALUE</c>: further lines of a module's information.</summary>
+    public List<string> ModuleInformation { get; } = [];
+
+    /// <summary><c>-b</c>.</summary>
+    public bool Bulk { get; set; }
+
     /// <summary><c>-G name=value</c>, in order.</summary>
     public List<(string Name, string Value)> Globals { get; } = [];
 

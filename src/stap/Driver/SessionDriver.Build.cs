@@ -18,8 +18,22 @@ internal sealed partial class SessionDriver
 
     private static bool WantsModule(Options options) => options.Runtime == "kernel"
         || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
-            && (options.BuildVariables.Count > 0 || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
+            && (options.BuildVariables.Count > 0 && HasBuildTree(options) || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
                 || options.KernelRelease is { } release && release != Target.Live().Release));
+
+    // What -B says of a build means nothing where nothing can be built: BPF sessions have no use for it.
+    private static bool HasBuildTree(Options options)
+    {
+        try
+        {
+            _ = BuildTree.Find(options.KernelRelease, Target.Live().Release);
+            return true;
+        }
+        catch (ModuleBuildException)
+        {
+            return options.LastPass == 4;
+        }
+    }
 
     /// <summary>Why the module runtime cannot build on this machine; null when it can.</summary>
     private string? ModuleObstacle()
@@ -78,7 +92,8 @@ internal sealed partial class SessionDriver
                 module = ModuleBuilder.Build(new ModuleRequest
                 {
                     Tree = tree,
-                    Script = translation.Script,
+                    Script = translation.Script + string.Concat(_options.ModuleInformation.Select((text, n) =>
+                        $"static const char stap_information_{n}[] __attribute__((used, section(\".modinfo\"), aligned(1))) = \"{text}\";\n")),
                     Embedded = translation.Embedded,
                     Name = OwnModuleName(translation),
                     RuntimeFolder = RuntimeFolder(),

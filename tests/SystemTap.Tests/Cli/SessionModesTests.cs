@@ -144,7 +144,6 @@ public sealed class SessionModesTests
 
     [Theory]
     [InlineData("-q")]
-    [InlineData("-b")]
     [InlineData("-F")]
     [InlineData("--monitor")]
     [InlineData("--remote=ssh://host")]
@@ -157,7 +156,7 @@ public sealed class SessionModesTests
     [InlineData("--sign-module")]
     [InlineData("--build-as=root")]
     [InlineData("--debug")]
-    [InlineData("--modinfo=a=b")]
+    [InlineData("--modinfo=a")]
     [InlineData("--language-server")]
     [InlineData("--dyninst")]
     [InlineData("--prologue-searching=maybe")]

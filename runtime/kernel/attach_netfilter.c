@@ -17,7 +17,6 @@ static unsigned int on_packet(void *data, struct sk_buff *packet, const struct n
 		u64 args[] = { (unsigned long)packet, (unsigned long)state->in, (unsigned long)state->out, state->hook, state->pf, (unsigned long)state->sk };
 
 		c->args = args;
-		c->arg_count = ARRAY_SIZE(args);
 		stap_leave(c, &entry);
 	}
 	return NF_ACCEPT;

@@ -15,7 +15,7 @@ static u16 syscall_every[2];
 static u16 *syscall_next;
 static int sys_enter_set, sys_exit_set;
 
-static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_return)
+static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value)
 {
 	u32 i;
 
@@ -23,37 +23,37 @@ static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 
 		const struct stap_probe *p = &stap_script.probes[i - 1];
 		struct stap_entry entry;
 		struct stap_context *c;
-		unsigned long six[6];
-		u64 args[6];
-		int k;
+		unsigned long args[6];
 
 		if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
 			continue;
 		c = stap_enter(p, &entry);
 		if (!c)
 			continue;
-		syscall_get_arguments(current, regs, six);
-		for (k = 0; k < 6; k++)
-			args[k] = six[k];
+		if (p->arguments) {
+			syscall_get_arguments(current, regs, args);
+			c->args = (const u64 *)args;
+		}
 		c->regs = regs;
 		c->user_regs = regs;
 		c->user_mode = 1;
-		c->args = args;
-		c->arg_count = 6;
 		c->syscall = number;
 		c->value = value;
 		stap_leave(c, &entry);
 	}
 }
 
-static void dispatch_syscall(struct pt_regs *regs, long number, s64 value, int is_return)
+static __always_inline void dispatch_syscall(struct pt_regs *regs, long number, s64 value, int is_return)
 {
-	int compat = stap_is_compat();
+	u32 first;
 
 	if (syscall_every[is_return])
-		run_syscall_probes(syscall_every[is_return], regs, number, value, is_return);
-	if (number >= 0 && number < SYSCALL_NUMBERS && syscall_heads[is_return][compat][number])
-		run_syscall_probes(syscall_heads[is_return][compat][number], regs, number, value, is_return);
+		run_syscall_probes(syscall_every[is_return], regs, number, value);
+	if ((unsigned long)number >= SYSCALL_NUMBERS)
+		return;
+	first = syscall_heads[is_return][stap_is_compat()][number];
+	if (first)
+		run_syscall_probes(first, regs, number, value);
 }
 
 static void on_sys_enter(void *data, struct pt_regs *regs, long number)

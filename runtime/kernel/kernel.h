@@ -99,14 +99,13 @@ static inline struct stap_run *stap_run_of(const struct stap_context *c)
 struct stap_entry {
 	unsigned long flags;
 	u64 began;
-	int irqs_off;
 };
 
 u32 stap_cell_count(void);
 int stap_contexts_start(void);
 void stap_contexts_stop(void);
 
-/* A context for an event handler with its locks taken, preemption off (with locks: interrupts too); NULL: the event is not handled (and counted). */
+/* A context for an event handler with its locks taken, preemption off (with irqs_off: interrupts too); NULL: the event is not handled (and counted). */
 struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry);
 
 /* Runs the handler and gives everything back. */

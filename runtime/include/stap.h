@@ -336,6 +336,7 @@ struct stap_limits {
 	u32 max_back_trace;
 	u32 suppress_errors;	/* --suppress-handler-errors: errors are counted, not told, and end nothing */
 	u32 hide_globals;	/* --no-global-var-display */
+	u32 bulk;		/* -b: staprun writes a file for each CPU */
 	u64 overload_threshold;	/* cycles of handlers in any interval that end the session; 0: no such watch */
 	u64 overload_interval;	/* cycles */
 };

@@ -202,6 +202,7 @@ public static class CTranslator
         w.Line($".max_back_trace = {limits.MaxBackTrace},");
         w.Line($".suppress_errors = {Bit(context.Options.SuppressHandlerErrors)},");
         w.Line($".hide_globals = {Bit(!context.Options.ShowGlobals)},");
+        w.Line($".bulk = {Bit(context.Options.Bulk)},");
         w.Line($".overload_threshold = {(limits.SuppressTimeLimits || limits.Defines.ContainsKey("STP_NO_OVERLOAD") ? 0 : Cycles(limits, "STP_OVERLOAD_THRESHOLD", 500_000_000))}ull,");
         w.Line($".overload_interval = {Cycles(limits, "STP_OVERLOAD_INTERVAL", 1_000_000_000)}ull,");
         w.Close(",");

@@ -40,7 +40,7 @@ internal static partial class OptionParser
                 case 't': options.Timing = true; break;
                 case 'k': options.KeepTemporary = true; break;
                 case 'g': options.Guru = true; break;
-                case 'b': throw new UsageException("option '-b': there is no bulk mode: the output of all CPUs comes as one stream, in the order it was made", "leave it out; -s MB gives each CPU more room");
+                case 'b': options.Bulk = true; break;
                 case 'u': options.Unoptimized = true; break;
                 case 'w': options.SuppressWarnings = true; break;
                 case 'W': options.WarningsAreErrors = true; break;
@@ -177,6 +177,11 @@ internal static partial class OptionParser
             if (options.RotateBytes > 0 && options.OutputFile is null)
             {
                 throw new UsageException("option '-S' needs '-o'", "name the output file: -o FILE");
+            }
+
+            if (options.Bulk && options.Runtime == "bpf")
+            {
+                throw new UsageException("option '-b': a BPF session writes one stream, in the order it was made", "leave it out, or use --runtime=kernel, which can write a file for each CPU");
             }
 
             if (options.Mode == Mode.Interactive && _hasScriptSource)

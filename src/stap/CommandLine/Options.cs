@@ -64,6 +64,9 @@ internal sealed class Options
     /// <summary><c>--example</c>: the script is one of the examples that come with stap.</summary>
     public bool Example { get; set; }
 
+    /// <summary><c>-b</c>: a file of output for each CPU.</summary>
+    public bool Bulk { get; set; }
+
     /// <summary><c>-s</c>: megabytes per CPU; 0: automatic.</summary>
     public int BufferMegabytes { get; set; }
 

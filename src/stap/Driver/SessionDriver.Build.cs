@@ -10,7 +10,7 @@ namespace SystemTap.Cli.Driver;
 
 // Which runtime a session gets, and passes 4 and 5 of the kernel-module runtime.
 //
-// auto: BPF, unless the command line asks for a module: -B, -r with another kernel, -p4 with -m or -k. (A BPF session has no temporary folder: -k alone keeps nothing.) A script that BPF cannot run – a located "cannot" of pass 2
+// auto: BPF, unless the command line asks for a module: -B, -b, -r with another kernel, -p4 with -m or -k. (A BPF session has no temporary folder: -k alone keeps nothing.) A script that BPF cannot run – a located "cannot" of pass 2
 // or 3 – starts again as a module when the kernel's headers and a compiler are there; -v says so. When they are not, the refusal's hint says what is missing.
 internal sealed partial class SessionDriver
 {
@@ -18,7 +18,7 @@ internal sealed partial class SessionDriver
 
     private static bool WantsModule(Options options) => options.Runtime == "kernel"
         || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
-            && (options.BuildVariables.Count > 0 || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
+            && (options.BuildVariables.Count > 0 || options.Bulk || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
                 || options.KernelRelease is { } release && release != Target.Live().Release));
 
     /// <summary>Why the module runtime cannot build on this machine; null when it can.</summary>

@@ -46,7 +46,7 @@ public sealed class KprobeFamily : ProbeFamily
         }
 
         var functions = KernelPlaces.Functions(name, module, match.Point, scope);
-        if (functions.Count == 0 && scope.Target.KernelFunctions.Unlisted(name, module) is { } unlisted)
+        if (functions.Count == 0 && !match.Point.IsOptional && scope.Target.KernelFunctions.Unlisted(name, module) is { } unlisted)
         {
             functions = [unlisted];
         }

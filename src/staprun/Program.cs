@@ -1,4 +1,5 @@
 using System.Globalization;
+using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Modules;
 using SystemTap.Runtime.Sessions;
 
@@ -64,7 +65,7 @@ internal static class Program
             switch (word[1])
             {
                 case '-' when word.StartsWith("--target-namespaces=", StringComparison.Ordinal):
-                    SessionFacts.NamespacesOf = int.TryParse(word.AsSpan(word.IndexOf('=') + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var container) && Directory.Exists($"/proc/{container}")
+                    SessionFacts.NamespaceOf = int.TryParse(word.AsSpan(word.IndexOf('=') + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var container) && Directory.Exists($"/proc/{container}")
                         ? container : throw new ModuleException($"option '{word}': there is no such process", "see 'ps -e' for the processes");
                     break;
                 case 'h': Console.Out.Write(Usage); return 0;

@@ -7,7 +7,8 @@
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 unit=nanoseconds
-if [ "${1:-}" = --instructions ]; then unit=instructions; export VM_OPTIONS="-icount shift=0,sleep=off"; shift; fi
+options=${VM_OPTIONS:-}
+if [ "${1:-}" = --instructions ]; then unit=instructions; options="-icount shift=0,sleep=off"; export VM_CPUS=1; shift; fi
 turns=${1:-3}
 "$root/build/build-stap.sh"
 "$root/build/install-needs.sh" peer || echo "note: continuing without it; its column will be empty" >&2
@@ -99,7 +100,7 @@ done
 for c in $cases; do echo "@row $c $(for k in none empty sysenter ours theirs; do cat /tmp/t.$c.$k 2>/dev/null || echo 0; done | tr '\n' ' ')"; done
 dmesg | grep -E 'WARNING|BUG|Oops' | head -n 5
 I
-VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" 6.1 "$work/run.sh" "$work/events" >"$work/out" || true
+VM_OPTIONS=$options VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" 6.1 "$work/run.sh" "$work/events" >"$work/out" || true
 grep -vE '^@@@|^@row' "$work/out" || true
 echo "Linux $(cat "$root/out/vm/6.1/release") in QEMU (TCG), $unit an event; peer: $([ -z "$peer" ] || $peer --version 2>&1 | head -n 1)"
 printf '%-44s %8s %12s %8s %10s %8s\n' "" untraced "empty probe" ours SystemTap ratio

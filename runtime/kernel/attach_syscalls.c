@@ -21,13 +21,12 @@ static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 
 
 	for (i = first; i; i = syscall_next[i - 1]) {
 		const struct stap_probe *p = &stap_script.probes[i - 1];
-		struct stap_entry entry;
 		struct stap_context *c;
 		unsigned long args[6];
 
 		if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
 			continue;
-		c = stap_enter(p, &entry);
+		c = stap_enter(p);
 		if (!c)
 			continue;
 		if (p->arguments) {
@@ -39,7 +38,7 @@ static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 
 		c->user_mode = 1;
 		c->syscall = number;
 		c->value = value;
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

@@ -45,36 +45,33 @@ void stap_tracepoint_remove(const char *name, void *callback, void *data)
 /* For handlers that read no argument, and for those that read only what comes in registers. */
 static void on_tracepoint_alone(void *data)
 {
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(data, &entry);
+	struct stap_context *c = stap_enter(data);
 
 	if (c)
-		stap_leave(c, &entry);
+		stap_leave(c);
 }
 
 static void on_tracepoint_few(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
 {
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(data, &entry);
+	struct stap_context *c = stap_enter(data);
 
 	if (c) {
 		u64 args[] = { a0, a1, a2, a3, a4 };
 
 		c->args = args;
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 
 static void on_tracepoint(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8, u64 a9, u64 a10, u64 a11)
 {
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(data, &entry);
+	struct stap_context *c = stap_enter(data);
 
 	if (c) {
 		u64 args[] = { a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 };
 
 		c->args = args;
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

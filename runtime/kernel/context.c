@@ -114,7 +114,7 @@ static __always_inline unsigned int level_now(void)
 #endif
 }
 
-void stap_skip(const struct stap_probe *probe, enum stap_skip why)
+noinline void stap_skip(const struct stap_probe *probe, enum stap_skip why)
 {
 	int n;
 
@@ -161,7 +161,7 @@ static noinline int wait_for_lock(const struct stap_lock *l, u32 *tries)
 	return 0;
 }
 
-static int take_locks(const struct stap_probe *probe)
+static noinline int take_locks(const struct stap_probe *probe)
 {
 	u32 i, tries = stap_script.limits.max_try_lock;
 
@@ -177,7 +177,7 @@ static int take_locks(const struct stap_probe *probe)
 	return 1;
 }
 
-static void give_locks(const struct stap_probe *probe)
+static noinline void give_locks(const struct stap_probe *probe)
 {
 	u32 i = probe->lock_count;
 
@@ -201,7 +201,7 @@ static inline int watches_overload(void)
 	return stap_script.limits.overload_threshold != 0;
 }
 
-notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry)
+notrace struct stap_context *stap_enter(const struct stap_probe *probe)
 {
 	struct stap_run *run;
 	unsigned long floor;
@@ -223,12 +223,12 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 		goto free;
 	}
 	if (watches_overload())
-		entry->began = get_cycles();
+		run->began = get_cycles();
 	if (probe->irqs_off)
-		local_irq_save(entry->flags);
+		local_irq_save(run->flags);
 	if (probe->lock_count && unlikely(!take_locks(probe))) {
 		if (probe->irqs_off)
-			local_irq_restore(entry->flags);
+			local_irq_restore(run->flags);
 		stap_skip(probe, STAP_SKIP_LOCK);
 		goto free;
 	}
@@ -282,7 +282,7 @@ static inline void account_time(u64 began)
 }
 
 /* After the handler: gives everything back. */
-static __always_inline void finish_run(struct stap_context *c, struct stap_entry *entry)
+static __always_inline void finish_run(struct stap_context *c)
 {
 	struct stap_run *run = stap_run_of(c);
 	const struct stap_probe *probe = c->probe;
@@ -291,28 +291,28 @@ static __always_inline void finish_run(struct stap_context *c, struct stap_entry
 	if (probe->lock_count)
 		give_locks(probe);
 	if (probe->irqs_off)
-		local_irq_restore(entry->flags);
+		local_irq_restore(run->flags);
 	if (unlikely(c->failed))
 		account_failure(run);
 	if (watches_overload())
-		account_time(entry->began);
+		account_time(run->began);
 	barrier();
 	WRITE_ONCE(run->busy, 0);
 	preempt_enable_notrace();
 }
 
-notrace void stap_leave(struct stap_context *c, struct stap_entry *entry)
+notrace void stap_leave(struct stap_context *c)
 {
 	c->probe->handler(c);
-	finish_run(c, entry);
+	finish_run(c);
 }
 
-void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most)
+void stap_leave_procfs(struct stap_context *c, struct stap_buf *into, u32 most)
 {
 	c->probe->handler(c);
 	into->n = min(c->procfs->n, most - 1);
 	memcpy(into->s, c->procfs->s, into->n);
-	finish_run(c, entry);
+	finish_run(c);
 }
 
 u32 stap_count(enum stap_probe_kind kind)

@@ -15,6 +15,7 @@ namespace SystemTap.Cli.Driver;
 internal sealed partial class SessionDriver
 {
     private string? _cannot;
+    private PreparedRuntime? _runtime;
 
     private static bool WantsModule(Options options) => options.Runtime == "kernel"
         || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
@@ -63,6 +64,22 @@ internal sealed partial class SessionDriver
         return new SessionDriver(_options).Run();
     }
 
+    private BuildTree Tree() => BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release);
+
+    /// <summary>Begins with the module's run-time, beside passes 1 to 3. Nothing is said here of what stands in the way: pass 4 does.</summary>
+    private PreparedRuntime? BeginRuntime()
+    {
+        try
+        {
+            return UsesModule && _options.Mode == Mode.Run && _options.LastPass >= 4
+                ? PreparedRuntime.Begin(Tree(), RuntimeFolder(), KernelChoice.CacheFolder, _options.BuildVariables, _options.Verbose(4, 2) ? Console.Error.WriteLine : null) : null;
+        }
+        catch (ModuleBuildException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Pass 4 and, unless it is the last, 5.</summary>
     private int BuildAndRun(CTranslation translation)
     {
@@ -73,7 +90,7 @@ internal sealed partial class SessionDriver
             string module, release;
             try
             {
-                var tree = BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release);
+                var tree = Tree();
                 release = tree.Release;
                 module = ModuleBuilder.Build(new ModuleRequest
                 {
@@ -87,6 +104,7 @@ internal sealed partial class SessionDriver
                     Variables = _options.BuildVariables,
                     UseCache = _options.UseModuleCache && !_options.KeepTemporary,
                     Signing = SigningKey(),
+                    Runtime = _runtime,
                     Echo = _options.Verbose(4, 2) ? Console.Error.WriteLine : null,
                 });
             }

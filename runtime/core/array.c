@@ -150,6 +150,8 @@ static u32 hash_of(const struct stap_array *array, const union stap_key *key)
 	u64 hash = 0x243f6a8885a308d3ULL;
 	u32 part;
 
+	if (array->keys == 1)
+		return (u32)(array->text_keys ? mix_text(hash, key->t) : mix(hash, (u64)key->n));
 	for (part = 0; part < array->keys; part++)
 		hash = array->text_keys >> part & 1 ? mix_text(hash, key[part].t) : mix(hash, (u64)key[part].n);
 	return (u32)hash;
@@ -172,6 +174,16 @@ static int key_matches(const struct stap_array *array, const struct entry *entry
 		}
 	}
 	return 1;
+}
+
+/* All parts, with a short way for the usual array of one. */
+static int is_key_of(const struct stap_array *array, const struct entry *entry, const union stap_key *key)
+{
+	const char *stored = (const char *)entry + array->key_at;
+
+	if (array->keys == 1)
+		return array->text_keys ? same_text((const struct stap_buf *)stored, key->t) : *(const s64 *)stored == key->n;
+	return key_matches(array, entry, key, ~0u);
 }
 
 static void store_key(const struct stap_array *array, struct entry *entry, const union stap_key *key)
@@ -209,7 +221,7 @@ static u32 find_hashed(const struct stap_array *array, const union stap_key *key
 	while (number) {
 		const struct entry *entry = at(array, number);
 
-		if (entry->hash == hash && key_matches(array, entry, key, ~0u))
+		if (entry->hash == hash && is_key_of(array, entry, key))
 			return number;
 		number = entry->chain;
 	}
@@ -286,13 +298,11 @@ static u32 find_or_insert(struct stap_array *array, const union stap_key *key)
 }
 
 /* The same while others insert too. */
-static u32 find_or_insert_shared(struct stap_array *array, const union stap_key *key)
+static __attribute__((noinline)) u32 insert_shared(struct stap_array *array, const union stap_key *key, u32 hash)
 {
-	u32 hash = hash_of(array, key), number = find_hashed(array, key, hash);
 	unsigned long state = 0;
+	u32 number;
 
-	if (number)
-		return number;
 	if (!stap_env_insert_lock(array, &state))
 		return 0;
 	number = find_hashed(array, key, hash);
@@ -300,6 +310,13 @@ static u32 find_or_insert_shared(struct stap_array *array, const union stap_key 
 		number = insert(array, key, hash);
 	stap_env_insert_unlock(array, state);
 	return number;
+}
+
+static inline u32 find_or_insert_shared(struct stap_array *array, const union stap_key *key)
+{
+	u32 hash = hash_of(array, key), number = find_hashed(array, key, hash);
+
+	return number ? number : insert_shared(array, key, hash);
 }
 
 struct stap_cell *stap_array_cell(const struct stap_array *array, u32 entry, u32 cpu)

@@ -15,30 +15,47 @@ static u16 syscall_every[2];
 static u16 *syscall_next;
 static int sys_enter_set, sys_exit_set;
 
+/* `args`: room for the call's arguments, when the handler reads them. */
+static __always_inline void run_syscall_probe(const struct stap_probe *p, struct pt_regs *regs, s64 number, s64 value, unsigned long *args)
+{
+	struct stap_context *c;
+
+	if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
+		return;
+	c = stap_enter(p);
+	if (!c)
+		return;
+	if (args) {
+		syscall_get_arguments(current, regs, args);
+		c->args = (const u64 *)args;
+	}
+	c->regs = regs;
+	c->user_regs = regs;
+	c->user_mode = 1;
+	c->syscall = number;
+	c->value = value;
+	stap_leave(c);
+}
+
+/* A function of its own: most handlers do without, and need no frame for them. */
+static noinline void run_syscall_probe_with_arguments(const struct stap_probe *p, struct pt_regs *regs, s64 number, s64 value)
+{
+	unsigned long args[6];
+
+	run_syscall_probe(p, regs, number, value, args);
+}
+
 static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value)
 {
 	u32 i;
 
 	for (i = first; i; i = syscall_next[i - 1]) {
 		const struct stap_probe *p = &stap_script.probes[i - 1];
-		struct stap_context *c;
-		unsigned long args[6];
 
-		if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
-			continue;
-		c = stap_enter(p);
-		if (!c)
-			continue;
-		if (p->arguments) {
-			syscall_get_arguments(current, regs, args);
-			c->args = (const u64 *)args;
-		}
-		c->regs = regs;
-		c->user_regs = regs;
-		c->user_mode = 1;
-		c->syscall = number;
-		c->value = value;
-		stap_leave(c);
+		if (p->arguments)
+			run_syscall_probe_with_arguments(p, regs, number, value);
+		else
+			run_syscall_probe(p, regs, number, value, NULL);
 	}
 }
 
@@ -57,14 +74,12 @@ static __always_inline void dispatch_syscall(struct pt_regs *regs, long number, 
 
 static void on_sys_enter(void *data, struct pt_regs *regs, long number)
 {
-	if (stap_is_running())
-		dispatch_syscall(regs, number, 0, 0);
+	dispatch_syscall(regs, number, 0, 0);
 }
 
 static void on_sys_exit(void *data, struct pt_regs *regs, long value)
 {
-	if (stap_is_running())
-		dispatch_syscall(regs, syscall_get_nr(current, regs), value, 1);
+	dispatch_syscall(regs, syscall_get_nr(current, regs), value, 1);
 }
 
 int stap_syscalls_start(void)

@@ -298,7 +298,7 @@ static u32 find_or_insert(struct stap_array *array, const union stap_key *key)
 }
 
 /* The same while others insert too. */
-static __attribute__((noinline)) u32 insert_shared(struct stap_array *array, const union stap_key *key, u32 hash)
+static __attribute__((__noinline__)) u32 insert_shared(struct stap_array *array, const union stap_key *key, u32 hash)
 {
 	unsigned long state = 0;
 	u32 number;

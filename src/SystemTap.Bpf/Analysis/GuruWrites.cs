@@ -5,7 +5,7 @@ using SystemTap.Semantics.Lowered;
 namespace SystemTap.Bpf.Analysis;
 
 /// <summary>Finds writes to memory in handlers that stap runs: only a module has the kernel's memory, and no traced process is current there.</summary>
-internal sealed class GuruWrites : Walker
+internal sealed class GuruWrites : LoweredWalker
 {
     private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 

@@ -49,6 +49,7 @@ internal static class Help
           -S SIZE[,N]      with -o: new file every SIZE MB, keep the newest N
           -F               with -o: go into the background when all probes are live; the process id is printed
           -s MB            buffer for output, MB for each CPU
+          -b               a file of output for each CPU, FILE_0 FILE_1 … with -o, else stpd_cpu0 … (kernel runtime)
           -v               say what each pass does and how long it takes (-vv: more)
           --vp ABCDE       verbosity of each pass, one digit for each
           -t               how often and how long each probe ran

@@ -179,6 +179,11 @@ internal static partial class OptionParser
                 throw new UsageException("option '-S' needs '-o'", "name the output file: -o FILE");
             }
 
+            if (options.Bulk && options.Runtime == "bpf")
+            {
+                throw new UsageException("option '-b': a BPF session writes one stream, in the order it was made", "leave it out, or use --runtime=kernel, which can write a file for each CPU");
+            }
+
             if (options.Mode == Mode.Interactive && _hasScriptSource)
             {
                 throw new UsageException("option '-i' takes no script", "start 'stap -i' and say: load FILE");

@@ -45,11 +45,6 @@ internal sealed partial class SessionDriver
 
     private List<string> TapsetDirectories()
     {
-        if (_options.Bulk)
-        {
-            _diagnostics.Warn("cli.no-bulk-mode", null, "option '-b' has no effect: the output of all CPUs comes as one stream, in the order it was made");
-        }
-
         foreach (var directory in _options.IncludeDirectories)
         {
             if (!Directory.Exists(directory))

@@ -144,6 +144,7 @@ public sealed class SessionModesTests
 
     [Theory]
     [InlineData("-q")]
+    [InlineData("-b")]
     [InlineData("-F")]
     [InlineData("--monitor")]
     [InlineData("--remote=ssh://host")]

@@ -14,7 +14,7 @@ namespace SystemTap.Bpf.Analysis;
 // Host handlers count too: they write the same maps.
 
 /// <summary>Bounds on the length of strings.</summary>
-internal sealed class Capacities : Walker
+internal sealed class Capacities : LoweredWalker
 {
     private const int RoundsBeforeGivingUp = 4;
 

@@ -6,7 +6,7 @@ using SystemTap.Targets;
 namespace SystemTap.Bpf.Analysis;
 
 /// <summary>What one program needs, found before it is emitted: frame, functions, loops, error texts, typed loads.</summary>
-internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] storage, Target target) : Walker
+internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] storage, Target target) : LoweredWalker
 {
     private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 

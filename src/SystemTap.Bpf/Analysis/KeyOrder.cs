@@ -43,7 +43,7 @@ internal static class KeyOrder
     }
 
     // Anything that changes a variable, calls a function or, when asked, can fail.
-    private sealed class Noise(bool failuresToo) : Walker
+    private sealed class Noise(bool failuresToo) : LoweredWalker
     {
         private bool _found;
 

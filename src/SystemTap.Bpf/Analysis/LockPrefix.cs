@@ -62,7 +62,7 @@ internal static class LockPrefix
         return walker.Harmless;
     }
 
-    private sealed class HarmlessWalker : Walker
+    private sealed class HarmlessWalker : LoweredWalker
     {
         private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 

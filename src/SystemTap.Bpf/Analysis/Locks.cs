@@ -207,7 +207,7 @@ internal sealed class AccessFacts
 }
 
 /// <summary>Counts one handler's accesses to globals; those in loops count twice, and so do those of more than one word.</summary>
-internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : Walker
+internal sealed class AccessCounter(AccessFacts facts, bool inKernel) : LoweredWalker
 {
     private readonly HashSet<Function> _active = new(ReferenceEqualityComparer.Instance);
     private int _weight = 1;

@@ -80,7 +80,7 @@ internal sealed class Placement
 }
 
 /// <summary>Collects uses of globals, following calls.</summary>
-internal sealed class UseWalker(GlobalUse[] uses, HashSet<Function> functions) : Walker
+internal sealed class UseWalker(GlobalUse[] uses, HashSet<Function> functions) : LoweredWalker
 {
     public override void Visit(Expr? expression)
     {

@@ -153,7 +153,7 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
 }
 
 /// <summary>The locals a body still uses after deferral.</summary>
-internal sealed class LocalFinder : Walker
+internal sealed class LocalFinder : LoweredWalker
 {
     private readonly HashSet<Local> _seen = new(ReferenceEqualityComparer.Instance);
     private readonly List<Local> _order = [];

@@ -4,62 +4,8 @@ using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Deferral;
 
-/// <summary>How often each local is assigned in a body.</summary>
-internal sealed class AssignmentCounter : Walker
-{
-    private readonly Dictionary<Local, int> _counts = new(ReferenceEqualityComparer.Instance);
-
-    public static Dictionary<Local, int> In(Stmt body)
-    {
-        var counter = new AssignmentCounter();
-        counter.Visit(body);
-        return counter._counts;
-    }
-
-    public override void Visit(Expr? expression)
-    {
-        switch (expression)
-        {
-            case AssignExpr { Place: LocalPlace p }:
-                Add(p.Local);
-                break;
-            case UpdateExpr { Place: LocalPlace p }:
-                Add(p.Local, 2);
-                break;
-        }
-
-        base.Visit(expression);
-    }
-
-    public override void Visit(Stmt? statement)
-    {
-        switch (statement)
-        {
-            case TryStmt { Message: { } message }:
-                Add(message, 2);
-                break;
-            case ForeachStmt f:
-                foreach (var key in f.Keys)
-                {
-                    Add(key, 2);
-                }
-
-                if (f.Value is { } value)
-                {
-                    Add(value, 2);
-                }
-
-                break;
-        }
-
-        base.Visit(statement);
-    }
-
-    private void Add(Local local, int count = 1) => _counts[local] = _counts.GetValueOrDefault(local) + count;
-}
-
 /// <summary>Nodes of an expression.</summary>
-internal sealed class NodeCounter : Walker
+internal sealed class NodeCounter : LoweredWalker
 {
     private int _count;
 
@@ -80,7 +26,7 @@ internal sealed class NodeCounter : Walker
 }
 
 /// <summary>Finds effects: assignments, calls that may have some, built-ins that act.</summary>
-internal sealed class EffectFinder : Walker
+internal sealed class EffectFinder : LoweredWalker
 {
     private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
     private bool _found;
@@ -131,7 +77,7 @@ internal sealed class EffectFinder : Walker
 }
 
 /// <summary>Removes assignments to locals that nothing reads.</summary>
-internal sealed class DeadAssignments : Walker
+internal sealed class DeadAssignments : LoweredWalker
 {
     private readonly HashSet<Local> _read = new(ReferenceEqualityComparer.Instance);
     private bool _changed;

@@ -93,7 +93,7 @@ internal sealed partial class BodyRewriter
         return walker.Found;
     }
 
-    private sealed class KernelNeed : Walker
+    private sealed class KernelNeed : LoweredWalker
     {
         private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 
@@ -115,7 +115,7 @@ internal sealed partial class BodyRewriter
         }
     }
 
-    private sealed class LoopLocals : Walker
+    private sealed class LoopLocals : LoweredWalker
     {
         public HashSet<Local> Locals { get; } = new(ReferenceEqualityComparer.Instance);
 

@@ -381,7 +381,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
 }
 
 /// <summary>Functions worth expanding: few statements, no loops, no effects beyond their own locals.</summary>
-internal sealed class InlineTest : Walker
+internal sealed class InlineTest : LoweredWalker
 {
     private bool _fine = true;
     private int _statements;

@@ -204,7 +204,7 @@ internal sealed class CallLifter(Func<Function, bool> isRecursive, Capacities ca
         return local;
     }
 
-    private sealed class Finder(Func<Function, bool> isRecursive) : Walker
+    private sealed class Finder(Func<Function, bool> isRecursive) : LoweredWalker
     {
         public bool Found { get; private set; }
 

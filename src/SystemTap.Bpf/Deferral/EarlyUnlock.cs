@@ -24,7 +24,7 @@ namespace SystemTap.Bpf.Deferral;
 // Works on the rewritten body of a handler that stap runs by request; such handlers never run at the same time, so the elements taken are safe without lock.
 
 /// <summary>Takes the elements of a foreach; <see cref="VisitStmt"/> with the same token goes through them.</summary>
-internal sealed class TakeStmt(ForeachStmt loop, IReadOnlyList<(StatisticKind Kind, Local Local)> captured, object token) : Stmt(loop.Span)
+internal sealed class TakeStmt(ForeachStmt loop, IReadOnlyList<(StatisticKind Kind, Local Local)> captured, object token) : Stmt(loop.Span), IEngineNode
 {
     public ForeachStmt Loop { get; } = loop;
 
@@ -32,16 +32,32 @@ internal sealed class TakeStmt(ForeachStmt loop, IReadOnlyList<(StatisticKind Ki
     public IReadOnlyList<(StatisticKind Kind, Local Local)> Captured { get; } = captured;
 
     public object Token { get; } = token;
+
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker)
+    {
+        walker.Visit(Loop.Slice);
+        walker.Visit(Loop.Limit);
+    }
 }
 
 /// <summary>Goes through the elements taken before.</summary>
-internal sealed class VisitStmt(TakeStmt take) : Stmt(take.Span)
+internal sealed class VisitStmt(TakeStmt take) : Stmt(take.Span), IEngineNode
 {
     public TakeStmt Take { get; } = take;
+
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker) => walker.Visit(Take.Loop);
 }
 
 /// <summary>Gives the handler's lock back before its end.</summary>
-internal sealed class UnlockStmt(SourceSpan span) : Stmt(span);
+internal sealed class UnlockStmt(SourceSpan span) : Stmt(span), IEngineNode
+{
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker)
+    {
+    }
+}
 
 /// <summary>Puts the end of a handler into the order above.</summary>
 /// <param name="shared">By global index: kernel handlers touch it.</param>
@@ -231,7 +247,7 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
         }
     }
 
-    private sealed class FreeWalker(bool[] shared) : Walker
+    private sealed class FreeWalker(bool[] shared) : LoweredWalker
     {
         private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 
@@ -289,7 +305,7 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
 }
 
 /// <summary>Whether a body gives its lock back early.</summary>
-internal sealed class UnlockFinder : Walker
+internal sealed class UnlockFinder : LoweredWalker
 {
     private bool _found;
 

@@ -13,7 +13,7 @@ namespace SystemTap.Bpf.Deferral;
 // that are the same in all of them stay constants.
 
 /// <summary>The shape of a handler, its constants in order, its locals by first occurrence.</summary>
-internal sealed class HandlerShape : Walker
+internal sealed class HandlerShape : LoweredWalker
 {
     private readonly StringBuilder _text = new();
     private readonly Dictionary<Local, int> _numbers = new(ReferenceEqualityComparer.Instance);

@@ -21,7 +21,7 @@ namespace SystemTap.Bpf.Deferral;
 // program stays as it was and the compiler says what it cannot do.
 
 /// <summary>A statement that stap runs when the record with its leaves arrives; its inner expressions are still those of the script.</summary>
-internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SystemTap.Language.Text.SourceSpan span) : Stmt(span)
+internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SystemTap.Language.Text.SourceSpan span) : Stmt(span), IEngineNode
 {
     public Stmt Body { get; } = body;
 
@@ -39,7 +39,16 @@ internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SystemTap.
         }
     }
 
-    private sealed class HistogramFinder : Walker
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker)
+    {
+        foreach (var leaf in Leaves)
+        {
+            walker.Visit(leaf);
+        }
+    }
+
+    private sealed class HistogramFinder : LoweredWalker
     {
         public List<HistogramTextExpr> Found { get; } = [];
 
@@ -167,7 +176,7 @@ internal sealed class HostStatements
         return walker.Needed;
     }
 
-    private sealed class StapsOnlyFinder : Walker
+    private sealed class StapsOnlyFinder : LoweredWalker
     {
         private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 
@@ -185,7 +194,7 @@ internal sealed class HostStatements
         }
     }
 
-    private sealed class NeedWalker(HostStatements owner) : Walker
+    private sealed class NeedWalker(HostStatements owner) : LoweredWalker
     {
         public bool Needed { get; private set; }
 
@@ -231,7 +240,7 @@ internal sealed class HostStatements
         }
     }
 
-    private sealed class GlobalFinder(HostStatements owner) : Walker
+    private sealed class GlobalFinder(HostStatements owner) : LoweredWalker
     {
         private bool _found;
 
@@ -249,7 +258,7 @@ internal sealed class HostStatements
         }
     }
 
-    private sealed class FunctionWalker(HostStatements owner, FunctionFacts facts) : Walker
+    private sealed class FunctionWalker(HostStatements owner, FunctionFacts facts) : LoweredWalker
     {
         public override void Visit(Stmt? statement)
         {
@@ -411,7 +420,7 @@ internal sealed class HostStatements
     }
 
     /// <summary>Everything in a region can be run by stap; its globals move.</summary>
-    private sealed class RegionCheck(HostStatements owner, bool isTail, Dictionary<Local, int> owned) : Walker
+    private sealed class RegionCheck(HostStatements owner, bool isTail, Dictionary<Local, int> owned) : LoweredWalker
     {
         private int _conditional;
 

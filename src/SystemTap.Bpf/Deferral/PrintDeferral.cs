@@ -157,7 +157,7 @@ internal static class Purity
         return walker.Deferrable;
     }
 
-    private sealed class QuietWalker : Walker
+    private sealed class QuietWalker : LoweredWalker
     {
         private readonly HashSet<Function> _active = new(ReferenceEqualityComparer.Instance);
 
@@ -178,7 +178,7 @@ internal static class Purity
         }
     }
 
-    private sealed class DeferrableWalker : Walker
+    private sealed class DeferrableWalker : LoweredWalker
     {
         public bool Deferrable { get; private set; } = true;
 

@@ -199,6 +199,7 @@ internal sealed partial class ProgramEmitter
             Store(new Mem(Frame, FrameActions), _c.Limits.MaxAction);
         }
 
+        TellFunctions(body);
         ResetTextState(body);
         if (_depth is { } depth)
         {
@@ -483,7 +484,7 @@ internal sealed partial class ProgramEmitter
         }
     }
 
-    private static bool UsesNext(Function f) => NextFinder.In(f.Body);
+    private static bool UsesNext(Function f) => LoweredSearch.SaysNext(f.Body);
 
     private void EmitFunction(FunctionFrame frame)
     {
@@ -525,43 +526,5 @@ internal sealed partial class ProgramEmitter
         _a.Bind(_f.Next);
         _a.Emit(Instruction.Mov(Reg.R0, 3));
         _a.Exit();
-    }
-}
-
-/// <summary>Finds calls of certain functions in a statement.</summary>
-internal sealed class CallFinder(Func<Function, bool> isMeant) : Walker
-{
-    private bool _found;
-
-    public static bool In(Stmt s, Func<Function, bool> isMeant)
-    {
-        var finder = new CallFinder(isMeant);
-        finder.Visit(s);
-        return finder._found;
-    }
-
-    public override void Visit(Expr? expression)
-    {
-        _found |= expression is CallExpr c && isMeant(c.Function);
-        base.Visit(expression);
-    }
-}
-
-/// <summary>Finds <c>next</c> in a function.</summary>
-internal sealed class NextFinder : Walker
-{
-    private bool _found;
-
-    public static bool In(Stmt body)
-    {
-        var finder = new NextFinder();
-        finder.Visit(body);
-        return finder._found;
-    }
-
-    public override void Visit(Stmt? statement)
-    {
-        _found |= statement is NextStmt;
-        base.Visit(statement);
     }
 }

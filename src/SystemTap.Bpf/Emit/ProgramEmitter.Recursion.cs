@@ -146,7 +146,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>The group being written when a statement calls into it.</summary>
-    private RecursionGroup? GroupCalledIn(Stmt s) => _f.Recursion is RecursionGroup group && CallFinder.In(s, f => Overloads(f).Any(group.Members.Contains)) ? group : null;
+    private RecursionGroup? GroupCalledIn(Stmt s) => _f.Recursion is RecursionGroup group && LoweredSearch.Calls(s, f => Overloads(f).Any(group.Members.Contains)) ? group : null;
 
     /// <summary>Repeats a loop's body, by steps when the loop calls into the group being written.</summary>
     private void Rounds(Stmt loop, Label exhausted, Action body)

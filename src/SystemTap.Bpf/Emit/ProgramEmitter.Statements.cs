@@ -182,7 +182,7 @@ internal sealed partial class ProgramEmitter
 }
 
 /// <summary>Statements of a body, what one iteration counts against MAXACTION.</summary>
-internal sealed class StatementCounter : Walker
+internal sealed class StatementCounter : LoweredWalker
 {
     private int _count;
 

@@ -35,7 +35,7 @@ internal sealed partial class ProgramEmitter
 }
 
 /// <summary>Finds uses of what one statement of a handler leaves for another.</summary>
-internal sealed class TextStateFinder(Func<Function, Stmt> bodyOf) : Walker
+internal sealed class TextStateFinder(Func<Function, Stmt> bodyOf) : LoweredWalker
 {
     private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 

@@ -291,23 +291,31 @@ public sealed record PrintSite(int Number, IReadOnlyList<SystemTap.Language.Synt
 }
 
 /// <summary>A value of the record being printed.</summary>
-public sealed class LeafExpr(int index, ScriptType type, SourceSpan span) : Expr(type, span)
+public sealed class LeafExpr(int index, ScriptType type, SourceSpan span) : Expr(type, span), IEngineNode
 {
     /// <summary>Position in <see cref="PrintSite.Leaves"/>.</summary>
     public int Index { get; } = index;
+
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker)
+    {
+    }
 }
 
 /// <summary>The picture of a histogram whose buckets were sent.</summary>
 /// <param name="aggregate">Whose shape says what the buckets are.</param>
 /// <param name="buckets">A string of 8 bytes for each bucket.</param>
 /// <param name="span">The print's argument.</param>
-public sealed class HistogramLeafExpr(Global aggregate, Expr buckets, SourceSpan span) : Expr(ScriptType.String, span)
+public sealed class HistogramLeafExpr(Global aggregate, Expr buckets, SourceSpan span) : Expr(ScriptType.String, span), IEngineNode
 {
     /// <summary>Whose histogram it is.</summary>
     public Global Aggregate { get; } = aggregate;
 
     /// <summary>The bytes.</summary>
     public Expr Buckets { get; } = buckets;
+
+    /// <inheritdoc/>
+    public void VisitChildren(LoweredWalker walker) => walker.Visit(Buckets);
 }
 
 /// <summary>An uncaught error of a kernel handler.</summary>

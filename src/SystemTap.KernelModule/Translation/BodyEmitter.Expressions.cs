@@ -387,23 +387,7 @@ internal sealed partial class BodyEmitter
         }
     }
 
-    private static bool SaysNext(Function function)
-    {
-        var walker = new NextFinder();
-        walker.Visit(function.Body);
-        return walker.Found || (function.EmbeddedCode?.Contains("STAP_NEXT", StringComparison.Ordinal) ?? false);
-    }
-
-    private sealed class NextFinder : LoweredWalker
-    {
-        public bool Found { get; private set; }
-
-        public override void Visit(Stmt? statement)
-        {
-            Found |= statement is NextStmt;
-            base.Visit(statement);
-        }
-    }
+    private static bool SaysNext(Function function) => LoweredSearch.SaysNext(function.Body) || (function.EmbeddedCode?.Contains("STAP_NEXT", StringComparison.Ordinal) ?? false);
 
     // --- the event and memory
 

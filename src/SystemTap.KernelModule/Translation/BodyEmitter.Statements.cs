@@ -297,7 +297,7 @@ internal sealed partial class BodyEmitter
         {
             _sorts = true;
             // A loop that leads to itself is under way once for each level of the recursion.
-            var most = _function is { IsRecursive: true } && RecursiveCall.In(s.Body) ? _context.Facts.MaxNesting + 1 : 1;
+            var most = _function is { IsRecursive: true } && LoweredSearch.Calls(s.Body, MayRecurse) ? _context.Facts.MaxNesting + 1 : 1;
             _context.Sorts[s.Array] = _context.Sorts.GetValueOrDefault(s.Array) + most;
             _w.Line($"struct stap_rank_list *list_{number} = stap_sorted(c, &{name}, {key}, 0x{given:x}, {s.SortKey}, {(s.Direction == SortDirection.Descending ? "STAP_DESCENDING" : "STAP_ASCENDING")}, {Statistic(s.SortStatistic)}, {limit ?? name + ".capacity"});");
             _w.Line($"u32 at_{number};");
@@ -421,27 +421,7 @@ internal sealed partial class BodyEmitter
         _textSinceDrop |= outer.Since;
         DropText();
     }
-}
 
-/// <summary>Finds calls of functions that call themselves.</summary>
-internal sealed class RecursiveCall : LoweredWalker
-{
-    private bool _found;
-
-    public static bool In(Stmt body)
-    {
-        var finder = new RecursiveCall();
-        finder.Visit(body);
-        return finder._found;
-    }
-
-    public override void Visit(Expr? expression)
-    {
-        for (var f = (expression as CallExpr)?.Function; f is not null; f = f.NextOverload)
-        {
-            _found |= f.IsRecursive;
-        }
-
-        base.Visit(expression);
-    }
+    /// <summary>Whether a call leads to a function that calls itself.</summary>
+    private static bool MayRecurse(Function? function) => function is not null && (function.IsRecursive || MayRecurse(function.NextOverload));
 }

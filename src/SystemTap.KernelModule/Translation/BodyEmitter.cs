@@ -130,12 +130,11 @@ internal sealed partial class BodyEmitter
         _localNames = new string[_locals.Count];
         _isView = new bool[_locals.Count];
         var names = new NamePool();
-        var assigned = new AssignedLocals();
-        assigned.Visit(function?.Body ?? probe!.Body);
+        var assigned = AssignmentCounter.In(function?.Body ?? probe!.Body);
         for (var i = 0; i < _locals.Count; i++)
         {
             var isParameter = function is not null && i < function.ParameterCount;
-            _isView[i] = isParameter && _locals[i].Type == ScriptType.String && !assigned.Found.Contains(_locals[i]);
+            _isView[i] = isParameter && _locals[i].Type == ScriptType.String && !assigned.ContainsKey(_locals[i]);
             _localNames[i] = isParameter && (_isView[i] || _locals[i].Type != ScriptType.String)
                 ? "a" + C.Int(i) + "_" + C.Name(_locals[i].Name)
                 : names.Take("l_" + _locals[i].Name);
@@ -344,46 +343,6 @@ internal sealed partial class BodyEmitter
         {
             _commented = (source, line);
             _w.Line($"/* {C.Comment(System.IO.Path.GetFileName(source.Path))}:{C.Int(line)}: {C.Comment(source.LineText(line))} */");
-        }
-    }
-
-    private sealed class AssignedLocals : LoweredWalker
-    {
-        public HashSet<Local> Found { get; } = new(ReferenceEqualityComparer.Instance);
-
-        public override void Visit(Stmt? statement)
-        {
-            switch (statement)
-            {
-                case ForeachStmt s:
-                    Found.UnionWith(s.Keys);
-                    if (s.Value is { } value)
-                    {
-                        Found.Add(value);
-                    }
-
-                    break;
-                case TryStmt { Message: { } message }:
-                    Found.Add(message);
-                    break;
-            }
-
-            base.Visit(statement);
-        }
-
-        public override void Visit(Expr? expression)
-        {
-            switch (expression)
-            {
-                case AssignExpr { Place: LocalPlace p }:
-                    Found.Add(p.Local);
-                    break;
-                case UpdateExpr { Place: LocalPlace p }:
-                    Found.Add(p.Local);
-                    break;
-            }
-
-            base.Visit(expression);
         }
     }
 }

@@ -310,7 +310,8 @@ public sealed partial class ScriptPrinter
         }
     }
 
-    internal static string OperatorText(BinaryOperator op) => op switch
+    /// <summary>The script's spelling of an operator.</summary>
+    public static string OperatorText(BinaryOperator op) => op switch
     {
         BinaryOperator.Multiply => "*",
         BinaryOperator.Divide => "/",

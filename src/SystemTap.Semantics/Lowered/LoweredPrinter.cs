@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using SystemTap.Language.Formatting;
 using SystemTap.Language.Syntax;
 
 namespace SystemTap.Semantics.Lowered;
@@ -25,31 +26,6 @@ public sealed class LoweredPrinter
         printer.Write(expression);
         return printer._out.ToString();
     }
-
-    /// <summary>The script's spelling of an operator.</summary>
-    public static string Symbol(BinaryOperator op) => op switch
-    {
-        BinaryOperator.Multiply => "*",
-        BinaryOperator.Divide => "/",
-        BinaryOperator.Modulo => "%",
-        BinaryOperator.Add => "+",
-        BinaryOperator.Subtract => "-",
-        BinaryOperator.Concat => ".",
-        BinaryOperator.ShiftLeft => "<<",
-        BinaryOperator.ShiftRight => ">>",
-        BinaryOperator.ShiftRightLogical => ">>>",
-        BinaryOperator.Less => "<",
-        BinaryOperator.Greater => ">",
-        BinaryOperator.LessOrEqual => "<=",
-        BinaryOperator.GreaterOrEqual => ">=",
-        BinaryOperator.Equal => "==",
-        BinaryOperator.NotEqual => "!=",
-        BinaryOperator.BitAnd => "&",
-        BinaryOperator.BitXor => "^",
-        BinaryOperator.BitOr => "|",
-        BinaryOperator.LogicalAnd => "&&",
-        _ => "||",
-    };
 
     private void Line(string text) => _out.Append(' ', _indent * 2).Append(text).Append('\n');
 
@@ -203,11 +179,11 @@ public sealed class LoweredPrinter
                 break;
             case UpdateExpr e:
                 Write(e.Place);
-                _out.Append(' ').Append(Symbol(e.Operator)).Append("= ");
+                _out.Append(' ').Append(ScriptPrinter.OperatorText(e.Operator)).Append("= ");
                 Write(e.Operand);
                 break;
-            case BinaryExpr e: Binary(e.Left, Symbol(e.Operator), e.Right); break;
-            case StringCompareExpr e: Binary(e.Left, Symbol(e.Operator), e.Right); break;
+            case BinaryExpr e: Binary(e.Left, ScriptPrinter.OperatorText(e.Operator), e.Right); break;
+            case StringCompareExpr e: Binary(e.Left, ScriptPrinter.OperatorText(e.Operator), e.Right); break;
             case LogicalExpr e: Binary(e.Left, e.IsAnd ? "&&" : "||", e.Right); break;
             case UnaryExpr e:
                 _out.Append(e.Operator switch

@@ -1,6 +1,9 @@
 namespace SystemTap.Semantics.Lowered;
 
-/// <summary>Visits every statement, place and expression of lowered trees in order of evaluation. Override what is of interest; call base to go deeper.</summary>
+/// <summary>
+/// Visits every statement, place and expression of lowered trees in order of evaluation. Override what is of interest; call base to go deeper.
+/// Nodes that an engine puts into its trees say themselves what is in them (<see cref="IEngineNode"/>).
+/// </summary>
 public abstract class LoweredWalker
 {
     public virtual void Visit(Stmt? statement)
@@ -44,7 +47,9 @@ public abstract class LoweredWalker
                 Visit(s.Handler);
                 break;
             case PrintStmt s: Visit(s.Arguments); break;
-            default: throw new InvalidOperationException("unknown statement " + statement.GetType().Name);
+            default:
+                VisitEngine(statement as IEngineNode, statement);
+                break;
         }
     }
 
@@ -102,7 +107,9 @@ public abstract class LoweredWalker
 
                 Visit(e.Value);
                 break;
-            default: throw new InvalidOperationException("unknown expression " + expression.GetType().Name);
+            default:
+                VisitEngine(expression as IEngineNode, expression);
+                break;
         }
     }
 
@@ -114,7 +121,8 @@ public abstract class LoweredWalker
         }
     }
 
-    protected void Visit(IReadOnlyList<Expr?>? expressions)
+    /// <summary>Visits each of a list; nothing for no list.</summary>
+    public void Visit(IReadOnlyList<Expr?>? expressions)
     {
         if (expressions is null)
         {
@@ -124,6 +132,60 @@ public abstract class LoweredWalker
         for (var i = 0; i < expressions.Count; i++)
         {
             Visit(expressions[i]);
+        }
+    }
+
+    private void VisitEngine(IEngineNode? node, object what)
+    {
+        if (node is null)
+        {
+            throw new InvalidOperationException("unknown node " + what.GetType().Name);
+        }
+
+        node.VisitChildren(this);
+    }
+}
+
+/// <summary>A statement or expression that only one engine has, between the lowered program and its code.</summary>
+public interface IEngineNode
+{
+    /// <summary>Lets a walker visit what is evaluated as part of this node, in order.</summary>
+    void VisitChildren(LoweredWalker walker);
+}
+
+/// <summary>Questions about what is anywhere in a tree.</summary>
+public static class LoweredSearch
+{
+    /// <summary>Whether a call of such a function is in the statement (bodies of called functions are not looked into).</summary>
+    public static bool Calls(Stmt body, Func<Function, bool> isMeant)
+    {
+        var search = new Search(null, isMeant);
+        search.Visit(body);
+        return search.Found;
+    }
+
+    /// <summary>Whether a <c>next</c> is in the statement.</summary>
+    public static bool SaysNext(Stmt body)
+    {
+        var search = new Search(s => s is NextStmt, null);
+        search.Visit(body);
+        return search.Found;
+    }
+
+    private sealed class Search(Func<Stmt, bool>? isStatement, Func<Function, bool>? isFunction) : LoweredWalker
+    {
+        public bool Found { get; private set; }
+
+        public override void Visit(Stmt? statement)
+        {
+            Found |= statement is not null && isStatement is not null && isStatement(statement);
+            base.Visit(statement);
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            Found |= expression is CallExpr call && isFunction is not null && isFunction(call.Function);
+            base.Visit(expression);
         }
     }
 }

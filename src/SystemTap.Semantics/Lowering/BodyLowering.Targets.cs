@@ -208,7 +208,7 @@ internal sealed partial class BodyLowering
 
     private Expr LowerPerf(PerfExpression p)
     {
-        var names = _session.Probes.Select(u => u.Probe?.Point.Spec).OfType<PerfSpec>().Select(s => s.CounterName).OfType<string>().Distinct().ToList();
+        var names = PerfSpec.Counters(_session.Probes.Select(u => u.Probe?.Point.Spec)).Select(s => s.CounterName!).ToList();
         var number = names.IndexOf(p.Counter.Value);
         if (number < 0)
         {

@@ -333,6 +333,7 @@ public sealed class ProbeResolver
         }
 
         // Only files that could hold the point were loaded: the library knows further beginnings than the tree.
+        var known = at;
         while (at < point.Components.Count && !ProbeTree.IsWildcard(point.Components[at].Name) && LibraryGoesOn(point, at))
         {
             at++;
@@ -378,7 +379,7 @@ public sealed class ProbeResolver
         return new Diagnostic("probe.unknown", Severity.SemanticError,
             $"no match for '{component.Name}'" + (at == 0 ? "" : $" of '{ProbeTree.Text(point, at)}'") + ", while resolving probe point", component.Span)
         {
-            Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases" : Continue(last)),
+            Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases" : at == known ? Continue(last) : null),
         };
     }
 

@@ -22,7 +22,7 @@ internal sealed partial class SessionDriver
         var functions = program.Probes.Any(p => p.Spec is KernelFunctionSpec);
         return new BpfFeatures
         {
-            WriteUser = !hasUserProbes || features.Has(KernelFeature.WriteUser),
+            WriteUser = !_options.Guru || features.Has(KernelFeature.WriteUser),
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),

@@ -56,7 +56,7 @@ public sealed class CallLifterTests
     }
 
     /// <summary>Finds calls that stand inside a larger expression.</summary>
-    private sealed class WholeValues(Function f) : Walker
+    private sealed class WholeValues(Function f) : LoweredWalker
     {
         private CallExpr? _whole;
 

@@ -1,10 +1,14 @@
 #!/bin/bash
 # What one event costs with a kernel module of ours, with one of SystemTap's (Debian's package), and with a probe that does nothing, in one boot of a
-# virtual machine with Linux 6.1. usage: bench/event-times.sh [TURNS]
+# virtual machine with Linux 6.1. usage: bench/event-times.sh [--instructions] [TURNS]
 # The machine is emulated: nanoseconds are those of the emulation, the fastest of nine loops in each of TURNS (3) turns; a busy host makes them larger.
+# --instructions: the machine's clock counts instructions instead (QEMU's -icount), so numbers are instructions an event and the same however busy the host is.
 # Ratio: (theirs - empty) / (ours - empty); the target is 1.43 (0.7 the other way).
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
+unit=nanoseconds
+options=${VM_OPTIONS:-}
+if [ "${1:-}" = --instructions ]; then unit=instructions; options="-icount shift=0,sleep=off"; export VM_CPUS=1; shift; fi
 turns=${1:-3}
 "$root/build/build-stap.sh"
 "$root/build/install-needs.sh" peer || echo "note: continuing without it; its column will be empty" >&2
@@ -96,9 +100,9 @@ done
 for c in $cases; do echo "@row $c $(for k in none empty sysenter ours theirs; do cat /tmp/t.$c.$k 2>/dev/null || echo 0; done | tr '\n' ' ')"; done
 dmesg | grep -E 'WARNING|BUG|Oops' | head -n 5
 I
-VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" 6.1 "$work/run.sh" "$work/events" >"$work/out" || true
+VM_OPTIONS=$options VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" 6.1 "$work/run.sh" "$work/events" >"$work/out" || true
 grep -vE '^@@@|^@row' "$work/out" || true
-echo "Linux $(cat "$root/out/vm/6.1/release") in QEMU (TCG), nanoseconds an event; peer: $([ -z "$peer" ] || $peer --version 2>&1 | head -n 1)"
+echo "Linux $(cat "$root/out/vm/6.1/release") in QEMU (TCG), $unit an event; peer: $([ -z "$peer" ] || $peer --version 2>&1 | head -n 1)"
 printf '%-44s %8s %12s %8s %10s %8s\n' "" untraced "empty probe" ours SystemTap ratio
 sed -n 's/^@row //p' "$work/out" | while read -r c none empty sysenter ours theirs; do
     case $c in
@@ -109,7 +113,7 @@ sed -n 's/^@row //p' "$work/out" | while read -r c none empty sysenter ours thei
     esac
     mine=$empty; [ "$sysenter" = 0 ] || mine=$sysenter
     printf '%-44s %8d %12s %8d %10d %8s\n' "$what" "$none" "$([ "$sysenter" = 0 ] && echo "$empty" || echo "$sysenter/$empty")" "$ours" "$theirs" \
-        "$(awk -v o="$((ours - mine))" -v t="$((theirs - empty))" 'BEGIN { if (t > 0 && o > 0) printf "%.1fx", t / o; else print "-" }')"
+        "$(awk -v o="$((ours - mine))" -v t="$((theirs - empty))" 'BEGIN { if (t > 0 && o > 0) printf "%.2fx", t / o; else print "-" }')"
 done
 echo "(two empty probes: of a system-call tracepoint, which ours uses, and of a kprobe, which SystemTap uses; each is taken from its own)"
 grep -q '^@row' "$work/out"

@@ -5,7 +5,7 @@
  *
  * The caller holds the array's lock. Shared by adders, two things happen at once: chains are read while another CPU inserts (an entry is complete
  * before it is published at the head of its chain, and entries never leave a chain under a shared lock), and counters are added to (atomically).
- * Insertions take turns by a short lock of their own.
+ * Insertions take turns by a short lock of their own. Where handlers do nothing but add, nobody holds a lock at all, for the same reasons.
  */
 #include "core.h"
 
@@ -91,31 +91,69 @@ void stap_array_stop(struct stap_array *array)
 
 /* --- keys */
 
+/* Texts are mixed and compared by words: keys are short, and a loop over bytes would be most of what an event costs. */
+
+static u64 word_at(const char *s)
+{
+	u64 word;
+
+	memcpy(&word, s, sizeof(word));
+	return word;
+}
+
+/* All of 1 to 7 bytes in one word; two of the same length are equal if their words are. */
+static u64 short_word(const char *s, u32 n)
+{
+	u32 first, last;
+
+	if (n < 4)
+		return (u64)(u8)s[0] << 16 | (u64)(u8)s[n / 2] << 8 | (u8)s[n - 1];
+	memcpy(&first, s, sizeof(first));
+	memcpy(&last, s + n - 4, sizeof(last));
+	return (u64)first << 32 | last;
+}
+
 static u64 mix(u64 hash, u64 word)
 {
 	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
 	return hash ^ hash >> 32;
 }
 
+static u64 mix_text(u64 hash, struct stap_str text)
+{
+	u32 i;
+
+	hash ^= text.n;
+	if (text.n < 8)
+		return mix(hash, text.n ? short_word(text.s, text.n) : 0);
+	for (i = 0; i + 8 < text.n; i += 8)
+		hash = mix(hash, word_at(text.s + i));
+	return mix(hash, word_at(text.s + text.n - 8));
+}
+
+static int same_text(const struct stap_buf *stored, struct stap_str text)
+{
+	u32 i;
+
+	if (stored->n != text.n)
+		return 0;
+	if (text.n < 8)
+		return !text.n || short_word(stored->s, text.n) == short_word(text.s, text.n);
+	for (i = 0; i + 8 < text.n; i += 8)
+		if (word_at(stored->s + i) != word_at(text.s + i))
+			return 0;
+	return word_at(stored->s + text.n - 8) == word_at(text.s + text.n - 8);
+}
+
 static u32 hash_of(const struct stap_array *array, const union stap_key *key)
 {
-	u64 hash = 0x243f6a8885a308d3ULL, word;
-	u32 part, i;
+	u64 hash = 0x243f6a8885a308d3ULL;
+	u32 part;
 
-	for (part = 0; part < array->keys; part++) {
-		if (!(array->text_keys >> part & 1)) {
-			hash = mix(hash, (u64)key[part].n);
-			continue;
-		}
-		hash = mix(hash, key[part].t.n);
-		for (i = 0; i + 8 <= key[part].t.n; i += 8) {
-			memcpy(&word, key[part].t.s + i, 8);
-			hash = mix(hash, word);
-		}
-		for (word = 0; i < key[part].t.n; i++)
-			word = word << 8 | (u8)key[part].t.s[i];
-		hash = mix(hash, word);
-	}
+	if (array->keys == 1)
+		return (u32)(array->text_keys ? mix_text(hash, key->t) : mix(hash, (u64)key->n));
+	for (part = 0; part < array->keys; part++)
+		hash = array->text_keys >> part & 1 ? mix_text(hash, key[part].t) : mix(hash, (u64)key[part].n);
 	return (u32)hash;
 }
 
@@ -126,7 +164,7 @@ static int key_matches(const struct stap_array *array, const struct entry *entry
 
 	for (part = 0; part < array->keys; part++) {
 		if (array->text_keys >> part & 1) {
-			if ((given >> part & 1) && !stap_same(stap_view((const struct stap_buf *)stored), key[part].t))
+			if ((given >> part & 1) && !same_text((const struct stap_buf *)stored, key[part].t))
 				return 0;
 			stored += text_part();
 		} else {
@@ -136,6 +174,16 @@ static int key_matches(const struct stap_array *array, const struct entry *entry
 		}
 	}
 	return 1;
+}
+
+/* All parts, with a short way for the usual array of one. */
+static int is_key_of(const struct stap_array *array, const struct entry *entry, const union stap_key *key)
+{
+	const char *stored = (const char *)entry + array->key_at;
+
+	if (array->keys == 1)
+		return array->text_keys ? same_text((const struct stap_buf *)stored, key->t) : *(const s64 *)stored == key->n;
+	return key_matches(array, entry, key, ~0u);
 }
 
 static void store_key(const struct stap_array *array, struct entry *entry, const union stap_key *key)
@@ -173,7 +221,7 @@ static u32 find_hashed(const struct stap_array *array, const union stap_key *key
 	while (number) {
 		const struct entry *entry = at(array, number);
 
-		if (entry->hash == hash && key_matches(array, entry, key, ~0u))
+		if (entry->hash == hash && is_key_of(array, entry, key))
 			return number;
 		number = entry->chain;
 	}
@@ -250,13 +298,11 @@ static u32 find_or_insert(struct stap_array *array, const union stap_key *key)
 }
 
 /* The same while others insert too. */
-static u32 find_or_insert_shared(struct stap_array *array, const union stap_key *key)
+static __attribute__((__noinline__)) u32 insert_shared(struct stap_array *array, const union stap_key *key, u32 hash)
 {
-	u32 hash = hash_of(array, key), number = find_hashed(array, key, hash);
 	unsigned long state = 0;
+	u32 number;
 
-	if (number)
-		return number;
 	if (!stap_env_insert_lock(array, &state))
 		return 0;
 	number = find_hashed(array, key, hash);
@@ -266,6 +312,13 @@ static u32 find_or_insert_shared(struct stap_array *array, const union stap_key 
 	return number;
 }
 
+static inline u32 find_or_insert_shared(struct stap_array *array, const union stap_key *key)
+{
+	u32 hash = hash_of(array, key), number = find_hashed(array, key, hash);
+
+	return number ? number : insert_shared(array, key, hash);
+}
+
 struct stap_cell *stap_array_cell(const struct stap_array *array, u32 entry, u32 cpu)
 {
 	return (struct stap_cell *)(array->cells[cpu] + (u64)(entry - 1) * array->cell_size);
@@ -273,23 +326,55 @@ struct stap_cell *stap_array_cell(const struct stap_array *array, u32 entry, u32
 
 /* --- what script code calls */
 
+/*
+ * Operations on one element. No lock of the script covers an owned array: its elements are each their thread's own, but chains and free entries are
+ * shared, so each operation takes the array's short lock. Its owner alone may use the element after that.
+ */
+static u32 find_guarded(const struct stap_array *array, const union stap_key *key)
+{
+	unsigned long state;
+	u32 number;
+
+	if (!array->owned)
+		return stap_find(array, key);
+	if (!stap_env_insert_lock((struct stap_array *)array, &state))
+		return 0;
+	number = stap_find(array, key);
+	stap_env_insert_unlock((struct stap_array *)array, state);
+	return number;
+}
+
+static u32 find_or_insert_guarded(struct stap_array *array, const union stap_key *key)
+{
+	unsigned long state;
+	u32 number;
+
+	if (!array->owned)
+		return find_or_insert(array, key);
+	if (!stap_env_insert_lock(array, &state))
+		return 0;
+	number = find_or_insert(array, key);
+	stap_env_insert_unlock(array, state);
+	return number;
+}
+
 s64 stap_get_long(const struct stap_array *array, const union stap_key *key)
 {
-	u32 number = stap_find(array, key);
+	u32 number = find_guarded(array, key);
 
 	return number ? stap_load(&at(array, number)->number) : 0;
 }
 
 struct stap_str stap_get_text(const struct stap_array *array, const union stap_key *key)
 {
-	u32 number = stap_find(array, key);
+	u32 number = find_guarded(array, key);
 
 	return number ? stap_view(&at(array, number)->text) : STAP_EMPTY;
 }
 
 int stap_in(const struct stap_array *array, const union stap_key *key)
 {
-	return stap_find(array, key) != 0;
+	return find_guarded(array, key) != 0;
 }
 
 int stap_in_matching(const struct stap_array *array, const union stap_key *key, u32 given)
@@ -304,7 +389,7 @@ int stap_in_matching(const struct stap_array *array, const union stap_key *key, 
 
 int stap_set_long(struct stap_array *array, const union stap_key *key, s64 value)
 {
-	u32 number = find_or_insert(array, key);
+	u32 number = find_or_insert_guarded(array, key);
 
 	if (number)
 		at(array, number)->number = value;
@@ -313,7 +398,7 @@ int stap_set_long(struct stap_array *array, const union stap_key *key, s64 value
 
 int stap_set_text(struct stap_array *array, const union stap_key *key, struct stap_str value)
 {
-	u32 number = find_or_insert(array, key);
+	u32 number = find_or_insert_guarded(array, key);
 
 	if (number)
 		stap_set(&at(array, number)->text, value);
@@ -322,7 +407,7 @@ int stap_set_text(struct stap_array *array, const union stap_key *key, struct st
 
 int stap_append_text(const struct stap_place *place, struct stap_array *array, const union stap_key *key, struct stap_str value)
 {
-	u32 number = find_or_insert(array, key);
+	u32 number = find_or_insert_guarded(array, key);
 
 	if (number)
 		stap_append(place, &at(array, number)->text, value);
@@ -331,7 +416,7 @@ int stap_append_text(const struct stap_place *place, struct stap_array *array, c
 
 s64 *stap_element(struct stap_array *array, const union stap_key *key)
 {
-	u32 number = find_or_insert(array, key);
+	u32 number = find_or_insert_guarded(array, key);
 
 	return number ? &at(array, number)->number : NULL;
 }
@@ -356,10 +441,16 @@ int stap_element_sample(struct stap_context *c, struct stap_array *array, const 
 
 void stap_delete(struct stap_array *array, const union stap_key *key)
 {
-	u32 number = stap_find(array, key);
+	unsigned long state = 0;
+	u32 number;
 
+	if (array->owned && !stap_env_insert_lock(array, &state))
+		return;
+	number = stap_find(array, key);
 	if (number)
 		remove_entry(array, number);
+	if (array->owned)
+		stap_env_insert_unlock(array, state);
 }
 
 void stap_delete_matching(struct stap_array *array, const union stap_key *key, u32 given)

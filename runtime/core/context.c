@@ -98,36 +98,6 @@ void stap_context_init(struct stap_context *c, const struct stap_script *script,
 	stap_context_begin(c, NULL);
 }
 
-void stap_context_begin(struct stap_context *c, const struct stap_probe *probe)
-{
-	c->probe = probe;
-	c->regs = NULL;
-	c->user_regs = NULL;
-	c->args = NULL;
-	c->arg_count = 0;
-	c->value = 0;
-	c->syscall = -1;
-	c->user_mode = 0;
-	c->text_used = 0;
-	c->depth = 0;
-	c->actions = stap_core_script->limits.max_action;
-	c->failed = STAP_FINE;
-	c->next = 0;
-	c->has_procfs = 0;
-	c->match_count = 0;
-	c->token_at = 0;
-	c->token_text->n = 0;
-	c->error->n = 0;
-	c->procfs->n = 0;
-	c->error_place = NULL;
-	c->orders = NULL;
-}
-
-void stap_context_end(struct stap_context *c)
-{
-	stap_sorted_done(c, NULL);
-}
-
 /* --- errors */
 
 static void message_sink(struct stap_context *c, struct stap_sink *sink)

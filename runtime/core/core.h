@@ -8,6 +8,8 @@
 
 #include "stap.h"
 
+extern const struct stap_script *stap_core_script;	/* set by stap_core_start() */
+
 /* ------------------------------------------------------------------------------------------------------- what the run-time calls, in this order */
 
 /* First of all, once: remembers the script, allocates arrays and aggregates; 0, or -1 when memory is short (then call stap_core_stop). */
@@ -17,9 +19,33 @@ int stap_core_start(const struct stap_script *script, u32 cpus);
 u64 stap_context_memory(const struct stap_script *script, u32 out_size);
 void stap_context_init(struct stap_context *c, const struct stap_script *script, void *memory, u32 out_size);
 
-/* Around a handler run. stap_context_begin resets the run and the event's members; set those after it. */
-void stap_context_begin(struct stap_context *c, const struct stap_probe *probe);
-void stap_context_end(struct stap_context *c);
+/*
+ * Around a handler run. stap_context_begin resets the run and the event's members; set those after it. What only some kinds of event have (args,
+ * syscall, the text of procfs) is left as it was: their handlers find it set, and others do not look. Each store here is paid for by every event.
+ */
+static inline void stap_context_begin(struct stap_context *c, const struct stap_probe *probe)
+{
+	c->probe = probe;
+	c->regs = NULL;
+	c->user_regs = NULL;
+	c->value = 0;
+	c->user_mode = 0;
+	c->text_used = 0;
+	c->depth = 0;
+	c->actions = stap_core_script->limits.max_action;
+	c->failed = STAP_FINE;
+	c->next = 0;
+	c->has_procfs = 0;
+	c->has_tokens = 0;
+	c->match_count = 0;
+	c->orders = NULL;
+}
+
+static inline void stap_context_end(struct stap_context *c)
+{
+	if (STAP_UNLIKELY(c->orders != NULL))
+		stap_sorted_done(c, NULL);
+}
 
 /* The text after "ERROR: " of a failed run: message near TOKEN at FILE:LINE:COL (called from …) in probe X. Yields its length (no NUL). */
 u32 stap_error_line(const struct stap_context *c, char *into, u32 size);
@@ -30,8 +56,6 @@ void stap_show_globals(struct stap_context *c);
 void stap_core_stop(const struct stap_script *script);
 
 /* ------------------------------------------------------------------------------------------------------------------ between the files of core */
-
-extern const struct stap_script *stap_core_script;	/* set by stap_core_start() */
 
 static inline void put_c(struct stap_sink *sink, const char *text)
 {

@@ -164,7 +164,10 @@ struct stap_str stap_tokenize(struct stap_context *c, struct stap_str text, stru
 	if (!is_continue) {
 		stap_set(c->token_text, text);
 		c->token_at = 0;
+		c->has_tokens = 1;
 	}
+	if (!c->has_tokens)
+		return STAP_EMPTY;
 
 	/* As strtok: delimiters in a row count as one, and none at the ends. */
 	n = c->token_text->n;

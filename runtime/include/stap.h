@@ -14,7 +14,8 @@
  * A handler run, seen from the run-time:
  *
  *     c = a free context of this CPU, else count a skipped probe         (a context is exclusive: nothing else on this CPU runs with it)
- *     take probe->locks[], all or none, in the order given               (event handlers only; begin, end and error handlers run alone)
+ *     take probe->locks[], all or none, in the order given               (event handlers only; begin, end and error handlers run alone;
+ *                                                                         with interrupts off if probe->irqs_off says so)
  *     stap_context_begin(c, probe);  c->args, c->regs, c->value … = event
  *     probe->handler(c);
  *     stap_context_end(c);
@@ -37,7 +38,7 @@
  *
  * Cells. What handlers add to aggregates goes to the cell c->cpu, by plain instructions. So two handlers that can be in the middle of it at once need
  * different numbers: of another CPU, and on one CPU of an NMI's handler (cpus of stap_core_start() counts these too, if the script has probes that fire
- * in NMI). Below NMI it is enough that interrupts are off, which the run-time sees to for handlers with locks and for those with uses_cells set.
+ * in NMI). Below NMI it is enough that interrupts are off; the translator sets irqs_off for handlers that an interrupt's handler could disturb so.
  *
  * Strings are byte strings without NUL. As values they are (address, length) pairs, never NUL-terminated; struct stap_buf is a variable.
  */
@@ -145,7 +146,6 @@ struct stap_context {
 	void *regs;			/* struct pt_regs of the event, NULL: none */
 	void *user_regs;		/* struct pt_regs of the interrupted user code, NULL: none */
 	const u64 *args;		/* arguments of a tracepoint as the kernel passes them, or the six of a system call */
-	u64 arg_count;
 	s64 value;			/* return value of the function or system call */
 	s64 syscall;			/* number of the system call */
 	u32 cpu;			/* of this context: index of the per-CPU cells, see "Cells" above */
@@ -159,9 +159,10 @@ struct stap_context {
 	u8 failed;			/* enum stap_failure */
 	u8 next;			/* a function said `next` */
 	u8 has_procfs;
+	u8 has_tokens;			/* tokenize() has a text to go on with */
 	u16 match_count;		/* groups of the last match, 0: none yet */
 	u32 token_at;
-	const struct stap_place *error_place;
+	const struct stap_place *error_place;	/* valid while `failed` is set, as is the message */
 	struct stap_rank_list *orders;	/* sorted lists in use */
 	struct stap_sink sink;		/* of the print being made */
 
@@ -211,6 +212,7 @@ struct stap_array {
 	u32 capacity;
 	u8 wraps;		/* % arrays drop the oldest */
 	u16 orders;		/* sorted foreach loops that can be under way at once: so many sort buffers */
+	u8 owned;		/* each element belongs to one thread or CPU: no lock set names the array, each operation takes its short lock */
 	const struct stap_shape *shape;
 
 	u32 count;
@@ -291,7 +293,8 @@ struct stap_filter {
 struct stap_probe {
 	u8 kind;		/* enum stap_probe_kind */
 	u8 is_return;
-	u8 uses_cells;		/* adds to per-CPU cells without a lock */
+	u8 irqs_off;		/* runs with interrupts off: takes locks or adds to cells that an interrupt's handler uses, too */
+	u8 arguments;		/* the handler reads c->args below this number */
 	u16 lock_count;
 	void (*handler)(struct stap_context *c);
 	s64 (*condition)(void);	/* NULL: none. The probe may be disarmed while it yields 0; the handler tests it again. */
@@ -333,6 +336,7 @@ struct stap_limits {
 	u32 max_back_trace;
 	u32 suppress_errors;	/* --suppress-handler-errors: errors are counted, not told, and end nothing */
 	u32 hide_globals;	/* --no-global-var-display */
+	u32 bulk;		/* -b: staprun writes a file for each CPU */
 	u64 overload_threshold;	/* cycles of handlers in any interval that end the session; 0: no such watch */
 	u64 overload_interval;	/* cycles */
 };
@@ -354,7 +358,7 @@ struct stap_script {
 	struct stap_limits limits;
 };
 
-#define STAP_API 3
+#define STAP_API 4
 
 extern const struct stap_script stap_script;
 
@@ -672,6 +676,15 @@ void stap_printk(s64 level, struct stap_str text);
 void stap_ftrace(struct stap_str text);
 void stap_switch_file(void);
 
+/* Guru mode. Those with a result give 0, or another number when it could not be done. */
+void stap_delay(s64 ns);	/* busily; ends a wait after 10 s */
+void stap_panic(struct stap_str text);
+void stap_dump_stack(void);
+int stap_raise_signal(s64 number);
+int stap_set_function_argument(struct stap_context *c, s64 n, s64 value);
+int stap_set_return_value(struct stap_context *c, s64 value);
+
+s64 stap_load_average(s64 n);	/* n 0, 1, 2: over 1, 5, 15 minutes, with 11 bits behind the point */
 s64 stap_current_task(struct stap_context *c);
 s64 stap_pid(struct stap_context *c);
 s64 stap_tid(struct stap_context *c);

@@ -22,12 +22,11 @@ static u32 kprobe_count;
 static int on_kprobe(struct kprobe *kp, struct pt_regs *regs)
 {
 	struct function_probe *function_probe = container_of(kp, struct function_probe, entry);
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(function_probe->probe, &entry);
+	struct stap_context *c = stap_enter(function_probe->probe);
 
 	if (c) {
 		c->regs = regs;
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 	return 0;
 }
@@ -36,16 +35,15 @@ static int on_kprobe(struct kprobe *kp, struct pt_regs *regs)
 static int on_kretprobe(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	struct kretprobe *rp = get_kretprobe(instance);
-	struct stap_entry entry;
 	struct stap_context *c;
 
 	if (!rp)
 		return 0;
-	c = stap_enter(container_of(rp, struct function_probe, ret)->probe, &entry);
+	c = stap_enter(container_of(rp, struct function_probe, ret)->probe);
 	if (c) {
 		c->regs = regs;
 		c->value = regs_return_value(regs);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 	return 0;
 }

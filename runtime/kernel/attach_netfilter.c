@@ -10,15 +10,13 @@ static u32 hook_count;
 static unsigned int on_packet(void *data, struct sk_buff *packet, const struct nf_hook_state *state)
 {
 	const struct stap_probe *p = data;
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(p, &entry);
+	struct stap_context *c = stap_enter(p);
 
 	if (c) {
 		u64 args[] = { (unsigned long)packet, (unsigned long)state->in, (unsigned long)state->out, state->hook, state->pf, (unsigned long)state->sk };
 
 		c->args = args;
-		c->arg_count = ARRAY_SIZE(args);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 	return NF_ACCEPT;
 }

@@ -56,16 +56,15 @@ static bool has_counter(const char *name)
 static void on_overflow(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
 {
 	const struct stap_probe *p = event->overflow_handler_context;
-	struct stap_entry entry;
 	struct stap_context *c;
 
 	if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
 		return;
-	c = stap_enter(p, &entry);
+	c = stap_enter(p);
 	if (c) {
 		c->regs = regs;
 		c->user_mode = regs && user_mode(regs);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

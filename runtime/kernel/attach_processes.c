@@ -14,19 +14,18 @@ static void run_process_probes(enum stap_process_event event, struct task_struct
 	const struct stap_probe *p;
 
 	stap_for_each_probe(p) {
-		struct stap_entry entry;
 		struct stap_context *c;
 
 		if (p->kind != STAP_PROBE_PROCESS || p->process.event != event || !stap_passes(p, task))
 			continue;
-		c = stap_enter(p, &entry);
+		c = stap_enter(p);
 		if (!c)
 			continue;
 		stap_run_of(c)->task = task;
 		if (task->mm && !(task->flags & PF_KTHREAD))
 			c->regs = c->user_regs = task_pt_regs(task);
 		c->user_mode = 1;
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

@@ -60,15 +60,14 @@ static ssize_t procfs_read(struct file *file, char __user *to, size_t n, loff_t 
 	if (!o->file->read)
 		return -EACCES;
 	if (!o->made || *at == 0) {
-		struct stap_entry entry;
-		struct stap_context *c = stap_enter(o->file->read, &entry);
+		struct stap_context *c = stap_enter(o->file->read);
 
 		if (!c)
 			return -EIO;
 		c->procfs->n = 0;
 		c->has_procfs = 1;
 		/* The handler's text is copied before the context can be used again: preemption is off until stap_leave_keeping ends. */
-		stap_leave_procfs(c, &entry, o->text, procfs_room(o->file->read));
+		stap_leave_procfs(c, o->text, procfs_room(o->file->read));
 		o->made = 1;
 	}
 	return simple_read_from_buffer(to, n, at, o->text->s, o->text->n);
@@ -77,7 +76,6 @@ static ssize_t procfs_read(struct file *file, char __user *to, size_t n, loff_t 
 static ssize_t procfs_write(struct file *file, const char __user *from, size_t n, loff_t *at)
 {
 	struct opened_file *o = file->private_data;
-	struct stap_entry entry;
 	struct stap_context *c;
 	u32 most = procfs_room(o->file->write) - 1;
 
@@ -89,12 +87,12 @@ static ssize_t procfs_write(struct file *file, const char __user *from, size_t n
 		return -EFAULT;
 	o->text->n = strnlen(o->text->s, n);
 	o->made = 0;
-	c = stap_enter(o->file->write, &entry);
+	c = stap_enter(o->file->write);
 	if (!c)
 		return -EIO;
 	stap_set(c->procfs, stap_view(o->text));
 	c->has_procfs = 1;
-	stap_leave(c, &entry);
+	stap_leave(c);
 	return n;
 }
 

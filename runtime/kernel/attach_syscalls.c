@@ -15,57 +15,71 @@ static u16 syscall_every[2];
 static u16 *syscall_next;
 static int sys_enter_set, sys_exit_set;
 
-static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value, int is_return)
+/* `args`: room for the call's arguments, when the handler reads them. */
+static __always_inline void run_syscall_probe(const struct stap_probe *p, struct pt_regs *regs, s64 number, s64 value, unsigned long *args)
+{
+	struct stap_context *c;
+
+	if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
+		return;
+	c = stap_enter(p);
+	if (!c)
+		return;
+	if (args) {
+		syscall_get_arguments(current, regs, args);
+		c->args = (const u64 *)args;
+	}
+	c->regs = regs;
+	c->user_regs = regs;
+	c->user_mode = 1;
+	c->syscall = number;
+	c->value = value;
+	stap_leave(c);
+}
+
+/* A function of its own: most handlers do without, and need no frame for them. */
+static noinline void run_syscall_probe_with_arguments(const struct stap_probe *p, struct pt_regs *regs, s64 number, s64 value)
+{
+	unsigned long args[6];
+
+	run_syscall_probe(p, regs, number, value, args);
+}
+
+static void run_syscall_probes(u32 first, struct pt_regs *regs, s64 number, s64 value)
 {
 	u32 i;
 
 	for (i = first; i; i = syscall_next[i - 1]) {
 		const struct stap_probe *p = &stap_script.probes[i - 1];
-		struct stap_entry entry;
-		struct stap_context *c;
-		unsigned long six[6];
-		u64 args[6];
-		int k;
 
-		if (p->processes.kind != STAP_FILTER_NONE && !stap_passes(p, current))
-			continue;
-		c = stap_enter(p, &entry);
-		if (!c)
-			continue;
-		syscall_get_arguments(current, regs, six);
-		for (k = 0; k < 6; k++)
-			args[k] = six[k];
-		c->regs = regs;
-		c->user_regs = regs;
-		c->user_mode = 1;
-		c->args = args;
-		c->arg_count = 6;
-		c->syscall = number;
-		c->value = value;
-		stap_leave(c, &entry);
+		if (p->arguments)
+			run_syscall_probe_with_arguments(p, regs, number, value);
+		else
+			run_syscall_probe(p, regs, number, value, NULL);
 	}
 }
 
-static void dispatch_syscall(struct pt_regs *regs, long number, s64 value, int is_return)
+static __always_inline void dispatch_syscall(struct pt_regs *regs, long number, s64 value, int is_return)
 {
-	int compat = stap_is_compat();
+	u32 first;
 
 	if (syscall_every[is_return])
-		run_syscall_probes(syscall_every[is_return], regs, number, value, is_return);
-	if (number >= 0 && number < SYSCALL_NUMBERS && syscall_heads[is_return][compat][number])
-		run_syscall_probes(syscall_heads[is_return][compat][number], regs, number, value, is_return);
+		run_syscall_probes(syscall_every[is_return], regs, number, value);
+	if ((unsigned long)number >= SYSCALL_NUMBERS)
+		return;
+	first = syscall_heads[is_return][stap_is_compat()][number];
+	if (first)
+		run_syscall_probes(first, regs, number, value);
 }
 
 static void on_sys_enter(void *data, struct pt_regs *regs, long number)
 {
-	if (stap_is_running())
-		dispatch_syscall(regs, number, 0, 0);
+	dispatch_syscall(regs, number, 0, 0);
 }
 
 static void on_sys_exit(void *data, struct pt_regs *regs, long value)
 {
-	if (stap_is_running())
-		dispatch_syscall(regs, syscall_get_nr(current, regs), value, 1);
+	dispatch_syscall(regs, syscall_get_nr(current, regs), value, 1);
 }
 
 int stap_syscalls_start(void)

@@ -25,16 +25,15 @@ static u64 timer_interval(const struct stap_probe *p)
 static enum hrtimer_restart on_timer(struct hrtimer *timer)
 {
 	struct timer_probe *timer_probe = container_of(timer, struct timer_probe, timer);
-	struct stap_entry entry;
 	struct stap_context *c;
 
 	if (atomic_read(&stap_control.state) >= STAP_STOPPING)
 		return HRTIMER_NORESTART;
-	c = stap_enter(timer_probe->probe, &entry);
+	c = stap_enter(timer_probe->probe);
 	if (c) {
 		c->regs = get_irq_regs();
 		c->user_mode = c->regs && user_mode(c->regs);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 	hrtimer_forward_now(timer, ns_to_ktime(timer_interval(timer_probe->probe)));
 	return HRTIMER_RESTART;

@@ -42,18 +42,42 @@ void stap_tracepoint_remove(const char *name, void *callback, void *data)
 		tracepoint_probe_unregister(tp, callback, data);
 }
 
+/* For handlers that read no argument, and for those that read only what comes in registers. */
+static void on_tracepoint_alone(void *data)
+{
+	struct stap_context *c = stap_enter(data);
+
+	if (c)
+		stap_leave(c);
+}
+
+static void on_tracepoint_few(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4)
+{
+	struct stap_context *c = stap_enter(data);
+
+	if (c) {
+		u64 args[] = { a0, a1, a2, a3, a4 };
+
+		c->args = args;
+		stap_leave(c);
+	}
+}
+
 static void on_tracepoint(void *data, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5, u64 a6, u64 a7, u64 a8, u64 a9, u64 a10, u64 a11)
 {
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(data, &entry);
+	struct stap_context *c = stap_enter(data);
 
 	if (c) {
 		u64 args[] = { a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 };
 
 		c->args = args;
-		c->arg_count = ARRAY_SIZE(args);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
+}
+
+static void *tracepoint_callback(const struct stap_probe *p)
+{
+	return p->arguments == 0 ? (void *)on_tracepoint_alone : p->arguments <= 5 ? (void *)on_tracepoint_few : (void *)on_tracepoint;
 }
 
 static u32 tracepoints_registered;		/* probes before this one are */
@@ -69,7 +93,7 @@ int stap_tracepoints_start(void)
 		tracepoints_registered = i;
 		if (p->kind != STAP_PROBE_TRACEPOINT)
 			continue;
-		error = stap_tracepoint_add(p->trace.name, on_tracepoint, (void *)p, STAP_ANY);
+		error = stap_tracepoint_add(p->trace.name, tracepoint_callback(p), (void *)p, STAP_ANY);
 		if (error) {
 			stap_message(STAP_RECORD_ERROR, "probe %s: tracepoint \"%s\" %s", p->point, p->trace.name,
 				     error == -ENOENT ? "is not in this kernel (those of modules are not reached yet)" : "cannot be registered");
@@ -86,6 +110,6 @@ void stap_tracepoints_stop(void)
 		const struct stap_probe *p = &stap_script.probes[--tracepoints_registered];
 
 		if (p->kind == STAP_PROBE_TRACEPOINT)
-			stap_tracepoint_remove(p->trace.name, on_tracepoint, (void *)p);
+			stap_tracepoint_remove(p->trace.name, tracepoint_callback(p), (void *)p);
 	}
 }

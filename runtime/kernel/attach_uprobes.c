@@ -28,19 +28,18 @@ static u32 uprobe_count;
 
 static void run_uprobe(const struct stap_probe *p, struct pt_regs *regs)
 {
-	struct stap_entry entry;
 	struct stap_context *c;
 
 	if (!stap_passes(p, current))
 		return;
-	c = stap_enter(p, &entry);
+	c = stap_enter(p);
 	if (c) {
 		c->regs = regs;
 		c->user_regs = regs;
 		c->user_mode = 1;
 		if (p->is_return)
 			c->value = regs_return_value(regs);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

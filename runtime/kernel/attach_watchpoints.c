@@ -9,13 +9,12 @@ static u32 watchpoint_count;
 
 static void on_access(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs)
 {
-	struct stap_entry entry;
-	struct stap_context *c = stap_enter(event->overflow_handler_context, &entry);
+	struct stap_context *c = stap_enter(event->overflow_handler_context);
 
 	if (c) {
 		c->regs = regs;
 		c->user_mode = regs && user_mode(regs);
-		stap_leave(c, &entry);
+		stap_leave(c);
 	}
 }
 

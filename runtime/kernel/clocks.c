@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Clocks and random numbers; all safe from NMI. */
+/* Clocks, the load and random numbers; all safe from NMI. */
 #include "kernel.h"
 #include <linux/timekeeping.h>
 #include <linux/sched/clock.h>
+#include <linux/sched/loadavg.h>
 #include <linux/jiffies.h>
 #include <linux/random.h>
 #include <asm/timex.h>
@@ -35,6 +36,11 @@ s64 stap_jiffies(void)
 s64 stap_cycles(void)
 {
 	return get_cycles();
+}
+
+s64 stap_load_average(s64 n)
+{
+	return n >= 0 && n < 3 ? READ_ONCE(avenrun[n]) : 0;
 }
 
 /* The kernel's generator takes locks, so that an NMI may not ask it: a xorshift generator for each CPU, seeded from it once. */

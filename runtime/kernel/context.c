@@ -3,8 +3,9 @@
  * One handler run: context, locks, errors.
  *
  * Each CPU has a context for each level that can interrupt the others: task, softirq, hardirq, NMI. An event at a level whose context is in use came
- * from inside a handler (or its interruption by the same level) and is skipped and counted. Handlers that need locks run with interrupts off: they are
- * short (MAXACTION), and an interrupt's handler could only spin for a lock that its own CPU holds.
+ * from inside a handler (or its interruption by the same level) and is skipped and counted. Handlers whose locks an interrupt's handler may want, too, run
+ * with interrupts off (irqs_off, set by the translator): they are short (MAXACTION), and that handler could only spin for a lock that its own CPU holds.
+ * What every event pays stands in stap_enter() and finish_run(): no atomic operation without locks, no clock without a watch for overload.
  *
  * A lock is one word: the number of sharers, or -1 for one who excludes all. All or none are taken, in the order of the globals, so there is no deadlock.
  *
@@ -24,10 +25,10 @@ struct stap_load {
 	u64 from, spent;
 };
 
-static struct stap_run **context_runs;		/* by CPU and level */
+static DEFINE_PER_CPU(struct stap_run *[CONTEXT_LEVELS], cpu_runs);
 static struct stap_run *alone_run;		/* begin, end, error */
 static atomic_t *global_locks;			/* by global */
-static struct stap_load __percpu *cpu_loads;
+static DEFINE_PER_CPU(struct stap_load, cpu_loads);
 
 /* Cells of aggregates that a session has: one for each CPU, and one more for handlers in NMI if there are probes that fire there. */
 static u32 nmi_cells(void)
@@ -70,43 +71,50 @@ int stap_contexts_start(void)
 {
 	unsigned int cpu, level;
 
-	context_runs = kvcalloc(nr_cpu_ids * CONTEXT_LEVELS, sizeof(*context_runs), GFP_KERNEL);
 	global_locks = kvcalloc(stap_script.global_count + 1, sizeof(*global_locks), GFP_KERNEL);
-	cpu_loads = alloc_percpu(struct stap_load);
 	alone_run = new_run(~0u, 0);
-	if (!context_runs || !global_locks || !cpu_loads || !alone_run)
+	if (!global_locks || !alone_run)
 		return -ENOMEM;
 	for_each_possible_cpu(cpu)
 		for (level = 0; level < CONTEXT_LEVELS; level++) {
-			context_runs[cpu * CONTEXT_LEVELS + level] = new_run(cpu, level);
-			if (!context_runs[cpu * CONTEXT_LEVELS + level])
+			struct stap_run *run = new_run(cpu, level);
+
+			if (!run)
 				return -ENOMEM;
+			per_cpu(cpu_runs, cpu)[level] = run;
 		}
 	return 0;
 }
 
 void stap_contexts_stop(void)
 {
-	unsigned int i;
+	unsigned int cpu, level;
 
-	for (i = 0; context_runs && i < nr_cpu_ids * CONTEXT_LEVELS; i++)
-		free_run(context_runs[i]);
-	kvfree(context_runs);
+	for_each_possible_cpu(cpu)
+		for (level = 0; level < CONTEXT_LEVELS; level++) {
+			free_run(per_cpu(cpu_runs, cpu)[level]);
+			per_cpu(cpu_runs, cpu)[level] = NULL;
+		}
 	kvfree(global_locks);
-	free_percpu(cpu_loads);
 	free_run(alone_run);
-	context_runs = NULL;
 	global_locks = NULL;
-	cpu_loads = NULL;
 	alone_run = NULL;
 }
 
-static inline unsigned int level_now(void)
+static __always_inline unsigned int level_now(void)
 {
+#ifdef CONFIG_PREEMPT_RT
 	return in_nmi() ? NMI : in_hardirq() ? 2 : in_serving_softirq() ? 1 : 0;
+#else
+	unsigned int count = preempt_count();
+
+	if (likely(!(count & (NMI_MASK | HARDIRQ_MASK | SOFTIRQ_OFFSET))))
+		return 0;
+	return count & NMI_MASK ? NMI : count & HARDIRQ_MASK ? 2 : 1;
+#endif
 }
 
-void stap_skip(const struct stap_probe *probe, enum stap_skip why)
+noinline void stap_skip(const struct stap_probe *probe, enum stap_skip why)
 {
 	int n;
 
@@ -124,44 +132,52 @@ static inline int take_lock(atomic_t *lock, int exclusive)
 
 	if (exclusive)
 		return old == 0 && atomic_cmpxchg_acquire(lock, 0, -1) == 0;
-	while (old >= 0) {
-		int seen = atomic_cmpxchg_acquire(lock, old, old + 1);
-
-		if (seen == old)
+	while (old >= 0)
+		if (atomic_try_cmpxchg_acquire(lock, &old, old + 1))
 			return 1;
-		old = seen;
-	}
 	return 0;
 }
 
 static inline void give_lock(atomic_t *lock, int exclusive)
 {
-	if (exclusive)
+	if (exclusive) {
 		atomic_set_release(lock, 0);
-	else
-		atomic_dec_return_release(lock);
+	} else {
+		smp_mb__before_atomic();
+		atomic_dec(lock);
+	}
 }
 
-static int take_locks(const struct stap_probe *probe)
+/* `tries` are left for all locks of the handler together. */
+static noinline int wait_for_lock(const struct stap_lock *l, u32 *tries)
 {
-	u32 i, tries = in_nmi() ? 0 : stap_script.limits.max_try_lock;
+	if (in_nmi())
+		return 0;
+	while ((*tries)--) {
+		udelay(stap_script.limits.try_lock_delay);
+		if (take_lock(&global_locks[l->global], l->exclusive))
+			return 1;
+	}
+	return 0;
+}
+
+static noinline int take_locks(const struct stap_probe *probe)
+{
+	u32 i, tries = stap_script.limits.max_try_lock;
 
 	for (i = 0; i < probe->lock_count; i++) {
 		const struct stap_lock *l = &probe->locks[i];
 
-		while (!take_lock(&global_locks[l->global], l->exclusive)) {
-			if (!tries--) {
-				while (i--)
-					give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
-				return 0;
-			}
-			udelay(stap_script.limits.try_lock_delay);
-		}
+		if (likely(take_lock(&global_locks[l->global], l->exclusive)) || wait_for_lock(l, &tries))
+			continue;
+		while (i--)
+			give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
+		return 0;
 	}
 	return 1;
 }
 
-static void give_locks(const struct stap_probe *probe)
+static noinline void give_locks(const struct stap_probe *probe)
 {
 	u32 i = probe->lock_count;
 
@@ -170,17 +186,22 @@ static void give_locks(const struct stap_probe *probe)
 }
 
 /* Below this address the stack belongs to others: recursion stops there. */
-static unsigned long stack_floor(void)
+static __always_inline unsigned long stack_floor(void)
 {
 	unsigned long here = (unsigned long)__builtin_frame_address(0);
 	unsigned long base = (unsigned long)task_stack_page(current);
 
-	if (here >= base && here < base + THREAD_SIZE)
+	if (likely(here - base < THREAD_SIZE))
 		return base + 4 * MIN_STACK;
 	return here - 3 * MIN_STACK;	/* an interrupt's stack */
 }
 
-notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry)
+static inline int watches_overload(void)
+{
+	return stap_script.limits.overload_threshold != 0;
+}
+
+notrace struct stap_context *stap_enter(const struct stap_probe *probe)
 {
 	struct stap_run *run;
 	unsigned long floor;
@@ -188,25 +209,28 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe, struct s
 	if (unlikely(atomic_read(&stap_control.state) != STAP_RUNNING))
 		return NULL;
 	preempt_disable_notrace();
-	run = context_runs[smp_processor_id() * CONTEXT_LEVELS + level_now()];
-	if (unlikely(cmpxchg_local(&run->busy, 0, 1) != 0)) {
+	run = this_cpu_read(cpu_runs[level_now()]);
+	/* No atomic operation: whoever comes between the two on this CPU and level has given the context back before we go on. */
+	if (unlikely(READ_ONCE(run->busy))) {
 		stap_skip(probe, STAP_SKIP_REENTRY);
 		goto out;
 	}
+	WRITE_ONCE(run->busy, 1);
+	barrier();
 	floor = stack_floor();
 	if (unlikely((unsigned long)__builtin_frame_address(0) < floor)) {
 		stap_skip(probe, STAP_SKIP_STACK);
 		goto free;
 	}
-	entry->began = get_cycles();
-	entry->irqs_off = probe->lock_count != 0 || probe->uses_cells;
-	if (entry->irqs_off) {
-		local_irq_save(entry->flags);
-		if (unlikely(!take_locks(probe))) {
-			local_irq_restore(entry->flags);
-			stap_skip(probe, STAP_SKIP_LOCK);
-			goto free;
-		}
+	if (watches_overload())
+		run->began = get_cycles();
+	if (probe->irqs_off)
+		local_irq_save(run->flags);
+	if (probe->lock_count && unlikely(!take_locks(probe))) {
+		if (probe->irqs_off)
+			local_irq_restore(run->flags);
+		stap_skip(probe, STAP_SKIP_LOCK);
+		goto free;
 	}
 	stap_context_begin(&run->c, probe);
 	run->c.stack_floor = floor;
@@ -241,14 +265,14 @@ static void account_failure(struct stap_run *run)
 
 static inline void account_time(u64 began)
 {
-	struct stap_load *load = this_cpu_ptr(cpu_loads);
+	struct stap_load *load = this_cpu_ptr(&cpu_loads);
 	u64 now = get_cycles();
 	u64 threshold = stap_script.limits.overload_threshold, interval = stap_script.limits.overload_interval;
 
 	load->spent += now - began;
 	if (now - load->from <= interval)
 		return;
-	if (load->from && threshold && load->spent > threshold && now - load->from < 2 * interval && stap_is_running()) {
+	if (load->from && load->spent > threshold && now - load->from < 2 * interval && stap_is_running()) {
 		stap_message(STAP_RECORD_ERROR, "probe overhead (%llu cycles) exceeded threshold (%llu cycles) in last %llu cycles",
 			     load->spent, threshold, interval);
 		stap_end_session(1);
@@ -258,36 +282,37 @@ static inline void account_time(u64 began)
 }
 
 /* After the handler: gives everything back. */
-static __always_inline void finish_run(struct stap_context *c, struct stap_entry *entry)
+static __always_inline void finish_run(struct stap_context *c)
 {
 	struct stap_run *run = stap_run_of(c);
 	const struct stap_probe *probe = c->probe;
 
 	stap_context_end(c);
-	if (entry->irqs_off) {
+	if (probe->lock_count)
 		give_locks(probe);
-		local_irq_restore(entry->flags);
-	}
+	if (probe->irqs_off)
+		local_irq_restore(run->flags);
 	if (unlikely(c->failed))
 		account_failure(run);
-	account_time(entry->began);
+	if (watches_overload())
+		account_time(run->began);
 	barrier();
 	WRITE_ONCE(run->busy, 0);
 	preempt_enable_notrace();
 }
 
-notrace void stap_leave(struct stap_context *c, struct stap_entry *entry)
+notrace void stap_leave(struct stap_context *c)
 {
 	c->probe->handler(c);
-	finish_run(c, entry);
+	finish_run(c);
 }
 
-void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most)
+void stap_leave_procfs(struct stap_context *c, struct stap_buf *into, u32 most)
 {
 	c->probe->handler(c);
 	into->n = min(c->procfs->n, most - 1);
 	memcpy(into->s, c->procfs->s, into->n);
-	finish_run(c, entry);
+	finish_run(c);
 }
 
 u32 stap_count(enum stap_probe_kind kind)

@@ -64,6 +64,7 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 		struct stap_info info = {
 			.transport = STAP_TRANSPORT, .cpus = nr_cpu_ids, .ring_bytes = stap_ring_bytes(),
 			.probes = stap_script.probe_count, .state = atomic_read(&stap_control.state), .user_stacks = stap_script.user_stacks, .max_back_trace = stap_script.limits.max_back_trace,
+			.bulk = stap_script.limits.bulk,
 		};
 
 		return copy_to_user(user, &info, sizeof(info)) ? -EFAULT : 0;

@@ -85,6 +85,8 @@ struct stap_run {
 	struct stap_context c;
 	struct task_struct *task;	/* whom the event is about: current, or the child of a fork */
 	int busy;
+	unsigned long flags;		/* interrupts, before the handler turned them off */
+	u64 began;			/* cycles */
 	int waits;			/* begin/end/error: prints may wait for room */
 	struct stap_stack_record *stack;	/* room for one, if the script asks for user stacks */
 	char line[1024];		/* of an error */
@@ -95,25 +97,18 @@ static inline struct stap_run *stap_run_of(const struct stap_context *c)
 	return container_of(c, struct stap_run, c);
 }
 
-/* What stap_enter() must remember until stap_leave(). */
-struct stap_entry {
-	unsigned long flags;
-	u64 began;
-	int irqs_off;
-};
-
 u32 stap_cell_count(void);
 int stap_contexts_start(void);
 void stap_contexts_stop(void);
 
-/* A context for an event handler with its locks taken, preemption off (with locks: interrupts too); NULL: the event is not handled (and counted). */
-struct stap_context *stap_enter(const struct stap_probe *probe, struct stap_entry *entry);
+/* A context for an event handler with its locks taken, preemption off (with irqs_off: interrupts too); NULL: the event is not handled (and counted). */
+struct stap_context *stap_enter(const struct stap_probe *probe);
 
 /* Runs the handler and gives everything back. */
-void stap_leave(struct stap_context *c, struct stap_entry *entry);
+void stap_leave(struct stap_context *c);
 
 /* The same for a procfs read: copies the text that the handler gives. */
-void stap_leave_procfs(struct stap_context *c, struct stap_entry *entry, struct stap_buf *into, u32 most);
+void stap_leave_procfs(struct stap_context *c, struct stap_buf *into, u32 most);
 
 /* Runs a begin, end or error handler; process context. */
 void stap_run_alone(const struct stap_probe *probe);

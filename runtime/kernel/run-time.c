@@ -10,6 +10,7 @@
 #include "memory.c"
 #include "clocks.c"
 #include "registers.c"
+#include "guru.c"
 #include "stacks.c"
 #include "tasks.c"
 #include "attach_tracepoints.c"

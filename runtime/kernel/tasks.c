@@ -97,12 +97,23 @@ void stap_put_user_namespace(void)
 
 struct stap_str stap_execname(struct stap_context *c)
 {
+	const u64 ones = 0x0101010101010101ull, highs = 0x8080808080808080ull;
 	char *text = stap_space(c, TASK_COMM_LEN);
+	u64 word, zeros;
+	u32 at;
 
 	if (!text)
 		return STAP_EMPTY;
-	memcpy(text, task_of(c)->comm, TASK_COMM_LEN);
-	return (struct stap_str){ text, strnlen(text, TASK_COMM_LEN) };
+	/* Copied and searched for its end by words: the commonest key there is. */
+	BUILD_BUG_ON(TASK_COMM_LEN % sizeof(word));
+	for (at = 0; at < TASK_COMM_LEN; at += sizeof(word)) {
+		memcpy(&word, task_of(c)->comm + at, sizeof(word));
+		memcpy(text + at, &word, sizeof(word));
+		zeros = (word - ones) & ~word & highs;
+		if (zeros)
+			return (struct stap_str){ text, at + (__ffs(zeros) >> 3) };
+	}
+	return (struct stap_str){ text, TASK_COMM_LEN };
 }
 
 s64 stap_cpu(struct stap_context *c)

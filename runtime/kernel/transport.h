@@ -10,7 +10,7 @@
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 3
+#define STAP_TRANSPORT 4
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -62,6 +62,7 @@ struct stap_info {
 	u64 ring_bytes;
 	u32 probes, state;
 	u32 user_stacks, max_back_trace;	/* prints may hold marks of user stacks and names */
+	u64 bulk;		/* a file for each CPU */
 };
 
 struct stap_start {

@@ -25,6 +25,8 @@ public sealed record TargetFiles
     public string? ConfigText { get; init; }
     /// <summary>Text in the format of /proc/kallsyms.</summary>
     public byte[]? KernelSymbols { get; init; }
+    /// <summary>Text in the same format whose addresses are not those of the running kernel (System.map): only names of functions are taken from it. Null: there is none.</summary>
+    public Func<byte[]?>? LinkedSymbols { get; init; }
     /// <summary>A copy of a tracefs root; its "events" folder is read.</summary>
     public string? TracefsFolder { get; init; }
     /// <summary>The processors in use; all are also the possible ones.</summary>
@@ -50,6 +52,7 @@ public sealed class Target
     private readonly Lazy<KernelConfig> _config;
     private readonly Lazy<Tracepoints> _tracepoints;
     private readonly Lazy<KernelSymbols> _symbols;
+    private readonly Lazy<KernelSymbols?> _linked;
     private readonly Lazy<KernelFunctions> _functions;
     private readonly Lazy<int[]> _online;
     private readonly Lazy<int> _possible;
@@ -70,6 +73,7 @@ public sealed class Target
         _config = new(() => _files is null ? KernelConfig.Read(Release) : KernelConfig.Parse(_files.ConfigText ?? ""));
         _tracepoints = new(() => new Tracepoints(this, _cacheDirectory));
         _symbols = new(() => _files is null ? KernelSymbols.Read("/proc/kallsyms") : KernelSymbols.Parse(_files.KernelSymbols ?? []));
+        _linked = new(() => _files?.LinkedSymbols?.Invoke() is { } text ? KernelSymbols.Parse(text) : null);
         _functions = new(() => new KernelFunctions(this, _cacheDirectory));
         _online = new(() => _files is null ? CpuList.Read("/sys/devices/system/cpu/online") : [.. _files.OnlineCpus]);
         _possible = new(() => CpuList.Read(_files is null ? "/sys/devices/system/cpu/possible" : null, _online.Value)[^1] + 1);
@@ -122,6 +126,9 @@ public sealed class Target
     public Tracepoints Tracepoints => _tracepoints.Value;
     public KernelSymbols KernelSymbols => _symbols.Value;
     public KernelFunctions KernelFunctions => _functions.Value;
+
+    /// <summary>Symbols as linked, for their names; null for the running kernel, and where nothing tells them.</summary>
+    internal KernelSymbols? LinkedSymbols => _linked.Value;
     public KernelConfig KernelConfig => _config.Value;
     public ProcessTable Processes { get; }
 

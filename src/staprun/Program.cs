@@ -1,4 +1,5 @@
 using System.Globalization;
+using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Modules;
 using SystemTap.Runtime.Sessions;
 
@@ -17,6 +18,7 @@ internal static class Program
           -b MB      output buffer of each CPU
           -L         load and leave running
           -T SECS    end after SECS
+          --target-namespaces=PID   ns_pid(), ns_uid() … tell ids as the container of process PID sees them
           -v -w -V -h
 
         """;
@@ -62,6 +64,10 @@ internal static class Program
             int Number(string what) => int.TryParse(Value(), NumberStyles.None, CultureInfo.InvariantCulture, out var n) && n > 0 ? n : throw new ModuleException($"option '-{word[1]}' needs {what}", "see 'staprun -h'");
             switch (word[1])
             {
+                case '-' when word.StartsWith("--target-namespaces=", StringComparison.Ordinal):
+                    SessionFacts.NamespaceOf = int.TryParse(word.AsSpan(word.IndexOf('=') + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var container) && Directory.Exists($"/proc/{container}")
+                        ? container : throw new ModuleException($"option '{word}': there is no such process", "see 'ps -e' for the processes");
+                    break;
                 case 'h': Console.Out.Write(Usage); return 0;
                 case 'V': Console.Out.WriteLine($"staprun of SystemTap in C#, version {typeof(Program).Assembly.GetName().Version?.ToString(3)}"); return 0;
                 case 'v': verbosity += word.Length - 1; break;

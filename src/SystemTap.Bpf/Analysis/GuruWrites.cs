@@ -19,6 +19,16 @@ internal sealed class GuruWrites : LoweredWalker
         }
     }
 
+    /// <summary>What a built-in does that only a module can.</summary>
+    public static string What(IntrinsicId id) => id switch
+    {
+        IntrinsicId.Delay => "waiting inside a handler",
+        IntrinsicId.Panic => "stopping the machine",
+        IntrinsicId.DumpStack => "writing the stack to the kernel log",
+        IntrinsicId.SetFunctionArgument => "changing an argument of the probed function",
+        _ => "changing what the probed function returns",
+    };
+
     public override void Visit(Expr? expression)
     {
         switch (expression)
@@ -27,6 +37,10 @@ internal sealed class GuruWrites : LoweredWalker
                 throw new BpfCannotException("writing to kernel memory: BPF programs cannot", i.Span, "run with --runtime=kernel");
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.WriteUser } i:
                 throw new BpfCannotException("writing to user memory in a handler that no event of a process runs", i.Span, "write in a probe of the process");
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.RaiseSignal } i:
+                throw new BpfCannotException("a signal to the current thread in a handler that no event of a thread runs", i.Span, "call raise() in a probe of the thread");
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Panic or IntrinsicId.DumpStack or IntrinsicId.SetFunctionArgument or IntrinsicId.SetReturnValue } i:
+                throw new BpfCannotException(What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
             case CallExpr c:
                 for (var f = c.Function; f is not null && _seen.Add(f); f = f.NextOverload)
                 {

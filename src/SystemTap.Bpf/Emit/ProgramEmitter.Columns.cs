@@ -18,6 +18,71 @@ internal sealed partial class ProgramEmitter
     public void UseRow(Mem row, IReadOnlyList<RowColumn> columns, int probeIndexColumn) =>
         (_row, _columns, _probeIndexColumn) = (row, columns, probeIndexColumn);
 
+    // Functions are emitted once for all handlers of the program, behind them: which handler called stands in the frame.
+    private readonly HashSet<int> _probeIndexes = [];
+    private bool _hasRows;
+
+    private bool IsForSeveral => _hasRows || _probeIndexes.Count > 1;
+
+    /// <summary>A handler starts: functions it calls find in the frame which one it is.</summary>
+    private void TellFunctions(Stmt body)
+    {
+        _probeIndexes.Add(_probeIndex);
+        _hasRows |= _probeIndexColumn >= 0;
+        if (!_hasFrame || !CallFinder.In(body))
+        {
+            return;
+        }
+
+        if (_probeIndexColumn >= 0)
+        {
+            LoadColumn(_probeIndexColumn, Reg.R0);
+            Save(new Mem(Frame, FrameProbe), Reg.R0);
+        }
+        else
+        {
+            Store(new Mem(Frame, FrameProbe), _probeIndex);
+        }
+    }
+
+    /// <summary>What a text of the calling probe is, in a function of a program with several: found by the probe's number.</summary>
+    private StringValue CallerText(IntrinsicExpr i)
+    {
+        var texts = new string[_c.Program.Probes.Count];
+        var longest = 1;
+        for (var n = 0; n < texts.Length; n++)
+        {
+            texts[n] = TextOf(i, n) ?? "";
+            longest = Math.Max(longest, texts[n].Length);
+        }
+
+        var width = Capacities.BufferFor(longest);
+        var contents = new byte[texts.Length * width];
+        for (var n = 0; n < texts.Length; n++)
+        {
+            System.Text.Encoding.Latin1.GetBytes(texts[n], contents.AsSpan(n * width, width));
+        }
+
+        var map = _c.SharedMap($"probe_{i.Intrinsic.Id}", width, texts.Length, contents);
+        var copy = TakeFrame(width);
+        var mark = Marked();
+        var key = TakeStack(8);
+        Load(Reg.R0, new Mem(Frame, FrameProbe));
+        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        LookupKey(map, key);
+        Release(mark);
+        var none = _a.NewLabel();
+        var end = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, none);
+        Move(Reg.R3, Reg.R0);
+        Copy(copy, new Mem(Reg.R3, 0), width);
+        _a.Jump(end);
+        _a.Bind(none);
+        Clear(copy, width);
+        _a.Bind(end);
+        return new StringValue(null, copy, width, null);
+    }
+
     private void LoadColumn(ColumnExpr c, Reg to) => LoadColumn(c.Column, to);
 
     private void LoadColumn(int column, Reg to)
@@ -47,3 +112,22 @@ internal sealed partial class ProgramEmitter
 
 /// <summary>A column of a dispatch table: 8 bytes for a long, a padded buffer for a string.</summary>
 internal readonly record struct RowColumn(ScriptType Type, int Offset, int Capacity);
+
+/// <summary>Whether a statement calls a function of the script or the library.</summary>
+internal sealed class CallFinder : LoweredWalker
+{
+    private bool _found;
+
+    public static bool In(Stmt body)
+    {
+        var finder = new CallFinder();
+        finder.Visit(body);
+        return finder._found;
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        _found |= expression is CallExpr;
+        base.Visit(expression);
+    }
+}

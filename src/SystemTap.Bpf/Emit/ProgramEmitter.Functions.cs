@@ -233,6 +233,7 @@ internal sealed partial class ProgramEmitter
             Store(new Mem(Frame, FrameActions), _c.Limits.MaxAction);
         }
 
+        TellFunctions(body);
         ResetTextState(body);
         if (_depth is { } depth)
         {

@@ -39,12 +39,19 @@ internal sealed partial class ProgramEmitter
     {
         IntrinsicId.ModuleName => _c.Options.ModuleName,
         IntrinsicId.TimeZoneName => _c.Options.TimeZoneName,
-        IntrinsicId.ProbePointText => _c.Program.Probes[_probeIndex].PointText,
-        IntrinsicId.ProbeName => _c.Program.Probes[_probeIndex].Name,
-        IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_c.Program.Probes[_probeIndex].Spec) ?? "",
-        IntrinsicId.ProbeModule => ProbedFunction.Module(_c.Program.Probes[_probeIndex].Spec),
-        IntrinsicId.ProbeType => _c.Program.Probes[_probeIndex].Spec.MechanismName,
+        IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule or IntrinsicId.ProbeType =>
+            _f.Function is not null && IsForSeveral ? null : TextOf(i, _probeIndex),
         IntrinsicId.Argument when TryConstant(i.Arguments[0], out var n) => n >= 1 && n <= _c.Options.Arguments.Count ? _c.Options.Arguments[(int)n - 1] : "",
+        _ => null,
+    };
+
+    private string? TextOf(IntrinsicExpr i, int probe) => i.Intrinsic.Id switch
+    {
+        IntrinsicId.ProbePointText => _c.Program.Probes[probe].PointText,
+        IntrinsicId.ProbeName => _c.Program.Probes[probe].Name,
+        IntrinsicId.ProbeFunction or IntrinsicId.PointFunction => ProbedFunction.Name(_c.Program.Probes[probe].Spec) ?? "",
+        IntrinsicId.ProbeModule => ProbedFunction.Module(_c.Program.Probes[probe].Spec),
+        IntrinsicId.ProbeType => _c.Program.Probes[probe].Spec.MechanismName,
         _ => null,
     };
 
@@ -141,6 +148,9 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Position:
                 Position(i);
                 break;
+            case IntrinsicId.LoadAverage:
+                LoadAverage(i);
+                break;
             case IntrinsicId.WriteUser:
                 WriteUser(i.Arguments, i.Span);
                 break;
@@ -218,9 +228,47 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.SwitchFile:
                 Send(RecordKind.SwitchFile, 0, [], RingFlagQuiet, i.Span);
                 break;
+            case IntrinsicId.RaiseSignal:
+                RaiseSignal(i);
+                break;
+            case IntrinsicId.Delay or IntrinsicId.Panic or IntrinsicId.DumpStack or IntrinsicId.SetFunctionArgument or IntrinsicId.SetReturnValue:
+                throw Cannot(GuruWrites.What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
             default:
                 throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a handler that runs in the kernel", i.Span);
         }
+    }
+
+    // The kernel's own array, where its symbols have data (CONFIG_KALLSYMS_ALL).
+    private void LoadAverage(IntrinsicExpr i)
+    {
+        if (_c.Target.KernelSymbols.Find("avenrun")?.Address is not (> 0 and var address))
+        {
+            throw Cannot("the load average where a kernel handler computes with it: this kernel does not tell where it is (CONFIG_KALLSYMS_ALL)", i.Span, "only print it, or ask in a timer probe");
+        }
+
+        Long(i.Arguments[0], Reg.R0);
+        var none = _a.NewLabel();
+        var end = _a.NewLabel();
+        _a.JumpIf(JumpOp.Gt, Reg.R0, 2, none);
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R0, 3));
+        _a.LdImm64(Reg.R1, (long)address);
+        _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+        ReadKernel(Reg.R0, 0, 8);
+        _a.Jump(end);
+        _a.Bind(none);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Bind(end);
+    }
+
+    private void RaiseSignal(IntrinsicExpr i)
+    {
+        Long(i.Arguments[0], Reg.R1);
+        At(i.Span);
+        _a.Call(Helper.SendSignalThread);
+        var good = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
+        Raise("the kernel did not send the signal (error {0})", i.Span, Reg.R0);
+        _a.Bind(good);
     }
 
     /// <summary>No handler starts from now on; stap hears of it at once.</summary>
@@ -242,6 +290,8 @@ internal sealed partial class ProgramEmitter
     {
         switch (i.Intrinsic.Id)
         {
+            case IntrinsicId.ProbePointText or IntrinsicId.ProbeName or IntrinsicId.ProbeFunction or IntrinsicId.PointFunction or IntrinsicId.ProbeModule or IntrinsicId.ProbeType:
+                return CallerText(i);
             case IntrinsicId.ExecName:
                 var name = TakeFrame(16);
                 CurrentName(name);

@@ -19,7 +19,12 @@ internal sealed partial class ProgramEmitter
     /// <summary>Stores the 32-bit probe index.</summary>
     private void ProbeIndexInto(Mem target)
     {
-        if (_probeIndexColumn >= 0)
+        if (_f.Function is not null && IsForSeveral)
+        {
+            Load(Reg.R0, new Mem(Frame, FrameProbe));
+            _a.Emit(Instruction.Store(MemSize.W, target.Base, target.Offset, Reg.R0));
+        }
+        else if (_probeIndexColumn >= 0 && _f.Function is null)
         {
             LoadColumn(_probeIndexColumn, Reg.R0);
             Save(MemSize.W, target, Reg.R0);

@@ -42,7 +42,7 @@ internal sealed partial class ProgramEmitter
 
     // Fixed head of the frame.
     private const int FrameErrorSite = 0, FrameErrorValue = 8, FrameActions = 16, FrameLaunder = 32, FrameErrorCallers = 40, FrameLibrary = 48;
-    private const int FrameInUse = FrameLibrary + (8 * LibraryWords), FrameHead = FrameInUse + 8;
+    private const int FrameInUse = FrameLibrary + (8 * LibraryWords), FrameProbe = FrameInUse + 8, FrameHead = FrameProbe + 8;
 
     /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
     private const int FrameSlots = 4;

@@ -49,8 +49,29 @@ public sealed record ModuleRequest
     /// <summary>Key and certificate (PEM or DER as the kernel's sign-file takes them) that sign the module; null: none.</summary>
     public (string Key, string Certificate)? Signing { get; init; }
 
+    /// <summary>The run-time for <see cref="Tree"/>, if it was begun earlier; null: it is made now.</summary>
+    public PreparedRuntime? Runtime { get; init; }
+
     /// <summary>Told each command; null: nobody.</summary>
     public Action<string>? Echo { get; init; }
+}
+
+/// <summary>
+/// The run-time of one kernel build, being made on a thread of its own: the first script on a kernel waits seconds for it, and it needs nothing of the script, so it is begun
+/// while the script is still being read.
+/// </summary>
+public sealed class PreparedRuntime
+{
+    private PreparedRuntime(Task<RuntimeImage> image) => Image = image;
+
+    internal Task<RuntimeImage> Image { get; }
+
+    /// <summary>Begins. What goes wrong is told by the build that uses it.</summary>
+    public static PreparedRuntime Begin(BuildTree tree, string runtimeFolder, string cacheFolder, IReadOnlyList<string> variables, Action<string>? echo) =>
+        new(Task.Run(() => RuntimeImage.Get(tree, ModuleBuilder.CompilerOf(tree, variables), runtimeFolder, cacheFolder, variables, echo)));
+
+    /// <summary>Waits until nothing is under way any more.</summary>
+    public void Settle() => Task.WaitAny(Image);
 }
 
 /// <summary>Builds modules.</summary>
@@ -68,8 +89,8 @@ public static class ModuleBuilder
             throw new ModuleBuildException($"module name '{request.Name}' cannot be used", "use letters, digits and _, at most 55");
         }
 
-        var compiler = Compiler.Find(request.Tree, request.Variables.FirstOrDefault(v => v.StartsWith("CC=", StringComparison.Ordinal))?[3..]);
-        var image = RuntimeImage.Get(request.Tree, compiler, request.RuntimeFolder, request.CacheFolder, request.Variables, request.Echo);
+        var image = request.Runtime is { } begun ? begun.Image.GetAwaiter().GetResult()
+            : RuntimeImage.Get(request.Tree, CompilerOf(request.Tree, request.Variables), request.RuntimeFolder, request.CacheFolder, request.Variables, request.Echo);
         var cached = image.Folder + "-scripts/" + Convert.ToHexStringLower(SHA256.HashData(Encoding.Latin1.GetBytes(request.Script + "\0" + request.Embedded)).AsSpan(0, 16)) + ".ko";
         byte[] module;
         if (request.UseCache && File.Exists(cached))
@@ -96,6 +117,9 @@ public static class ModuleBuilder
 
         return path;
     }
+
+    internal static Compiler CompilerOf(BuildTree tree, IReadOnlyList<string> variables) =>
+        Compiler.Find(tree, variables.FirstOrDefault(v => v.StartsWith("CC=", StringComparison.Ordinal))?[3..]);
 
     private static byte[] CompileAndLink(ModuleRequest request, RuntimeImage image)
     {

@@ -40,6 +40,17 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.Printk: return Do($"stap_printk({A(0)}, {A(1)});");
             case IntrinsicId.FtracePrint: return Do($"stap_ftrace({A(0)});");
             case IntrinsicId.SwitchFile: return Do("stap_switch_file();");
+            case IntrinsicId.Delay: return Do($"stap_delay({A(0)});");
+            case IntrinsicId.Panic: return Do($"stap_panic({A(0)});");
+            case IntrinsicId.DumpStack: return Do("stap_dump_stack();");
+            case IntrinsicId.RaiseSignal:
+            case IntrinsicId.SetFunctionArgument:
+            case IntrinsicId.SetReturnValue:
+                var refused = Store(id == IntrinsicId.RaiseSignal ? $"stap_raise_signal({A(0)})"
+                    : id == IntrinsicId.SetReturnValue ? $"stap_set_return_value(c, {A(0)})" : $"stap_set_function_argument(c, {A(0)}, {A(1)})");
+                FailIf(refused.Code, $"stap_fail(c, {P(e.Span)}, {Refusal(id)});");
+                return Constant("0");
+            case IntrinsicId.LoadAverage: return Store($"stap_load_average({A(0)})");
 
             // Current task.
             case IntrinsicId.CurrentTask: return Store("stap_current_task(c)");
@@ -160,6 +171,13 @@ internal sealed partial class BodyEmitter
         _w.Line(statement);
         return Constant("0");
     }
+
+    private static string Refusal(IntrinsicId id) => id switch
+    {
+        IntrinsicId.RaiseSignal => "\"the kernel did not send the signal\"",
+        IntrinsicId.SetFunctionArgument => "\"function arguments cannot be changed in this kind of probe\"",
+        _ => "\"the return value cannot be changed in this kind of probe\"",
+    };
 
     // After a jump: nothing is evaluated any more, but C wants a value.
     private static Operand Dead(Expr e) => Constant(e.Type == ScriptType.String ? "STAP_EMPTY" : "0LL");

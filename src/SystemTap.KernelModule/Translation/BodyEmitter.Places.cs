@@ -227,7 +227,7 @@ internal sealed partial class BodyEmitter
         }
 
         var (key, _) = Key(p.Array, p.Keys, operands);
-        if (!wanted && e.Operator is BinaryOperator.Add or BinaryOperator.Subtract && _context.Locks.Of(p.Array) == Access.SharedByAdders)
+        if (!wanted && e.Operator is BinaryOperator.Add or BinaryOperator.Subtract && _context.Locks.Of(p.Array) is Access.SharedByAdders or Access.Adders)
         {
             FailIfFull($"stap_element_add(&{name}, {key}, {(e.Operator == BinaryOperator.Add ? Bare(by.Code) : "-" + by.Code)})", p.Array, e.Span);
             return Constant("0");

@@ -103,7 +103,7 @@ public static class CTranslator
             var sorts = context.Sorts.GetValueOrDefault(global) + (global.ShowAtEnd ? 1 : 0);
             w.Line($"{linkage}struct stap_array {name} = {{");
             w.Line($"\t.name = {C.Literal(global.Name)}, .keys = {global.KeyTypes.Count}, .text_keys = 0x{texts:x}, .value = {TypeName(global.Type)},");
-            w.Line($"\t.capacity = {global.MaxEntries}, .wraps = {Bit(global.Wraps)}, .orders = {Math.Min(sorts, 65535)}, .shape = {(global.Shape is null ? "NULL" : "&" + name + "_shape")},");
+            w.Line($"\t.capacity = {global.MaxEntries}, .wraps = {Bit(global.Wraps)}, .orders = {Math.Min(sorts, 65535)}, .owned = {Bit(context.Locks.Of(global) == Access.Owned)}, .shape = {(global.Shape is null ? "NULL" : "&" + name + "_shape")},");
             w.Line("};");
             return;
         }
@@ -202,6 +202,7 @@ public static class CTranslator
         w.Line($".max_back_trace = {limits.MaxBackTrace},");
         w.Line($".suppress_errors = {Bit(context.Options.SuppressHandlerErrors)},");
         w.Line($".hide_globals = {Bit(!context.Options.ShowGlobals)},");
+        w.Line($".bulk = {Bit(context.Options.Bulk)},");
         w.Line($".overload_threshold = {(limits.SuppressTimeLimits || limits.Defines.ContainsKey("STP_NO_OVERLOAD") ? 0 : Cycles(limits, "STP_OVERLOAD_THRESHOLD", 500_000_000))}ull,");
         w.Line($".overload_interval = {Cycles(limits, "STP_OVERLOAD_INTERVAL", 1_000_000_000)}ull,");
         w.Close(",");

@@ -8,6 +8,9 @@ namespace SystemTap.KernelModule.Translation;
 // types as any script function. What the text inside may say (STAP_ARG_x, STAP_RETVALUE, STAP_RETURN, STAP_ERROR, STAP_PRINTF, STAP_NEXT, kread, …) is
 // defined by runtime/include/stap_embedded.h; names that depend on the function are variables or macros around its body.
 //
+// `/* unmangled */` asks for the oldest names: THIS->x and THIS->__retvalue. Such a function has its parameters and result in a structure, and the newer
+// names stand for its members.
+//
 // Globals named by `/* pragma:read:VAR */` and `/* pragma:write:VAR */` lose their `static` in the script's unit and get STAP_GLOBAL_GET_VAR and
 // STAP_GLOBAL_SET_VAR here.
 
@@ -40,17 +43,64 @@ internal sealed class EmbeddedUnit
         var signature = context.Signature(function)["static ".Length..];
         _prototypes.Add(signature);
         _bodies.Line($"/* function {C.Comment(function.Name)} at {C.Comment(function.Span.ToString())} */");
+        if (context.Options.OldEmbeddedNames || code.Contains("/* unmangled */", StringComparison.Ordinal))
+        {
+            Unmangled(signature, function, code);
+            return;
+        }
+
         Begin(signature, function.ReturnType);
         for (var i = 0; i < function.ParameterCount; i++)
         {
-            var local = function.Locals[i];
-            var name = "a" + C.Int(i) + "_" + C.Name(local.Name);
-            _bodies.Line(local.Type == ScriptType.String
-                ? $"char *STAP_ARG_{C.Name(local.Name)} = stap_c_text(c, {name});"
-                : $"s64 STAP_ARG_{C.Name(local.Name)} = {name};");
+            var (type, value) = Parameter(function, i);
+            _bodies.Line($"{type}STAP_ARG_{C.Name(function.Locals[i].Name)} = {value};");
         }
 
         End(code, function.ReturnType);
+    }
+
+    // A parameter as C text: a string is a NUL-terminated copy.
+    private static (string Type, string Value) Parameter(Function function, int i)
+    {
+        var name = "a" + C.Int(i) + "_" + C.Name(function.Locals[i].Name);
+        return function.Locals[i].Type == ScriptType.String ? ("char *", $"stap_c_text(c, {name})") : ("s64 ", name);
+    }
+
+    private void Unmangled(string signature, Function function, string code)
+    {
+        var names = new List<string>();
+        var (members, values) = ("", "");
+        for (var i = 0; i < function.ParameterCount; i++)
+        {
+            var (type, value) = Parameter(function, i);
+            var name = C.Name(function.Locals[i].Name);
+            names.Add(name);
+            members += $"{type}{name}; ";
+            values += $".{name} = {value}, ";
+        }
+
+        Begin(signature, function.ReturnType, inStructure: true);
+        if (function.ReturnType != ScriptType.Void)
+        {
+            members += function.ReturnType == ScriptType.String ? "char *__retvalue; " : "s64 __retvalue; ";
+            values += function.ReturnType == ScriptType.String ? ".__retvalue = stap_embedded_result(c), " : ".__retvalue = 0, ";
+        }
+
+        _bodies.Line($"struct {{ {members}}} stap_this = {{ {values}}}, *const THIS = &stap_this;");
+        _bodies.Line("(void)THIS;");
+        _bodies.Raw("#define STAP_RETVALUE (THIS->__retvalue)");
+        foreach (var name in names)
+        {
+            _bodies.Raw($"#define STAP_ARG_{name} (THIS->{name})");
+        }
+
+        End(code, function.ReturnType);
+        foreach (var name in names)
+        {
+            _bodies.Raw("#undef STAP_ARG_" + name);
+        }
+
+        _bodies.Raw("#undef STAP_RETVALUE");
     }
 
     /// <summary>Adds text used as a statement, for its effect; yields the call of the function it became.</summary>
@@ -136,7 +186,7 @@ internal sealed class EmbeddedUnit
         return w.ToString();
     }
 
-    private void Begin(string signature, ScriptType type)
+    private void Begin(string signature, ScriptType type, bool inStructure = false)
     {
         _bodies.Raw(type switch
         {
@@ -147,6 +197,11 @@ internal sealed class EmbeddedUnit
         _bodies.Line(signature);
         _bodies.Open();
         _bodies.Line("const u32 stap_mark = c->text_used;");
+        if (inStructure)
+        {
+            return;
+        }
+
         if (type == ScriptType.String)
         {
             _bodies.Line("char *STAP_RETVALUE = stap_embedded_result(c);");

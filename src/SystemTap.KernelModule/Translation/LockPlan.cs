@@ -11,8 +11,15 @@ namespace SystemTap.KernelModule.Translation;
 //   * a long that event handlers only add to without looking (n++), or that no handler touches together with anything else, needs one atomic
 //     instruction for each access and no lock (the rule of the BPF compiler's Analysis/Locks.cs);
 //   * a scalar aggregate that event handlers only add samples to needs nothing: each CPU has a cell of its own;
+//   * an array that event handlers do nothing but add to (a[k]++, a[k] <<< v) needs nothing: elements never go away, additions are safe against each
+//     other, and insertions take turns by a lock of the array's own;
+//   * an array whose elements each belong to one thread or CPU (Global.IsOwned: what @entry saved) needs nothing either: its operations take the array's
+//     short lock. Not if some handler goes through all of it;
 //   * everything else has a reader/writer lock, taken for the whole handler. Who may share it is fixed for each global: adders, if any event handler
-//     does nothing but add to it (a[k]++, a[k] <<< v); else readers.
+//     does nothing but add to it; else readers.
+//
+// Handlers with locks, or that add to cells, must not be interrupted by handlers that use the same: they run with interrupts off. Where all handlers
+// that touch those globals run in tasks only (system calls, processes, programs), there is nothing to keep out, and they do not.
 
 internal enum Access
 {
@@ -21,6 +28,12 @@ internal enum Access
 
     /// <summary>No lock, atomic instructions.</summary>
     Atomic,
+
+    /// <summary>An array that handlers only add to: no lock.</summary>
+    Adders,
+
+    /// <summary>An array whose elements are only touched by their own thread or CPU: no lock.</summary>
+    Owned,
 
     /// <summary>A lock, shared by readers.</summary>
     SharedByReaders,
@@ -46,13 +59,18 @@ internal sealed class LockPlan
     }
 
     private readonly Access[] _access;
+    private readonly bool[] _fromInterrupts;
+    private readonly IReadOnlyList<Global> _globals;
     private readonly Dictionary<Probe, Uses> _uses = new(ReferenceEqualityComparer.Instance);
 
     public LockPlan(LoweredProgram program)
     {
         var count = program.Globals.Count;
+        _globals = program.Globals;
         _access = new Access[count];
+        _fromInterrupts = new bool[count];
         var all = new Use[count];
+        var whole = new bool[count];
         foreach (var probe in program.Probes)
         {
             if (probe.Spec is SessionSpec)
@@ -66,6 +84,8 @@ internal sealed class LockPlan
             for (var g = 0; g < count; g++)
             {
                 all[g] |= uses.Of[g];
+                whole[g] |= uses.Whole[g];
+                _fromInterrupts[g] |= uses.Of[g] != Use.None && !RunsInTasks(probe.Spec);
             }
         }
 
@@ -76,6 +96,8 @@ internal sealed class LockPlan
         {
             var global = program.Globals[g];
             _access[g] = !Written(g) ? Access.Plain
+                : global.IsOwned && global.IsArray && global.Type != ScriptType.Statistics && !global.Wraps && !whole[g] ? Access.Owned
+                : global.IsArray && OnlyAdded(g) ? Access.Adders
                 : !global.IsArray && OnlyAdded(g) ? (global.Type == ScriptType.Statistics ? Access.Plain : Access.Atomic)
                 : IsLong(g) ? Access.Atomic
                 : (all[g] & Use.Add) != 0 && !global.Wraps ? Access.SharedByAdders
@@ -88,7 +110,7 @@ internal sealed class LockPlan
             var total = 0;
             for (var g = 0; g < count; g++)
             {
-                total += Written(g) && !(IsLong(g) && OnlyAdded(g)) ? uses.Times[g] : 0;
+                total += Written(g) && !(IsLong(g) && OnlyAdded(g)) && _access[g] is not (Access.Owned or Access.Adders) ? uses.Times[g] : 0;
             }
 
             for (var g = 0; total > 1 && g < count; g++)
@@ -105,14 +127,15 @@ internal sealed class LockPlan
 
     public bool IsLocked(Global global) => Of(global) is Access.SharedByReaders or Access.SharedByAdders;
 
-    /// <summary>The handler adds to per-CPU cells of aggregates that have no lock.</summary>
-    public bool UsesCells(Probe probe, IReadOnlyList<Global> globals)
+    /// <summary>The handler must run with interrupts off: one of an interrupt may want its locks, or add to the cells it is adding to.</summary>
+    public bool NeedsInterruptsOff(Probe probe)
     {
         if (_uses.TryGetValue(probe, out var uses))
         {
             for (var g = 0; g < _access.Length; g++)
             {
-                if ((uses.Of[g] & Use.Add) != 0 && globals[g].Type == ScriptType.Statistics && _access[g] == Access.Plain)
+                var cells = (uses.Of[g] & Use.Add) != 0 && _globals[g].Type == ScriptType.Statistics;
+                if (uses.Of[g] != Use.None && _fromInterrupts[g] && (cells || IsLocked(_globals[g])))
                 {
                     return true;
                 }
@@ -121,6 +144,9 @@ internal sealed class LockPlan
 
         return false;
     }
+
+    // Never in an interrupt, whatever the kernel is doing.
+    private static bool RunsInTasks(ProbeSpec spec) => spec is SyscallSpec or ProcessSpec or ProcfsSpec or UserFunctionSpec;
 
     /// <summary>The locks a handler takes, by rising number of the global.</summary>
     public IReadOnlyList<(int Global, bool Exclusive)> For(Probe probe)
@@ -151,6 +177,9 @@ internal sealed class LockPlan
         /// <summary>Accesses in a run; those in loops and those of more than one word count twice.</summary>
         public int[] Times { get; } = new int[globals.Count];
 
+        /// <summary>Arrays of which more than one named element is touched at once.</summary>
+        public bool[] Whole { get; } = new bool[globals.Count];
+
         public override void Visit(Stmt? statement)
         {
             switch (statement)
@@ -176,6 +205,7 @@ internal sealed class LockPlan
                     return;
                 case ForeachStmt s:
                     // Sorting is done in memory of the array's own; aggregates are read from all CPUs' cells.
+                    Whole[s.Array.Index] = true;
                     Note(s.Array, s.Direction != SortDirection.None || s.OverBuckets || s.Array.Type == ScriptType.Statistics ? Use.Own : Use.Read, 2);
                     outer = _weight;
                     _weight = 2;
@@ -183,6 +213,7 @@ internal sealed class LockPlan
                     _weight = outer;
                     return;
                 case DeleteStmt s:
+                    Whole[s.Global.Index] |= s.Keys is null || s.Keys.Contains(null);
                     Note(s.Global, Use.Own, 2);
                     break;
                 case StatAddStmt s:
@@ -207,6 +238,7 @@ internal sealed class LockPlan
                     Note(GlobalOf(e.Place), Use.Own, 1);
                     break;
                 case InExpr e:
+                    Whole[e.Array.Index] |= e.Keys.Contains(null);
                     Note(e.Array, Use.Read, 1);
                     break;
                 case StatExpr e:
@@ -244,6 +276,7 @@ internal sealed class LockPlan
                 {
                     if (global.Name == name)
                     {
+                        Whole[global.Index] = true;
                         Note(global, isWrite ? Use.Own : Use.Read, 2);
                     }
                 }

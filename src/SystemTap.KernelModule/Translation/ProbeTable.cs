@@ -93,9 +93,14 @@ internal sealed class ProbeTable(EmitContext context)
             w.Line($".locks = locks_{C.Int(probe.Index)}, .lock_count = {locks},");
         }
 
-        if (context.Locks.UsesCells(probe, context.Program.Globals))
+        if (context.Locks.NeedsInterruptsOff(probe))
         {
-            w.Line(".uses_cells = 1,");
+            w.Line(".irqs_off = 1,");
+        }
+
+        if (ArgumentUse.Of(probe) is > 0 and var arguments)
+        {
+            w.Line($".arguments = {arguments},");
         }
 
         if (_conditions.Contains(probe))

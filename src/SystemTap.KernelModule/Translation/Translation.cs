@@ -23,6 +23,12 @@ public sealed record TranslationOptions
     /// <summary>False for <c>--no-global-var-display</c>; part of the module too.</summary>
     public bool ShowGlobals { get; init; } = true;
 
+    /// <summary><c>-b</c>: staprun writes a file for each CPU; part of the module too.</summary>
+    public bool Bulk { get; init; }
+
+    /// <summary>Embedded C uses <c>THIS->x</c> and <c>THIS->__retvalue</c> without asking for them (<c>--compatible</c> below 1.8).</summary>
+    public bool OldEmbeddedNames { get; init; }
+
     /// <summary>A table of the tapset by name; throws <see cref="IOException"/> when there is none.</summary>
     public Func<string, NameTable> Table { get; init; } = static name => throw new IOException($"table '{name}' does not exist");
 }

@@ -92,6 +92,9 @@ public interface IHostServices
 
     IMemoryReader Memory { get; }
 
+    /// <summary>Address of the kernel's task_struct with a thread id; 0 when there is none.</summary>
+    long TaskFromPid(long tid);
+
     /// <summary>Names of addresses, and unwound stacks.</summary>
     ISymbols Symbols { get; }
 

@@ -51,6 +51,11 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.SwitchFile:
                 m.Services.SwitchFile();
                 return 0;
+            case IntrinsicId.Delay:
+                Thread.Sleep(TimeSpan.FromMicroseconds(Math.Max(0, a[0].Long(m)) / 1000.0));
+                return 0;
+            case IntrinsicId.LoadAverage:
+                return HostFacts.LoadAverage(a[0].Long(m));
             case IntrinsicId.CurrentTask:
                 return (long)m.Services.Memory.CurrentTask();
             case IntrinsicId.Pid or IntrinsicId.StpPid:
@@ -72,7 +77,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
             case IntrinsicId.ReturnValue:
                 throw new RuntimeError("this probe has no return value", Span);
             case IntrinsicId.TaskFromPid:
-                throw new RuntimeError("tasks cannot be looked up by number in a handler that stap runs itself", Span);
+                return m.Services.TaskFromPid(a[0].Long(m));
             case IntrinsicId.Cpu:
                 return Math.Max(0, Libc.sched_getcpu());
             case IntrinsicId.InTarget:
@@ -470,6 +475,14 @@ internal static class HostFacts
 
         // INITIAL_JIFFIES is -300 s in 32 bits.
         return 0xffffffff - (300 * Hz) + 1 + (Libc.Clock(Libc.Monotonic) / (1_000_000_000 / Hz));
+    }
+
+    /// <summary>The n-th load average of /proc/loadavg with 11 bits behind the point, rounded up so that its decimals come out again.</summary>
+    public static long LoadAverage(long n)
+    {
+        var words = ReadFirst("/proc/loadavg", "").Split(' ');
+        return n is >= 0 and < 3 && n < words.Length && decimal.TryParse(words[n], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var load)
+            ? (long)decimal.Ceiling(load * 2048) : 0;
     }
 
     private static string ReadFirst(string path, string fallback)

@@ -5,8 +5,8 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>What a session does with the records of a module.</summary>
 internal interface IModuleRecords
 {
-    /// <summary>One record; pieces of one print come one after the other, all but the last with <paramref name="more"/>.</summary>
-    void Take(int type, ReadOnlySpan<byte> bytes, bool more);
+    /// <summary>One record, made on <paramref name="cpu"/>; pieces of one print come one after the other, all but the last with <paramref name="more"/>.</summary>
+    void Take(int cpu, int type, ReadOnlySpan<byte> bytes, bool more);
 }
 
 /// <summary>
@@ -123,7 +123,7 @@ internal sealed unsafe class ModuleRings : IDisposable
         var from = (tail + RecordHeader) & mask;
         if (from + (ulong)bytes <= _ringBytes)
         {
-            to.Take(type, new ReadOnlySpan<byte>(data + from, bytes), more);
+            to.Take(cpu, type, new ReadOnlySpan<byte>(data + from, bytes), more);
         }
         else
         {
@@ -135,7 +135,7 @@ internal sealed unsafe class ModuleRings : IDisposable
             var first = (int)(_ringBytes - from);
             new ReadOnlySpan<byte>(data + from, first).CopyTo(_wrapped);
             new ReadOnlySpan<byte>(data, bytes - first).CopyTo(_wrapped.AsSpan(first));
-            to.Take(type, _wrapped.AsSpan(0, bytes), more);
+            to.Take(cpu, type, _wrapped.AsSpan(0, bytes), more);
         }
 
         _piecesOf = more ? cpu : -1;

@@ -21,7 +21,10 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
 {
     private readonly SessionOptions _options;
     private readonly string _name;
-    private readonly OutputStream _output;
+
+    // In bulk mode (-b) one for each CPU, made when it first has something to say; else the first is the only one.
+    private readonly OutputStream?[] _outputs;
+    private readonly bool _bulk;
     private readonly List<int> _systemPids = [];
     private readonly SignalWatch _signals = new(quitDetaches: true);
     private readonly bool _attached;
@@ -55,7 +58,9 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
                 _symbols.WatchMappings();
             }
 
-            _output = new OutputStream(options.OutputFile, options.RotateBytes, options.RotateKeep);
+            _bulk = info.Bulk != 0;
+            _outputs = new OutputStream?[_bulk ? info.Cpus : 1];
+            _outputs[0] = OpenOutput(0);
         }
         catch
         {
@@ -113,7 +118,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
 
         InThread(ModuleTransport.Stop, null);
         _rings!.Drain(this, final: true);
-        _output.Flush();
+        Flush();
         return Report(started);
     }
 
@@ -124,7 +129,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         _symbols.Dispose();
         _rings?.Dispose();
         _rings = null;
-        _output?.Dispose();
+        Array.ForEach(_outputs ?? [], static o => o?.Dispose());
         _signals.Dispose();
         if (_control >= 0)
         {
@@ -137,11 +142,25 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         }
     }
 
-    void IModuleRecords.Take(int type, ReadOnlySpan<byte> bytes, bool more)
+    private OutputStream OpenOutput(int cpu)
+    {
+        var file = !_bulk ? _options.OutputFile : (_options.OutputFile is { } given ? given + "_" : "stpd_cpu") + cpu.ToString(CultureInfo.InvariantCulture);
+        return new OutputStream(file, _options.RotateBytes, _options.RotateKeep);
+    }
+
+    private void Flush()
+    {
+        foreach (var output in _outputs)
+        {
+            output?.Flush();
+        }
+    }
+
+    void IModuleRecords.Take(int cpu, int type, ReadOnlySpan<byte> bytes, bool more)
     {
         switch (type)
         {
-            case ModuleTransport.Output: Print(bytes, more); break;
+            case ModuleTransport.Output: Print(_bulk ? _outputs[cpu] ??= OpenOutput(cpu) : _outputs[0]!, bytes, more); break;
             case ModuleTransport.Stack: _symbols.Snapshot(bytes, _maxBackTrace); break;
             case ModuleTransport.Warning: Complain(_marks.Expand(Encoding.Latin1.GetString(bytes))); break;
             case ModuleTransport.Error:
@@ -152,33 +171,33 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
 
                 break;
             case ModuleTransport.System:
-                _output.Flush();
+                Flush();
                 _systemPids.Add(ChildCommand.Spawn(Encoding.Latin1.GetString(bytes)));
                 break;
-            case ModuleTransport.Switch: _output.SwitchFile(); break;
+            case ModuleTransport.Switch: SwitchFiles(); break;
         }
     }
 
     /// <summary>A print, or a piece of one. Marks may lie across pieces, so from the first mark on a print is kept until it is whole.</summary>
-    private void Print(ReadOnlySpan<byte> bytes, bool more)
+    private void Print(OutputStream to, ReadOnlySpan<byte> bytes, bool more)
     {
         if (_marked.Written.Length > 0 || bytes.Contains(MarkedText.Open))
         {
             _marked.Append(bytes);
             if (!more)
             {
-                _output.Buffer.Append(_marks.Expand(Encoding.Latin1.GetString(_marked.Written)).AsSpan());
+                to.Buffer.Append(_marks.Expand(Encoding.Latin1.GetString(_marked.Written)).AsSpan());
                 _marked.Clear();
             }
         }
         else
         {
-            _output.Buffer.Append(bytes);
+            to.Buffer.Append(bytes);
         }
 
         if (!more)
         {
-            _output.Written();
+            to.Written();
         }
     }
 
@@ -209,7 +228,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         while (!thread.Join(1))
         {
             _rings!.Drain(this, final: false);
-            _output.Flush();
+            Flush();
             if (_signals.Interrupts > 0)
             {
                 _ = ModuleTransport.ioctl(_control, ModuleTransport.Exit, null);
@@ -217,7 +236,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         }
 
         _rings!.Drain(this, final: false);
-        _output.Flush();
+        Flush();
         return result == 0;
     }
 
@@ -242,11 +261,11 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             }
 
             quiet = _rings!.Drain(this, final: false) > 0 ? 0 : quiet + 1;
-            _output.Flush();
+            Flush();
             Reap();
             if (_signals.TakeRotation())
             {
-                _output.SwitchFile();
+                SwitchFiles();
             }
 
             if (_signals.TakeQuit())
@@ -254,10 +273,20 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
                 return false;
             }
 
-            if (_signals.Interrupts > 0 || _output.IsBroken || Environment.TickCount64 >= end || _child?.HasEnded() == true || (fds[0].Results & 2) != 0)
+            if (_signals.Interrupts > 0 || IsBroken || Environment.TickCount64 >= end || _child?.HasEnded() == true || (fds[0].Results & 2) != 0)
             {
                 return true;
             }
+        }
+    }
+
+    private bool IsBroken => Array.Exists(_outputs, static o => o is { IsBroken: true });
+
+    private void SwitchFiles()
+    {
+        foreach (var output in _outputs)
+        {
+            output?.SwitchFile();
         }
     }
 
@@ -303,9 +332,9 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             Complain($"Strings cut to MAXSTRINGLEN (first at {Marshal.PtrToStringAnsi((nint)status.FirstCut)}): {status.Cuts}");
         }
 
-        if (_output.Error is not (0 or 32 /* EPIPE: the reader has what it wanted */))
+        if (Array.Find(_outputs, static o => o is { Error: not (0 or 32 /* EPIPE: the reader has what it wanted */) }) is { } failed)
         {
-            Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(_output.Error)}");
+            Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(failed.Error)}");
         }
 
         // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
@@ -346,11 +375,11 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     {
         if (Background.HasLeft)
         {
-            _output.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            _outputs[0]!.Write(Encoding.Latin1.GetBytes(line + "\n"));
             return;
         }
 
-        _output.Flush();
+        Flush();
         Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
     }
 

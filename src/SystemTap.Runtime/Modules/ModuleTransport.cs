@@ -7,7 +7,7 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>Structures and requests shared with script modules.</summary>
 internal static unsafe partial class ModuleTransport
 {
-    public const int Version = 3;
+    public const int Version = 4;
 
     /// <summary>Kinds of records in the rings.</summary>
     public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4, Stack = 5;
@@ -16,7 +16,7 @@ internal static unsafe partial class ModuleTransport
     public const uint Loaded = 0, Starting = 1, Running = 2, Stopping = 3, Ending = 4, Ended = 5;
 
     /// <summary>ioctl requests.</summary>
-    public const uint GetInfo = 0x80000000 | 32 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
+    public const uint GetInfo = 0x80000000 | 40 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
         GetStatus = 0x80000000 | 200 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6;
 
     [StructLayout(LayoutKind.Sequential)]
@@ -26,6 +26,7 @@ internal static unsafe partial class ModuleTransport
         public ulong RingBytes;
         public uint Probes, State;
         public uint UserStacks, MaxBackTrace;
+        public ulong Bulk;
     }
 
     [StructLayout(LayoutKind.Sequential)]

@@ -3,6 +3,7 @@ using System.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Tapsets;
+using SystemTap.Targets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -23,6 +24,11 @@ public sealed partial class Session : IHostServices
 
     /// <inheritdoc/>
     public IMemoryReader Memory => _peek ??= new PeekService();
+
+    /// <inheritdoc/>
+    public long TaskFromPid(long tid) => (_tasks ??= new TaskTree(_options.Target ?? Target.Live(), Memory)).Find(tid);
+
+    private TaskTree? _tasks;
 
     /// <inheritdoc/>
     public ISymbols Symbols => SymbolService;

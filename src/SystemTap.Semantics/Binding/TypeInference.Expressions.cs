@@ -232,7 +232,8 @@ internal sealed partial class TypeInference
         }
         else if (l != r)
         {
-            ReportMismatch(right.Span, Describe(right), r.Value, l.Value, DecidedAt(right) ?? left.Span);
+            var decided = DecidedAt(right);
+            ReportMismatch(right.Span, Describe(right), r.Value, l.Value, decided ?? left.Span, decided is null ? l : r);
         }
 
         return l;
@@ -287,7 +288,8 @@ internal sealed partial class TypeInference
 
         if (slotType is { } known && known != found)
         {
-            ReportMismatch(a.Value.Span, Describe(a.Value), found.Value, known, DecidedAt(a.Target) ?? DecidedAt(a.Value));
+            var target = DecidedAt(a.Target);
+            ReportMismatch(a.Value.Span, Describe(a.Value), found.Value, known, target ?? DecidedAt(a.Value), target is null ? found : known);
             return known;
         }
 

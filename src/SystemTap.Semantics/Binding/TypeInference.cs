@@ -31,7 +31,7 @@ internal sealed partial class TypeInference(BindingSession session)
                 Visit(unit);
             }
         }
-        while (_progress);
+        while (_progress || SettleLibraryGlobals());
 
         var before = session.Diagnostics.ErrorCount;
         ReportUnresolved(session.Functions);
@@ -47,6 +47,22 @@ internal sealed partial class TypeInference(BindingSession session)
                 }
             }
         }
+    }
+
+    // A global of the library whose writers the script does not call (commit() without speculate()) is empty for ever: any type serves.
+    private bool SettleLibraryGlobals()
+    {
+        var found = false;
+        foreach (var global in session.Symbols.Globals)
+        {
+            if (global.IsUsed && global.Slot.Type is null && global.Span.Source is { IsTapset: true })
+            {
+                global.Slot.Set(ScriptType.Long, global.Span);
+                found = true;
+            }
+        }
+
+        return found;
     }
 
     private void Visit(BodyUnit unit)
@@ -147,7 +163,7 @@ internal sealed partial class TypeInference(BindingSession session)
         _progress = true;
     }
 
-    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided)
+    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided, ScriptType? decidedAs = null)
     {
         var message = has == ScriptType.Void
             ? $"type mismatch: {what} has no value and {Article(needed)} is needed here"
@@ -155,7 +171,7 @@ internal sealed partial class TypeInference(BindingSession session)
         session.Diagnostics.Add(new Diagnostic("semantic.type-mismatch", Severity.SemanticError, message, place)
         {
             Related = decided is { Source: not null } related && related != place ? related : null,
-            RelatedMessage = "type was first inferred here (" + Name(has) + ")",
+            RelatedMessage = "type was first inferred here (" + Name(decidedAs ?? has) + ")",
             Hint = (has, needed) switch
             {
                 (ScriptType.Long, ScriptType.String) => "sprint(x) makes a string of a number",

@@ -58,6 +58,9 @@ public enum IntrinsicId
 
     // Guru writes into the traced process and into the kernel
     WriteUser, WriteKernel,
+
+    // Guru: signals, waiting, stopping the machine, changing the probed function's registers; the load of the machine
+    RaiseSignal, Delay, Panic, DumpStack, SetFunctionArgument, SetReturnValue, LoadAverage,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -269,6 +272,20 @@ public static class IntrinsicTable
 
         // The same for kernel memory: the kernel-module runtime only.
         Add(IntrinsicId.WriteKernel, "write_kernel", L, Fallible | Guru, L, L, L);
+
+        // raise_signal(number): sends the current thread a signal; an error when the kernel refuses. delay(ns): waits busily. panic(text): stops the machine.
+        // dump_stack(): the kernel's stack into the kernel log.
+        Add(IntrinsicId.RaiseSignal, "raise_signal", V, Fallible | Guru, L);
+        Add(IntrinsicId.Delay, "delay", V, Guru, L);
+        Add(IntrinsicId.Panic, "panic", V, Guru, S);
+        Add(IntrinsicId.DumpStack, "dump_stack", V, Guru);
+
+        // (n, value): the n-th argument (from 0) of the probed function; what it returns. The kernel-module runtime only.
+        Add(IntrinsicId.SetFunctionArgument, "set_function_arg", V, Fallible | Guru, L, L);
+        Add(IntrinsicId.SetReturnValue, "set_return_value", V, Fallible | Guru, L);
+
+        // load_average(n): over 1 (n 0), 5 (1) or 15 (2) minutes, with 11 bits behind the binary point as the kernel keeps it; 0 for other n.
+        Add(IntrinsicId.LoadAverage, "load_average", L, Pure | Deferrable, L);
 
         return all.Select((i, n) => i ?? throw new InvalidOperationException($"intrinsic {(IntrinsicId)n} has no entry")).ToArray();
     }

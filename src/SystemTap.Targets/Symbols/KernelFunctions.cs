@@ -60,8 +60,17 @@ public sealed class KernelFunctions
         if (result.Count == 0 && module is null && _clones.Value.TryGetValue(name, out var clones))
             foreach (var clone in clones)
                 result.Add(new KernelFunction(name, clone.Name, null, clone.Address, prototype));
+        if (result.Count == 0 && module is null && _target.LinkedSymbols?.Find(name) is { IsFunction: true })
+            result.Add(new KernelFunction(SourceName(name), name, null, 0, prototype));
         return result;
     }
+
+    /// <summary>
+    /// A function of which nobody can say here whether it exists, because the kernel is not the running one and nothing lists its symbols (BTF describes only most functions):
+    /// it may be named, and the kernel decides when the probe is registered. Null where the symbols are known.
+    /// </summary>
+    public KernelFunction? Unlisted(string name, string? module) =>
+        _target.IsLive || _target.KernelSymbols.Count > 0 || _target.LinkedSymbols is not null || name.Length == 0 ? null : new KernelFunction(SourceName(name), name, module, 0, null);
 
     /// <summary>
     /// Functions whose name fits a pattern of <see cref="Globs"/>, by name. Where the kernel tells which functions it can trace only those are

@@ -10,8 +10,9 @@ internal static class Help
 
     public static string VersionText =>
         $"""
-        stap (SystemTap in C#) {Version}, language of SystemTap {LanguageVersion}
-        Runtimes: bpf (Linux 5.15 and newer). Licence: MIT; there is no warranty.
+        Systemtap translator/driver (version {LanguageVersion}/{Version}, SystemTap in C#)
+        The language and library are those of SystemTap {LanguageVersion}; the program is {Version} of another maker.
+        Enabled runtimes: bpf (Linux 5.15 and newer), kernel. Licence: MIT; there is no warranty.
 
         """;
 
@@ -48,6 +49,7 @@ internal static class Help
           -S SIZE[,N]      with -o: new file every SIZE MB, keep the newest N
           -F               with -o: go into the background when all probes are live; the process id is printed
           -s MB            buffer for output, MB for each CPU
+          -b               a file of output for each CPU, FILE_0 FILE_1 … with -o, else stpd_cpu0 … (kernel runtime)
           -v               say what each pass does and how long it takes (-vv: more)
           --vp ABCDE       verbosity of each pass, one digit for each
           -t               how often and how long each probe ran

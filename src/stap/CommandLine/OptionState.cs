@@ -40,7 +40,7 @@ internal static partial class OptionParser
                 case 't': options.Timing = true; break;
                 case 'k': options.KeepTemporary = true; break;
                 case 'g': options.Guru = true; break;
-                case 'b': throw new UsageException("option '-b': there is no bulk mode: the output of all CPUs comes as one stream, in the order it was made", "leave it out; -s MB gives each CPU more room");
+                case 'b': options.Bulk = true; break;
                 case 'u': options.Unoptimized = true; break;
                 case 'w': options.SuppressWarnings = true; break;
                 case 'W': options.WarningsAreErrors = true; break;
@@ -161,7 +161,7 @@ internal static partial class OptionParser
                 case "tmpdir":
                     Environment.SetEnvironmentVariable("TMPDIR", Directory.Exists(value) ? value : throw new UsageException($"option '--tmpdir': '{value}' is no folder", "make it first"));
                     break;
-                case "modinfo": throw new UsageException("option '--modinfo': modules carry no further information", "leave it out");
+                case "modinfo": ModuleInformation(value!); break;
                 case "language-server": throw new UsageException("option '--language-server': stap is no language server", "check a script with -p2");
                 default: throw Later("--" + name, "this option");
             }
@@ -177,6 +177,11 @@ internal static partial class OptionParser
             if (options.RotateBytes > 0 && options.OutputFile is null)
             {
                 throw new UsageException("option '-S' needs '-o'", "name the output file: -o FILE");
+            }
+
+            if (options.Bulk && options.Runtime == "bpf")
+            {
+                throw new UsageException("option '-b': a BPF session writes one stream, in the order it was made", "leave it out, or use --runtime=kernel, which can write a file for each CPU");
             }
 
             if (options.Mode == Mode.Interactive && _hasScriptSource)
@@ -281,6 +286,17 @@ internal static partial class OptionParser
             }
 
             options.Globals.Add((text[..equals], text[(equals + 1)..]));
+        }
+
+        private void ModuleInformation(string text)
+        {
+            var equals = text.IndexOf('=');
+            if (equals <= 0 || equals == text.Length - 1 || !text[..equals].All(c => char.IsAsciiLetterOrDigit(c) || c == '_') || text.Any(c => c is < ' ' or '"' or '\\' or > '~'))
+            {
+                throw new UsageException($"option '--modinfo': '{text}' is not NAME=VALUE", "write for instance --modinfo=vendor=me");
+            }
+
+            options.ModuleInformation.Add(text);
         }
 
         private void Rotation(string text)

@@ -64,6 +64,9 @@ internal sealed class Options
     /// <summary><c>--example</c>: the script is one of the examples that come with stap.</summary>
     public bool Example { get; set; }
 
+    /// <summary><c>-b</c>: a file of output for each CPU.</summary>
+    public bool Bulk { get; set; }
+
     /// <summary><c>-s</c>: megabytes per CPU; 0: automatic.</summary>
     public int BufferMegabytes { get; set; }
 
@@ -80,6 +83,9 @@ internal sealed class Options
 
     /// <summary><c>-B NAME=VALUE</c></summary>
     public List<string> BuildVariables { get; } = [];
+
+    /// <summary><c>--modinfo NAME=VALUE</c>: further lines of a module's information.</summary>
+    public List<string> ModuleInformation { get; } = [];
 
     /// <summary><c>-G name=value</c>, in order.</summary>
     public List<(string Name, string Value)> Globals { get; } = [];

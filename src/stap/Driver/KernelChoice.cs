@@ -45,9 +45,32 @@ internal static class KernelChoice
             Release = tree.Release,
             Architecture = live.Architecture,
             BtfSource = () => KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null),
+            LinkedSymbols = () => SystemMap(tree),
             ConfigText = tree.Config,
             BuildId = null,
             BuildTree = tree.Path,
         });
+    }
+
+    /// <summary>The kernel's System.map; null where there is none. Some distributions install one line of text in its place.</summary>
+    private static byte[]? SystemMap(BuildTree tree)
+    {
+        const int SmallestReal = 100_000;
+        foreach (var path in (string[])[$"{tree.Path}/System.map", $"/boot/System.map-{tree.Release}", $"/lib/modules/{tree.Release}/System.map", $"/usr/lib/debug/boot/System.map-{tree.Release}"])
+        {
+            try
+            {
+                if (new FileInfo(path) is { Exists: true, Length: > SmallestReal })
+                {
+                    return File.ReadAllBytes(path);
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // As if absent: readable by root only on some machines.
+            }
+        }
+
+        return null;
     }
 }

@@ -10,16 +10,31 @@ namespace SystemTap.Cli.Driver;
 
 // Which runtime a session gets, and passes 4 and 5 of the kernel-module runtime.
 //
-// auto: BPF, unless the command line asks for a module: -B, -r with another kernel, -p4 with -m or -k. (A BPF session has no temporary folder: -k alone keeps nothing.) A script that BPF cannot run – a located "cannot" of pass 2
+// auto: BPF, unless the command line asks for a module: -B, -b, -r with another kernel, -p4 with -m or -k. (A BPF session has no temporary folder: -k alone keeps nothing.) A script that BPF cannot run – a located "cannot" of pass 2
 // or 3 – starts again as a module when the kernel's headers and a compiler are there; -v says so. When they are not, the refusal's hint says what is missing.
 internal sealed partial class SessionDriver
 {
     private string? _cannot;
+    private PreparedRuntime? _runtime;
 
     private static bool WantsModule(Options options) => options.Runtime == "kernel"
         || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
-            && (options.BuildVariables.Count > 0 || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
+            && (options.BuildVariables.Count > 0 && HasBuildTree(options) || options.Bulk || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
                 || options.KernelRelease is { } release && release != Target.Live().Release));
+
+    // What -B says of a build means nothing where nothing can be built: BPF sessions have no use for it.
+    private static bool HasBuildTree(Options options)
+    {
+        try
+        {
+            _ = BuildTree.Find(options.KernelRelease, Target.Live().Release);
+            return true;
+        }
+        catch (ModuleBuildException)
+        {
+            return options.LastPass == 4;
+        }
+    }
 
     /// <summary>Why the module runtime cannot build on this machine; null when it can.</summary>
     private string? ModuleObstacle()
@@ -63,6 +78,22 @@ internal sealed partial class SessionDriver
         return new SessionDriver(_options).Run();
     }
 
+    private BuildTree Tree() => BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release);
+
+    /// <summary>Begins with the module's run-time, beside passes 1 to 3. Nothing is said here of what stands in the way: pass 4 does.</summary>
+    private PreparedRuntime? BeginRuntime()
+    {
+        try
+        {
+            return UsesModule && _options.Mode == Mode.Run && _options.LastPass >= 4
+                ? PreparedRuntime.Begin(Tree(), RuntimeFolder(), KernelChoice.CacheFolder, _options.BuildVariables, _options.Verbose(4, 2) ? Console.Error.WriteLine : null) : null;
+        }
+        catch (ModuleBuildException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Pass 4 and, unless it is the last, 5.</summary>
     private int BuildAndRun(CTranslation translation)
     {
@@ -73,12 +104,13 @@ internal sealed partial class SessionDriver
             string module, release;
             try
             {
-                var tree = BuildTree.Find(_options.KernelRelease ?? Environment.GetEnvironmentVariable("SYSTEMTAP_RELEASE"), _target.Release);
+                var tree = Tree();
                 release = tree.Release;
                 module = ModuleBuilder.Build(new ModuleRequest
                 {
                     Tree = tree,
-                    Script = translation.Script,
+                    Script = translation.Script + string.Concat(_options.ModuleInformation.Select((text, n) =>
+                        $"static const char stap_information_{n}[] __attribute__((used, section(\".modinfo\"), aligned(1))) = \"{text}\";\n")),
                     Embedded = translation.Embedded,
                     Name = OwnModuleName(translation),
                     RuntimeFolder = RuntimeFolder(),
@@ -87,6 +119,7 @@ internal sealed partial class SessionDriver
                     Variables = _options.BuildVariables,
                     UseCache = _options.UseModuleCache && !_options.KeepTemporary,
                     Signing = SigningKey(),
+                    Runtime = _runtime,
                     Echo = _options.Verbose(4, 2) ? Console.Error.WriteLine : null,
                 });
             }

@@ -48,6 +48,8 @@ internal sealed partial class SessionDriver
                 Arguments = _options.ScriptArguments,
                 SuppressHandlerErrors = _options.SuppressHandlerErrors,
                 ShowGlobals = _options.ShowGlobals,
+                Bulk = _options.Bulk,
+                OldEmbeddedNames = _options.CompatibleVersion is { } version && Version.Parse(version.Contains('.') ? version : version + ".0") < new Version(1, 8),
                 Table = tables.Get,
             });
         }

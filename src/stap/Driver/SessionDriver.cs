@@ -61,6 +61,20 @@ internal sealed partial class SessionDriver
             return Background.Start();
         }
 
+        _runtime = BeginRuntime();
+        try
+        {
+            return RunPasses();
+        }
+        finally
+        {
+            // After an error in the script: what was begun is finished, so that the next try finds it.
+            _runtime?.Settle();
+        }
+    }
+
+    private int RunPasses()
+    {
         if (Front(out var status) is not { } program)
         {
             return _cannot is not null ? RunAsModule() : status;

@@ -302,7 +302,7 @@ public sealed class BadInputTests
     [InlineData("--help=yes", "takes no value")]
     [InlineData("--target-namespaces=4194303 -e x", "does not exist")]
     [InlineData("--example no-such-example", "no example is named")]
-    [InlineData("-b -e x", "no bulk mode")]
+    [InlineData("-b --runtime=bpf -e x", "one stream")]
     [InlineData("-F -e x", "needs '-o'")]
     [InlineData("--monitor -e x", "no status screen")]
     [InlineData("--remote=host -e x", "does not reach other hosts")]

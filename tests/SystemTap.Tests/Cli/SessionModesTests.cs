@@ -157,7 +157,7 @@ public sealed class SessionModesTests
     [InlineData("--sign-module")]
     [InlineData("--build-as=root")]
     [InlineData("--debug")]
-    [InlineData("--modinfo=a=b")]
+    [InlineData("--modinfo=a")]
     [InlineData("--language-server")]
     [InlineData("--dyninst")]
     [InlineData("--prologue-searching=maybe")]

@@ -74,6 +74,27 @@ public sealed class CEngineTests(HarnessFixture fixture) : IClassFixture<Harness
     }
 
     [Fact]
+    public async Task Unmangled_embedded_c_has_the_oldest_names()
+    {
+        var got = await fixture.Run(
+            """
+            function add:long(x:long, y:long) %{ /* unmangled */ THIS->__retvalue = THIS->x + STAP_ARG_y; %}
+            function greet:string(who:string) %{ /* unmangled */ snprintf(THIS->__retvalue, MAXSTRINGLEN, "hello %s", THIS->who); %}
+            function half:long(x:long) %{ /* unmangled */ if (THIS->x & 1) STAP_ERROR("odd"); STAP_RETURN(THIS->x / 2); %}
+            function nothing() %{ /* unmangled */ STAP_PRINTF("nothing\n"); %}
+            probe begin {
+              println(add(40, 2), greet("you"), half(8))
+              nothing()
+              try { half(7) } catch (e) { println("caught ", e) }
+              exit()
+            }
+            """, "-g");
+        Assert.Equal("42hello you4\nnothing\ncaught odd\n", got.Out);
+        var old = await fixture.Run("function add:long(x:long, y:long) %{ THIS->__retvalue = THIS->x + THIS->y; %} probe begin { println(add(1, 2)) exit() }", "-g", "--compatible=1.7");
+        Assert.Equal("3\n", old.Out);
+    }
+
+    [Fact]
     public async Task An_error_of_embedded_c_names_the_call()
     {
         var got = await fixture.Run(Embedded + "probe begin { println(name(-5)) exit() }", "-g");

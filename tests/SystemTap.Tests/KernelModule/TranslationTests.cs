@@ -36,9 +36,41 @@ public sealed class TranslationTests
     [Fact]
     public void Handlers_that_only_add_share_an_array()
     {
-        var c = C("global h probe timer.ms(1) { h[cpu()]++ } probe timer.ms(2) { h[0] += 5 } probe end { foreach (k in h) println(k, h[k]) }");
-        Assert.Equal(["0: { { 0, 0 } }", "1: { { 0, 0 } }"], Locks(c));
+        var c = C("global h probe timer.ms(1) { h[cpu()]++ } probe timer.ms(2) { h[0] += 5 } probe timer.s(9) { delete h } probe end { foreach (k in h) println(k, h[k]) }");
+        Assert.Equal(["0: { { 0, 0 } }", "1: { { 0, 0 } }", "2: { { 0, 1 } }"], Locks(c));
         Assert.Equal(2, Regex.Count(c, @"stap_element_add\(&g_h"));
+    }
+
+    [Fact]
+    public void An_array_that_is_only_added_to_needs_no_lock()
+    {
+        var c = C("global h, s probe timer.ms(1) { h[cpu()]++ s[cpu()] <<< 1 } probe timer.ms(2) { h[0] += 5 } probe end { foreach (k in h) println(k, h[k], @count(s[k])) }");
+        Assert.Empty(Locks(c));
+        Assert.Equal(2, Regex.Count(c, @"stap_element_add\(&g_h"));
+        Assert.Equal(1, Regex.Count(c, @"\.irqs_off = 1"));
+    }
+
+    [Fact]
+    public void What_entry_saved_needs_no_lock_of_the_script()
+    {
+        var c = C("global n probe syscall.read.return { n += @entry($count) } probe end { println(n) }");
+        Assert.Empty(Locks(c));
+        Assert.Matches(@"\.owned = 1", c);
+    }
+
+    [Fact]
+    public void Only_handlers_of_interrupts_make_others_keep_interrupts_out()
+    {
+        Assert.DoesNotContain(".irqs_off", C("global h, s probe syscall.read { h[tid()]++ s <<< 1 } probe syscall.write { delete h } probe end { foreach (k in h) println(k, @count(s)) }"));
+        Assert.Equal(3, Regex.Count(C("global h probe syscall.read { h[tid()]++ } probe syscall.write { delete h } probe timer.ms(1) { h[0] = 1 }"), @"\.irqs_off = 1"));
+    }
+
+    [Fact]
+    public void The_run_time_is_told_how_many_arguments_a_handler_reads()
+    {
+        var c = C("probe syscall.read { println($count) } probe syscall.write { println(pid()) }");
+        Assert.Equal(1, Regex.Count(c, @"\.arguments = \d"));
+        Assert.Contains(".arguments = 3", c);
     }
 
     [Fact]
@@ -53,7 +85,7 @@ public sealed class TranslationTests
     {
         var c = C("global s probe timer.ms(1) { s <<< cpu() } probe end { println(@count(s)) }");
         Assert.Empty(Locks(c));
-        Assert.Equal(1, Regex.Count(c, @"\.uses_cells = 1"));
+        Assert.Equal(1, Regex.Count(c, @"\.irqs_off = 1"));
     }
 
     [Fact]

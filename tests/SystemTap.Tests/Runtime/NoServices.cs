@@ -18,6 +18,8 @@ internal sealed class NoServices : IHostServices, IMemoryReader
 
     public void Ftrace(string text) => throw new NotSupportedException();
 
+    public long TaskFromPid(long tid) => throw new NotSupportedException();
+
     public void SwitchFile() => throw new NotSupportedException();
 
     public void RequestExit() => ExitRequested = true;

@@ -19,7 +19,7 @@ public class BindingErrorTests
     [InlineData("global a probe begin { a[1] = 2; println(a) }", "semantic.array-arity@1:42 inconsistent arity: 'a' is used as a scalar here <first used as an array of 1 key here 1:24>")]
     [InlineData("global a probe begin { a[1] = 2; foreach ([x, y] in a) println(x) }", "semantic.array-arity@1:53 inconsistent arity: 'a' is used as an array of 2 keys here <first used as an array of 1 key here 1:24>")]
     [InlineData("global a[5] probe begin { a = 1 }", "semantic.scalar-size@1:27 'a' is declared as an array and used as a scalar")]
-    [InlineData("probe begin { x = \"a\"; x = 1; println(x) }", "semantic.type-mismatch@1:28 type mismatch: this number is a long and a string is needed here <type was first inferred here (long) 1:15> [sprint(x) makes a string of a number]")]
+    [InlineData("probe begin { x = \"a\"; x = 1; println(x) }", "semantic.type-mismatch@1:28 type mismatch: this number is a long and a string is needed here <type was first inferred here (string) 1:15> [sprint(x) makes a string of a number]")]
     [InlineData("probe begin { x = pid(); println(x . \"a\") }", "semantic.type-mismatch@1:34 type mismatch: 'x' is a long and a string is needed here <type was first inferred here (long) 1:15> [sprint(x) makes a string of a number]")]
     [InlineData("probe begin { println(execname() + 1) }", "semantic.type-mismatch@1:23 type mismatch: function 'execname' is a string and a long is needed here <type was first inferred here (string) 3:1> [strtol(s, 10) makes a number of a string]")]
     [InlineData("probe begin { println(x) }", "semantic.unresolved-type@1:23 unresolved type: nothing tells whether 'x' is a number or a string")]

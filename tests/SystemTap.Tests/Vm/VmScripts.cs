@@ -29,7 +29,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         return names;
     }
 
-    /// <summary>Checks one case; the first call for a kernel boots it.</summary>
+    /// <summary>Checks one case; the first call boots the kernels.</summary>
     public async Task Check(string name)
     {
         var space = name.IndexOf(' ', StringComparison.Ordinal);
@@ -37,10 +37,13 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         Task<Dictionary<string, VmResult>> boot;
         lock (_boots)
         {
-            if (!_boots.TryGetValue(kernel, out boot!))
+            // All kernels at once: machines run one after the other, but while the first runs the modules of the next are built.
+            foreach (var each in _boots.Count == 0 ? VirtualMachine.Kernels : [])
             {
-                _boots.Add(kernel, boot = Task.Run(() => BootAsync(kernel)));
+                _boots.Add(each, Task.Run(() => BootAsync(each)));
             }
+
+            boot = _boots[kernel];
         }
 
         var results = await boot;
@@ -90,7 +93,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
             var files = await VmModules.ProbedAsync(kernel, one);
             if (runtime == "bpf")
             {
-                cases.Add(key, Folder(one, "stap " + Quote(one.Options) + " script.stp " + Quote(one.Words), files));
+                cases.Add(key, Folder(one, "stap " + Quote([.. VmModules.Emulation(one), .. one.Options]) + " script.stp " + Quote(one.Words), files));
             }
             else
             {

@@ -16,10 +16,10 @@ public sealed class VmCaseTests
     public Task Runs(string name) => Scripts.Check(name);
 }
 
-/// <summary>The corpus in virtual machines: a fixed eighth of it on both runtimes, or all with <c>./test --all</c>.</summary>
+/// <summary>The corpus in virtual machines: a fixed quarter of it on both runtimes, or all with <c>./test --all</c>.</summary>
 public sealed class VmCorpusTests
 {
-    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 8 == 1), Environment.GetEnvironmentVariable("VM_RUNTIMES")?.Split(' ') ?? ["bpf", "kernel"]);
+    private static readonly VmScripts Scripts = new(() => CorpusCase.Load("run").Where((c, i) => VirtualMachine.All || i % 4 == 1), Environment.GetEnvironmentVariable("VM_RUNTIMES")?.Split(' ') ?? ["bpf", "kernel"]);
 
     /// <summary>The cases.</summary>
     public static TheoryData<string> Cases => Scripts.Names();

@@ -4,7 +4,7 @@ namespace SystemTap.Semantics.Probes.Families;
 
 /// <summary>
 /// <c>kprobe.function("F")</c> and <c>kprobe.module("M").function("F")</c> with <c>.call</c>, <c>.return</c>, <c>.return.maxactive(N)</c>: a kprobe by plain symbol, no
-/// patterns. SystemTap knows no variables there; here BTF gives the parameters as well.
+/// patterns. SystemTap knows no variables there; here BTF gives the parameters as well. For another kernel (<c>-r</c>) whose symbols nothing lists any name will do.
 /// </summary>
 public sealed class KprobeFamily : ProbeFamily
 {
@@ -45,7 +45,13 @@ public sealed class KprobeFamily : ProbeFamily
             return;
         }
 
-        foreach (var function in KernelPlaces.Functions(name, module, match.Point, scope))
+        var functions = KernelPlaces.Functions(name, module, match.Point, scope);
+        if (functions.Count == 0 && !match.Point.IsOptional && scope.Target.KernelFunctions.Unlisted(name, module) is { } unlisted)
+        {
+            functions = [unlisted];
+        }
+
+        foreach (var function in functions)
         {
             var max = match.FormIndex % 4 == 3 ? (int)Math.Clamp(match.Number(match.Point.Components.Count - 1), 0, 65536) : 0;
             results.Add(KernelPlaces.Function(function, match.Point, isReturn, KernelAttachKind.Kprobe, max, scope));

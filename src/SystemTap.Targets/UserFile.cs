@@ -8,6 +8,7 @@ public sealed class UserFile
     private readonly Lazy<List<SdtMark>> _marks;
     private readonly Lazy<List<PltEntry>> _plt;
     private readonly Lazy<bool> _unwinds;
+    private readonly Lazy<FrameTable> _frames;
 
     internal UserFile(string path, ElfFile elf, KernelCode? kernel = null)
     {
@@ -19,6 +20,7 @@ public sealed class UserFile
         _marks = new(() => SdtMark.Of(elf));
         _plt = new(() => ElfPlt.Of(elf));
         _unwinds = new(() => ReturnSites.AreNeeded(elf));
+        _frames = new(() => FrameTable.Of(elf));
     }
 
     public string Path { get; }
@@ -43,6 +45,9 @@ public sealed class UserFile
     /// <summary>Its code walks its own stack, so return addresses must stay as they are.</summary>
     public bool UnwindsItself => _unwinds.Value;
 
+    /// <summary>Where the callers of its functions are on the stack.</summary>
+    public FrameTable Frames => _frames.Value;
+
     public IReadOnlyList<SdtMark> Marks => _marks.Value;
 
     public IReadOnlyList<PltEntry> Plt => _plt.Value;
@@ -61,6 +66,16 @@ public sealed class UserFiles
             if (!_files.TryGetValue(path, out var file))
                 _files[path] = file = ElfFile.TryOpen(path) is { } elf ? new UserFile(path, elf) : null;
             return file;
+        }
+    }
+
+    /// <summary>The files opened so far.</summary>
+    public IReadOnlyList<UserFile> Opened
+    {
+        get
+        {
+            lock (_files)
+                return [.. _files.Values.OfType<UserFile>()];
         }
     }
 }

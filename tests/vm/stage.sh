@@ -14,6 +14,9 @@ fs="$stage/fs"
 mkdir -p "$fs/bin" "$fs/proc" "$fs/sys" "$fs/dev" "$fs/tmp" "$fs/root" "$fs/stap/out" "$fs/work" "$fs/etc" "$fs/var/tmp" "$fs/run"
 cp "$(command -v busybox)" "$fs/bin/busybox"
 cp -r "$root/tapset" "$fs/stap/tapset"
+# The kernel's configuration lies where its package puts it (%( CONFIG_… %) reads it).
+mkdir -p "$fs/boot"
+cp "$(dirname "$kernel")"/image/boot/config-* "$fs/boot/"
 # A dynamically linked program with its libraries: add_program FILE FOLDER
 add_program() {
     cp "$1" "$fs$2/"

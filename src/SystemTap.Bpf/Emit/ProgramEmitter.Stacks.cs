@@ -12,7 +12,7 @@ namespace SystemTap.Bpf.Emit;
 //
 // User stacks: programs are built without frame pointers, so the kernel's own walk is wrong. Instead the registers and up to 20 KB of the stack are copied straight
 // into the ring, and stap unwinds them by call frame information as soon as it reads the record. Whole pages are copied, because a read that crosses into a
-// page that is absent fails as a whole; the first that fails ends the copy.
+// page that is absent fails as a whole; the first that fails ends the copy. Above where a program's first stack began (mm->start_stack) are only its arguments.
 
 internal sealed partial class ProgramEmitter
 {
@@ -101,11 +101,11 @@ internal sealed partial class ProgramEmitter
             _a.JumpIf(JumpOp.Le, Reg.R0, i, end);
             if (i > 0)
             {
-                _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset - 1, ' '));
+                Put(MemSize.B, at.At(-1), ' ');
             }
 
-            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset, '0'));
-            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset + 1, 'x'));
+            Put(MemSize.B, at, '0');
+            Put(MemSize.B, at.At(1), 'x');
             Load(Reg.R0, words.At(8 * i));
             _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
             HexDigits(at.At(2));
@@ -171,56 +171,68 @@ internal sealed partial class ProgramEmitter
         }
 
         var end = _a.NewLabel();
+        var top = TakeFrame(8);
+        var distance = TakeFrame(8);
         Store(id, 0);
         _a.Call(Helper.GetCurrentTaskBtf);
         LoadField(Reg.R1, Reg.R0, _c.Offset(_c.Structure("task_struct", span), "mm", span), 8, true);
         _a.JumpIf(JumpOp.Eq, Reg.R1, 0, end);
+        LoadField(Reg.R2, Reg.R1, _c.Offset(_c.Structure("mm_struct", span), "start_stack", span), 8, true);
+        Save(top, Reg.R2);
         _a.Call(Helper.GetCurrentTaskBtf);
         Move(Reg.R1, Reg.R0);
         _a.Call(Helper.TaskPtRegs);
         Move(registers.Register, Reg.R0);
-        LoadMap(Reg.R1, _c.RingMap);
-        _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Size));
-        _a.Emit(Instruction.Mov(Reg.R3, 0));
-        _a.Call(Helper.RingbufReserve);
+        LoadField(Reg.R2, Reg.R0, architecture.StackPointer.Offset, 8, true);
+        Load(Reg.R1, top);
+        var below = _a.NewLabel();
+        _a.JumpIf(JumpOp.Le, Reg.R2, Reg.R1, below);
+        _a.LdImm64(Reg.R1, long.MaxValue);
+        Save(top, Reg.R1);
+        _a.Bind(below);
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R2, -8));
+        _a.Emit(Instruction.Alu64(AluOp.Sub, Reg.R1, Reg.R2));
+        Save(distance, Reg.R1);
         var full = _a.NewLabel();
-        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, full);
-        var r = record.Register;
-        Move(r, Reg.R0);
-        _a.Emit(Instruction.Store(MemSize.W, r, 0, RecordKind.UserStack << 24));
-        _a.Emit(Instruction.Store(MemSize.W, r, 4, 0));
-        _a.Call(Helper.KtimeGetNs);
-        Save(new Mem(r, StackSnapshot.Time), Reg.R0);
-        _a.Call(Helper.GetSmpProcessorId);
-        Load(Reg.R1, new Mem(r, StackSnapshot.Time));
-        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 10));
-        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 1023));
-        _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R1, Reg.R0));
-        Save(id, Reg.R1);
-        Save(new Mem(r, StackSnapshot.Id), Reg.R1);
-        _a.Call(Helper.GetCurrentPidTgid);
-        Save(new Mem(r, StackSnapshot.Process), Reg.R0);
-        Store(new Mem(r, StackSnapshot.Length), 0);
-        Address(Reg.R1, new Mem(r, StackSnapshot.Registers));
-        _a.Emit(Instruction.Mov(Reg.R2, (int)Math.Min(pointers.Size, StackSnapshot.RegistersSize)));
-        Move(Reg.R3, registers.Register);
-        _a.Call(Helper.ProbeReadKernel);
-        var at = registers.Register;
+        var large = _a.NewLabel();
+        var submit = _a.NewLabel();
+        var (r, at) = (record.Register, registers.Register);
+        _a.JumpIf(JumpOp.Gt, Reg.R1, StackSnapshot.Small, large);
+
+        Reserve(StackSnapshot.Stack + StackSnapshot.Small);
+        Load(at, new Mem(r, StackSnapshot.Registers + architecture.StackPointer.Offset));
+        _a.Emit(Instruction.Alu64(AluOp.And, at, -8));
+        Address(Reg.R1, new Mem(r, StackSnapshot.Stack));
+        Load(Reg.R2, distance);
+        var fits = _a.NewLabel();
+        _a.JumpIf(JumpOp.Le, Reg.R2, StackSnapshot.Small, fits);
+        _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Small));
+        _a.Bind(fits);
+        Move(Reg.R3, at);
+        _a.Call(Helper.ProbeReadUser);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, submit);
+        Load(Reg.R1, distance);
+        Save(new Mem(r, StackSnapshot.Length), Reg.R1);
+        _a.Jump(submit);
+
+        _a.Bind(large);
+        Reserve(StackSnapshot.Size);
         Load(at, new Mem(r, StackSnapshot.Registers + architecture.StackPointer.Offset));
         _a.Emit(Instruction.Alu64(AluOp.And, at, -StackSnapshot.Page));
-        var sent = _a.NewLabel();
         for (var i = 0; i < StackSnapshot.Pages; i++)
         {
             Address(Reg.R1, new Mem(r, StackSnapshot.Stack + (i * StackSnapshot.Page)));
             _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Page));
             Move(Reg.R3, at);
             _a.Call(Helper.ProbeReadUser);
-            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, sent);
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, submit);
             Store(new Mem(r, StackSnapshot.Length), (i + 1) * StackSnapshot.Page);
             _a.Emit(Instruction.Add64Imm(at, StackSnapshot.Page));
+            Load(Reg.R1, top);
+            _a.JumpIf(JumpOp.Gt, at, Reg.R1, submit);
         }
 
-        _a.Bind(sent);
+        _a.Bind(submit);
         Move(Reg.R1, r);
         _a.Emit(Instruction.Mov(Reg.R2, 0));
         _a.Call(Helper.RingbufSubmit);
@@ -233,5 +245,34 @@ internal sealed partial class ProgramEmitter
         Free(registers);
         Free(record);
         Release(mark);
+
+        // A record with its head and the registers; r points to it.
+        void Reserve(int size)
+        {
+            LoadMap(Reg.R1, _c.RingMap);
+            _a.Emit(Instruction.Mov(Reg.R2, size));
+            _a.Emit(Instruction.Mov(Reg.R3, 0));
+            _a.Call(Helper.RingbufReserve);
+            _a.JumpIf(JumpOp.Eq, Reg.R0, 0, full);
+            Move(r, Reg.R0);
+            _a.Emit(Instruction.Store(MemSize.W, r, 0, RecordKind.UserStack << 24));
+            _a.Emit(Instruction.Store(MemSize.W, r, 4, 0));
+            _a.Call(Helper.KtimeGetNs);
+            Save(new Mem(r, StackSnapshot.Time), Reg.R0);
+            _a.Call(Helper.GetSmpProcessorId);
+            Load(Reg.R1, new Mem(r, StackSnapshot.Time));
+            _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 10));
+            _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 1023));
+            _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R1, Reg.R0));
+            Save(id, Reg.R1);
+            Save(new Mem(r, StackSnapshot.Id), Reg.R1);
+            _a.Call(Helper.GetCurrentPidTgid);
+            Save(new Mem(r, StackSnapshot.Process), Reg.R0);
+            Store(new Mem(r, StackSnapshot.Length), 0);
+            Address(Reg.R1, new Mem(r, StackSnapshot.Registers));
+            _a.Emit(Instruction.Mov(Reg.R2, (int)Math.Min(pointers.Size, StackSnapshot.RegistersSize)));
+            Move(Reg.R3, at);
+            _a.Call(Helper.ProbeReadKernel);
+        }
     }
 }

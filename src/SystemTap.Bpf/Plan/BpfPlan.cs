@@ -382,7 +382,7 @@ public static class StackSnapshot
     /// <summary>Room for the registers.</summary>
     public const int RegistersSize = 344;
 
-    /// <summary>The stack, from the beginning of the page the stack pointer is in.</summary>
+    /// <summary>The stack, from <see cref="Start"/> on.</summary>
     public const int Stack = Registers + RegistersSize;
 
     public const int Page = 4096;
@@ -391,6 +391,12 @@ public static class StackSnapshot
     public const int Pages = 5;
 
     public const int Size = Stack + (Page * Pages);
+
+    /// <summary>Room for the stack in a small record: of a first thread with so little above its stack pointer, which is then copied from there.</summary>
+    public const int Small = 1024;
+
+    /// <summary>Where the copy begins: whole pages, or the stack pointer itself.</summary>
+    public static ulong Start(ulong stackPointer, int length) => stackPointer & ~(length < Page ? 7ul : Page - 1);
 }
 
 /// <summary>The script asks for something BPF cannot do, or we do not do there: a located "cannot". <c>--runtime=auto</c> then tries the kernel module.</summary>

@@ -98,7 +98,7 @@ public sealed class RecordReader
             case RecordKind.SwitchFile:
                 _session.SwitchFile();
                 break;
-            case RecordKind.UserStack when record.Length >= StackSnapshot.Size:
+            case RecordKind.UserStack when record.Length >= StackSnapshot.Stack:
                 _session.TakeSnapshot(record);
                 break;
             default:

@@ -26,7 +26,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     private readonly Dictionary<long, List<ulong>> _stacks = [];
     private readonly Queue<long> _order = [];
 
-    private readonly record struct Announcement(ulong Time, uint Kind, int Pid, int Other, ulong Start, ulong Length, ulong Offset, string Path);
+    private readonly record struct Announcement(ulong Time, uint Kind, int Pid, int Other, ulong Start, ulong Length, ulong Offset, string Path, FileId File = default);
 
     public SymbolService(Target? target)
     {
@@ -40,6 +40,13 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     /// <summary>Starts to follow what processes map.</summary>
     public void WatchMappings()
     {
+        foreach (var file in _target.UserFiles.Opened)
+        {
+            _space.Know(file);
+        }
+
+        _space.KnowRunning();
+
         try
         {
             foreach (var cpu in Linux.Bpf.CpuList.Online())
@@ -73,8 +80,8 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
         }
 
         var pc = BinaryPrimitives.ReadUInt64LittleEndian(saved[architecture.InstructionPointer.Offset..]);
-        var start = registers[architecture.StackPointer.DwarfNumber] & ~(ulong)(StackSnapshot.Page - 1);
-        var stack = record.Slice(StackSnapshot.Stack, Math.Clamp(length, 0, StackSnapshot.Page * StackSnapshot.Pages)).ToArray();
+        var start = StackSnapshot.Start(registers[architecture.StackPointer.DwarfNumber], length);
+        var stack = record.Slice(StackSnapshot.Stack, Math.Clamp(length, 0, record.Length - StackSnapshot.Stack)).ToArray();
         bool Read(ulong address, out ulong value)
         {
             var at = address - start;
@@ -211,7 +218,8 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
                 // pid, tid, addr, len, pgoff, maj, min, ino, ino_generation, prot, flags, filename
                 var name = body[64..^PerfRing.SampleIdSize];
                 var end = name.IndexOf((byte)0);
-                _announced.Add(new Announcement(time, type, Int(body), 0, Long(body[8..]), Long(body[16..]), Long(body[24..]), Encoding.Latin1.GetString(end < 0 ? name : name[..end])));
+                _announced.Add(new Announcement(time, type, Int(body), 0, Long(body[8..]), Long(body[16..]), Long(body[24..]), Encoding.Latin1.GetString(end < 0 ? name : name[..end]),
+                    new FileId((uint)Int(body[32..]), (uint)Int(body[36..]), Long(body[40..]))));
                 break;
             case PerfRing.Comm when (misc & PerfRing.MiscCommExec) != 0:
                 _announced.Add(new Announcement(time, type, Int(body), 0, 0, 0, 0, ""));
@@ -267,7 +275,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
             switch (a.Kind)
             {
                 case PerfRing.Mmap2:
-                    _space.Map(a.Pid, a.Start, a.Length, a.Offset, a.Path);
+                    _space.Map(a.Pid, a.Start, a.Length, a.Offset, a.Path, a.File);
                     break;
                 case PerfRing.Comm:
                     _space.Exec(a.Pid);

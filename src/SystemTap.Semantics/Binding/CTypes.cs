@@ -18,7 +18,7 @@ internal sealed class CTypes(BindingSession session)
         var known = unit.TargetValues ??= new(StringComparer.Ordinal);
         if (!known.TryGetValue(name, out var value))
         {
-            known[name] = value = unit.Context.Resolve(name, span);
+            known[name] = value = unit.Context.Find(name, span);
         }
 
         return value;

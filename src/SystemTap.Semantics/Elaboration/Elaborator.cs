@@ -129,6 +129,12 @@ public static class Elaborator
             blocks = all;
         }
 
+        if (probe.Point.Guard is { } guard && !session.Options.Limits.Defines.ContainsKey("STAP_CALLEE_MATCHALL"))
+        {
+            var leave = new IfStatement(guard.Span, new UnaryExpression(guard.Span, UnaryOperator.Not, guard), new NextStatement(guard.Span), null);
+            blocks = [new BlockStatement(guard.Span, [leave]), .. blocks];
+        }
+
         return new BodyUnit
         {
             Probe = probe,

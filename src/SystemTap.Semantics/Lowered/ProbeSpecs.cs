@@ -129,6 +129,9 @@ public sealed record PerfSpec(uint Type, ulong Config) : ProbeSpec
 
     public long FrequencyHz { get; init; }
 
+    /// <summary>The counters that <c>@perf</c> reads, in the order of their numbers: of the probes that name one, the first of each name.</summary>
+    public static IEnumerable<PerfSpec> Counters(IEnumerable<ProbeSpec?> probes) => probes.OfType<PerfSpec>().Where(s => s.CounterName is not null).DistinctBy(s => s.CounterName);
+
     /// <summary>Only while these processes run; null: everything.</summary>
     public ProcessFilter? Processes { get; init; }
 

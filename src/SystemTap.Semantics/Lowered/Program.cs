@@ -44,7 +44,7 @@ public sealed class LoweredProgram
     public IReadOnlyList<string> EmbeddedC { get; init; } = [];
 
     /// <summary>The counters that <c>@perf</c> reads, in the order of their numbers: the probes that name them, the first of each name.</summary>
-    public IEnumerable<PerfSpec> Counters => Probes.Select(p => p.Spec).OfType<PerfSpec>().Where(s => s.CounterName is not null).DistinctBy(s => s.CounterName);
+    public IEnumerable<PerfSpec> Counters => PerfSpec.Counters(Probes.Select(p => p.Spec));
 
     /// <summary>The same program with other bodies of its probes (an engine's rewriting); everything else is shared.</summary>
     public LoweredProgram WithProbes(IReadOnlyList<Probe> probes) =>

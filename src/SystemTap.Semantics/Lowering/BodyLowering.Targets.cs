@@ -124,7 +124,7 @@ internal sealed partial class BodyLowering
             return new TypedValue(_session.TargetBinder.Variables(WithEntries(), set, 0, At(v.Span)), null);
         }
 
-        if (_unit.Context.Resolve(v.Name, At(v.Span)) is { } value)
+        if (_unit.Context.Find(v.Name, At(v.Span)) is { } value)
         {
             return value;
         }
@@ -208,7 +208,7 @@ internal sealed partial class BodyLowering
 
     private Expr LowerPerf(PerfExpression p)
     {
-        var names = _session.Probes.Select(u => u.Probe?.Point.Spec).OfType<PerfSpec>().Select(s => s.CounterName).OfType<string>().Distinct().ToList();
+        var names = PerfSpec.Counters(_session.Probes.Select(u => u.Probe?.Point.Spec)).Select(s => s.CounterName!).ToList();
         var number = names.IndexOf(p.Counter.Value);
         if (number < 0)
         {

@@ -90,6 +90,12 @@ public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool
     /// <summary>The privilege of who runs the session: points of families that need more are refused.</summary>
     public Privilege Granted { get; init; } = Privilege.Developer;
 
+    /// <summary>
+    /// Why a point that was found cannot be probed by the kernel the session will run on; null when it can. Asked for points that a script or alias marks optional
+    /// (<c>?</c>, <c>!</c>): they are left out then, and an alternative may take their place. Others are refused later, with their place.
+    /// </summary>
+    public Func<ResolvedPoint, string?>? Obstacle { get; init; }
+
     /// <summary>Path of the program that <c>-c</c> starts or <c>-x</c> names: what <c>process</c> without argument means; null without one.</summary>
     public string? TargetProgram { get; init; }
 }
@@ -102,6 +108,9 @@ public sealed record ResolvedPoint(ProbeSpec Spec, string PointText, ProbeContex
 {
     /// <summary>Who may use it (the family's).</summary>
     public Privilege Privilege { get; init; }
+
+    /// <summary>The handler is left at once when this is 0, before anything of the script; null for none.</summary>
+    public Expression? Guard { get; init; }
 
     /// <summary>The point as <c>-l</c> lists it (wildcards replaced).</summary>
     public string ListText { get; init; } = PointText;
@@ -154,6 +163,16 @@ public abstract class ProbeContext
 
     /// <summary>Why <see cref="Resolve"/> gave nothing for a name that the script may rightly expect (optimised out, no debug information); null when there is nothing to say.</summary>
     public virtual string? Explain(string name) => null;
+
+    /// <summary>What <see cref="CalledVariable"/> means here: 1 when the function was called by the one that the point names (<c>.callee</c>); null for other points.</summary>
+    internal Func<SourceSpan, Expr>? CalledBy { get; set; }
+
+    /// <summary>A target variable that scripts cannot spell, for guards.</summary>
+    internal const string CalledVariable = "$?called";
+
+    /// <summary>The value of a variable of a script or guard; null when there is none.</summary>
+    internal TypedValue? Find(string name, SourceSpan span) =>
+        name != CalledVariable ? Resolve(name, span) : CalledBy is { } test ? new TypedValue(test(span), null) : null;
 
     /// <summary>For <c>.return</c> points: the entry point whose values <c>@entry</c> takes, else null.</summary>
     public virtual ResolvedPoint? EntryPoint => null;

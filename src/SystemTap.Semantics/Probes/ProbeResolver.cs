@@ -83,6 +83,9 @@ public sealed class ProbeResolver
         return results;
     }
 
+    /// <summary>Why an optional point was left out last.</summary>
+    private string? _obstacle;
+
     /// <summary>What has been passed on the way to a point.</summary>
     private sealed record Path(IReadOnlyList<AliasStep> Aliases, IReadOnlyList<Expression> Conditions, string? Name, bool Optional, bool Sufficient);
 
@@ -139,7 +142,7 @@ public sealed class ProbeResolver
             {
                 own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{point}', while resolving probe point", point.Components[0].Span)
                 {
-                    Hint = "none of the points behind the alias exists on this machine",
+                    Hint = _obstacle is { } why ? "what is behind the alias cannot be probed here: " + why : "none of the points behind the alias exists on this machine",
                 });
             }
         }
@@ -204,6 +207,12 @@ public sealed class ProbeResolver
         family.Resolve(new ProbeMatch(match.Node.FormIndex, match.Point), _scope with { Diagnostics = diagnostics }, points);
         foreach (var point in points)
         {
+            if ((path.Optional || path.Sufficient) && _scope.Obstacle?.Invoke(point) is { } obstacle)
+            {
+                _obstacle = obstacle;
+                continue;
+            }
+
             results.Add(new ExpandedProbe(point with { Privilege = family.Privilege }, path.Name ?? point.ListText, path.Aliases, path.Conditions));
         }
     }

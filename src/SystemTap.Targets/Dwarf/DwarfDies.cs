@@ -80,6 +80,14 @@ internal static unsafe class DwarfDies
         return LibDw.dwarf_attr_integrate(&die, name, &attribute) != 0 && LibDw.dwarf_formsdata(&attribute, &value) == 0 ? value : null;
     }
 
+    /// <summary>An address, of the DIE itself.</summary>
+    public static ulong? Address(this DwarfDie die, uint name)
+    {
+        DwarfAttributeData attribute;
+        ulong value;
+        return LibDw.dwarf_attr(&die, name, &attribute) != 0 && LibDw.dwarf_formaddr(&attribute, &value) == 0 ? value : null;
+    }
+
     /// <summary>The DIE an attribute refers to; also through origins.</summary>
     public static DwarfDie? Refer(this DwarfDie die, uint name, bool whole = true)
     {

@@ -19,6 +19,20 @@ internal static partial class Native
     [LibraryImport("libc", SetLastError = true)]
     public static partial int close(int descriptor);
 
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static unsafe partial int statx(int folder, string path, int flags, uint mask, byte* result);
+
+    /// <summary>Device and inode of a file (links followed): what the kernel tells of a mapping too. Null when it cannot be reached.</summary>
+    public static unsafe FileId? IdOf(string path)
+    {
+        const int currentFolder = -100, inodeOffset = 32, deviceOffset = 136;
+        const uint inode = 0x100;
+        var result = stackalloc byte[256];
+        return statx(currentFolder, path, 0, inode, result) == 0
+            ? new FileId(*(uint*)(result + deviceOffset), *(uint*)(result + deviceOffset + 4), *(ulong*)(result + inodeOffset))
+            : null;
+    }
+
     // The mount calls of 5.2; glibc wraps them only since 2.36, so they go through syscall(2).
     // All architectures share their numbers.
     private const long FsOpenNumber = 430, FsConfigNumber = 431, FsMountNumber = 432;

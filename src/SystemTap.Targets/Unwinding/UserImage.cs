@@ -35,6 +35,12 @@ public sealed class UserImage
     /// <param name="openPath">Where this process can open it.</param>
     public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath), openPath);
 
+    /// <summary>An image of a file that the session has opened already.</summary>
+    public static UserImage Of(UserFile file) => new(file.Path, file.Elf, file.Path);
+
+    /// <summary>A file of which nothing is known.</summary>
+    public static UserImage None(string shown) => new(shown, null);
+
     /// <summary>An image from bytes (the vDSO).</summary>
     public static UserImage Parse(string shown, byte[] bytes)
     {

@@ -11,6 +11,10 @@ public readonly record struct UserSymbol(ImageSymbol? Symbol, ulong Offset, stri
 // Which file is mapped where in which process, now or when it still ran. Two sources: /proc/PID/maps, read when a process is first asked for, and the
 // kernel's own announcements of mappings, forks and execs (perf's MMAP2 and others), which a session feeds in, so that processes that live for
 // milliseconds are known too. Only executable mappings count.
+//
+// A path means what it means to its process. Of one in another mount namespace nothing can be opened once it has ended, so its files are opened when their mapping is
+// announced, and files are remembered by device and inode: the next process of the same container finds them, and so do the programs that the session itself
+// has opened to probe them.
 
 /// <summary>Code mappings of processes, and what lies in them. Used from one thread.</summary>
 public sealed class UserSpace
@@ -18,7 +22,7 @@ public sealed class UserSpace
     /// <summary>Processes remembered after their end.</summary>
     private const int MostEnded = 512;
 
-    private sealed record Mapping(ulong Start, ulong End, ulong Offset, string Path)
+    private sealed record Mapping(ulong Start, ulong End, ulong Offset, string Path, FileId Id)
     {
         public LoadedFile? Loaded { get; set; }
         public bool Tried { get; set; }
@@ -28,9 +32,11 @@ public sealed class UserSpace
     {
         public List<Mapping> Mappings { get; } = []; // by start
         public bool Ended { get; set; }
+        public bool? HasOurRoot { get; set; }
     }
 
     private readonly string _proc;
+    private readonly Dictionary<FileId, UserImage> _known = [];
     private readonly Dictionary<int, Space> _spaces = [];
     private readonly Queue<int> _ended = [];
     private readonly Dictionary<string, UserImage> _images = new(StringComparer.Ordinal);
@@ -45,8 +51,29 @@ public sealed class UserSpace
         _unwinder = new Unwinder(architecture);
     }
 
+    /// <summary>A file that is open already: it is used for every mapping of it.</summary>
+    public void Know(UserFile file)
+    {
+        if (Native.IdOf(file.Path) is { } id)
+            _known.TryAdd(id, UserImage.Of(file));
+    }
+
+    /// <summary>Reads the mappings of processes that already run one of the known files: one that ends right after its event could not be asked any more.</summary>
+    public void KnowRunning()
+    {
+        foreach (var folder in Directory.EnumerateDirectories(_proc))
+        {
+            if (!int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var pid) || Native.IdOf(folder + "/exe") is not { } id || !_known.ContainsKey(id))
+                continue;
+            var space = Of(pid);
+            if ((space.HasOurRoot ??= HasOurRoot(pid)) == false)
+                foreach (var mapping in space.Mappings)
+                    Load(pid, mapping);
+        }
+    }
+
     /// <summary>A process mapped a file executable.</summary>
-    public void Map(int pid, ulong start, ulong length, ulong offset, string path)
+    public void Map(int pid, ulong start, ulong length, ulong offset, string path, FileId id = default)
     {
         if (!_spaces.TryGetValue(pid, out var space))
         {
@@ -55,7 +82,10 @@ public sealed class UserSpace
         }
 
         space.Ended = false;
-        Add(space, new Mapping(start, start + length, offset, path));
+        var mapping = new Mapping(start, start + length, offset, path, id);
+        Add(space, mapping);
+        if ((space.HasOurRoot ??= HasOurRoot(pid)) == false)
+            Load(pid, mapping);
     }
 
     /// <summary>A process became another program: its mappings are gone, those of the program are announced next.</summary>
@@ -65,6 +95,7 @@ public sealed class UserSpace
         {
             space.Mappings.Clear();
             space.Ended = false;
+            space.HasOurRoot = null;
         }
         else
         {
@@ -177,17 +208,24 @@ public sealed class UserSpace
             return null;
         var rest = text[(space + 6)..];
         var after = rest.IndexOf(' ');
+        FileId id = default;
         if (after < 0 || !ulong.TryParse(text[..dash], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var start)
             || !ulong.TryParse(text[(dash + 1)..space], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var end)
             || !ulong.TryParse(rest[..after], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var offset))
             return null;
         rest = rest[(after + 1)..].TrimStart();
-        for (var skip = 0; skip < 2; skip++) // device, inode
+        for (var i = 0; i < 2; i++) // device, inode
         {
             var next = rest.IndexOf(' ');
+            var field = next < 0 ? rest : rest[..next];
+            if (i == 1)
+                id = ulong.TryParse(field, CultureInfo.InvariantCulture, out var inode) ? id with { Inode = inode } : default;
+            else if (field.IndexOf(':') is > 0 and var colon && uint.TryParse(field[..colon], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var major)
+                && uint.TryParse(field[(colon + 1)..], NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var minor))
+                id = new FileId(major, minor, 0);
             rest = next < 0 ? default : rest[(next + 1)..].TrimStart();
         }
-        return new Mapping(start, end, offset, rest.ToString());
+        return new Mapping(start, end, offset, rest.ToString(), id);
     }
 
     private LoadedFile? Load(int pid, Mapping mapping)
@@ -211,6 +249,16 @@ public sealed class UserSpace
 
     private UserImage Image(int pid, Mapping mapping)
     {
+        if (mapping.Id.Inode != 0 && _known.TryGetValue(mapping.Id, out var known))
+            return known;
+        var image = Search(pid, mapping);
+        if (mapping.Id.Inode != 0 && image.IsKnown)
+            _known[mapping.Id] = image;
+        return image;
+    }
+
+    private UserImage Search(int pid, Mapping mapping)
+    {
         var isDeleted = mapping.Path.EndsWith(" (deleted)", StringComparison.Ordinal);
         var shown = isDeleted ? mapping.Path[..^10] : mapping.Path;
 
@@ -222,6 +270,10 @@ public sealed class UserSpace
         var key = open == shown ? shown : Identity(open) + shown;
         if (_images.TryGetValue(key, out var image))
             return image;
+
+        // Of a process that is gone it is not known whether the path meant this file: on the same device another inode is another file.
+        if (open == shown && mapping.Id.Inode != 0 && Native.IdOf(shown) is { } found && found != mapping.Id && (found with { Inode = mapping.Id.Inode }) == mapping.Id)
+            return File.Exists(exact) ? UserImage.Open(shown, exact) : UserImage.None(shown);
         image = UserImage.Open(shown, open);
         if (!image.IsKnown && open != shown)
             return UserImage.Open(shown, shown);

@@ -2,6 +2,8 @@ using Linux.Bpf;
 using SystemTap.Bpf;
 using SystemTap.Targets;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Probes;
+using SystemTap.Cli.CommandLine;
 
 namespace SystemTap.Cli.Driver;
 
@@ -15,8 +17,7 @@ internal sealed partial class SessionDriver
             return BpfFeatures.Modern;
         }
 
-        var btf = _target.KernelBtf;
-        var features = new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
+        var features = AskKernel();
         var hasUserProbes = program.Probes.Any(p => p.Spec is UserFunctionSpec);
         var functions = program.Probes.Any(p => p.Spec is KernelFunctionSpec);
         return new BpfFeatures
@@ -24,6 +25,7 @@ internal sealed partial class SessionDriver
             WriteUser = !_options.Guru || features.Has(KernelFeature.WriteUser),
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
+            MemoryKeys = program.Functions.Count == 0 || features.Has(KernelFeature.MemoryKeys),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
             ReadableArgument = ReadableArgument,
@@ -33,6 +35,43 @@ internal sealed partial class SessionDriver
             Kprobes = functions && features.Has(KernelFeature.KprobePmu),
             KprobeMulti = functions && features.Has(KernelFeature.KprobeMulti),
         };
+    }
+
+    private Features AskKernel()
+    {
+        var btf = _target.KernelBtf;
+        return new Features(name => btf.FindFunctionId(name), typedefId: name => btf.Find(BtfKind.Typedef, name)?.Id ?? 0);
+    }
+
+    private readonly HashSet<string> _leftOut = new(StringComparer.Ordinal);
+    private bool? _refusesFunctions;
+
+    /// <summary>Why an optional point cannot be probed on the running kernel, by this session's runtime or the one it may become; null when it can.</summary>
+    private string? Obstacle(ResolvedPoint point)
+    {
+        if (point.Spec is not KernelFunctionSpec { Kind: not KernelAttachKind.Lsm } || UsesModule || _options.Mode != Mode.Run || _options.LastPass < 5 || !_target.IsLive)
+        {
+            return null;
+        }
+
+        if (_refusesFunctions is null)
+        {
+            var features = AskKernel();
+            _refusesFunctions = !features.Has(KernelFeature.KprobePmu) && !features.Has(KernelFeature.FentryAttach) && (_options.Runtime != "auto" || ModuleObstacle() is not null);
+        }
+
+        if (_refusesFunctions == false)
+        {
+            return null;
+        }
+
+        const string reason = "this kernel is built without kprobes and refuses function trampolines";
+        if (_leftOut.Add(point.PointText))
+        {
+            Report(2, $"optional probe point '{point.PointText}' is left out: {reason}");
+        }
+
+        return reason;
     }
 
     /// <summary>Asks the verifier whether a typed program may read behind an argument of a tracepoint.</summary>

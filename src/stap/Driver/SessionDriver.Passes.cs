@@ -106,7 +106,7 @@ internal sealed partial class SessionDriver
     /// <summary>Pass 2: everything the listing modes and elaboration share.</summary>
     private (ProbeResolver Resolver, ElaborationInput Input) Prepare(IReadOnlyList<ScriptFile> files, TapsetLibrary library, Limits limits)
     {
-        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege, TargetProgram = TargetProgram() }, library, files);
+        var resolver = new ProbeResolver(new ResolveScope(_target, _diagnostics, HasTarget, RuntimeName) { Granted = _options.Privilege, TargetProgram = TargetProgram(), Obstacle = Obstacle }, library, files);
         var input = new ElaborationInput
         {
             Files = files,

@@ -61,4 +61,39 @@ public sealed class BuildIdTests
             process.Kill();
         }
     }
+
+    /// <summary>A program of a container that ends right after its event: its files can only be opened before.</summary>
+    [Fact]
+    public async Task The_stack_of_a_program_of_another_mount_namespace_that_ends_at_once()
+    {
+        UserProbeCorpusTests.NeedUprobes();
+        var program = await ProbedPrograms.Build("callees.c", "-O2 -g");
+        using var process = Process.Start(new ProcessStartInfo("unshare", ["-m", "sh", "-c", $"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && echo ready; while read line; do /mnt/hidden; done"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        try
+        {
+            if (await process.StandardOutput.ReadLineAsync() is null)
+            {
+                Assert.Skip("no mount namespace can be made here: " + await process.StandardError.ReadToEndAsync());
+            }
+
+            var script = $"probe process(\"/proc/{process.Id}/root/mnt/hidden\").function(\"outer\").callees(2) {{ if (ppfunc() == \"leaf\") {{ print_ubacktrace_brief() exit() }} }} probe begin {{ println(\"live\") }} probe timer.ms(100) {{ println(\"live\") }}";
+            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ =>
+            {
+                process.StandardInput.WriteLine();
+                process.StandardInput.Flush();
+            }, seconds: 60);
+            Assert.True(got.Status == 0, got.Err);
+            var names = got.Out.Split('\n').Where(l => l.Contains('+', StringComparison.Ordinal)).Select(l => l.Split('+')[0]).ToList();
+            Assert.Equal(["leaf", "middle", "outer", "main"], names.Take(4));
+        }
+        finally
+        {
+            process.Kill();
+        }
+    }
 }

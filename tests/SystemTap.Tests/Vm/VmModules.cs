@@ -44,7 +44,7 @@ internal static class VmModules
     /// What emulation asks for, unless the case is about it: every handler is slow, so there is no watch for overload; and the virtual CPUs take turns of up to
     /// 100 ms on one thread, so a lock's holder may be off for longer than the usual 1 ms of waiting, and in the lock again when it is next off.
     /// </summary>
-    private static IEnumerable<string> Emulation(CorpusCase one) =>
+    public static IEnumerable<string> Emulation(CorpusCase one) =>
         new[] { ("STP_OVERLOAD", "-DSTP_NO_OVERLOAD"), ("TRYLOCK", "-DMAXTRYLOCK=400000") }
             .Where(o => !one.Options.Any(given => given.Contains(o.Item1, StringComparison.Ordinal))).Select(o => o.Item2);
 

@@ -93,7 +93,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
             var files = await VmModules.ProbedAsync(kernel, one);
             if (runtime == "bpf")
             {
-                cases.Add(key, Folder(one, "stap " + Quote(one.Options) + " script.stp " + Quote(one.Words), files));
+                cases.Add(key, Folder(one, "stap " + Quote([.. VmModules.Emulation(one), .. one.Options]) + " script.stp " + Quote(one.Words), files));
             }
             else
             {

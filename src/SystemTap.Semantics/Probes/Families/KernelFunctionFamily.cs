@@ -17,7 +17,7 @@ namespace SystemTap.Semantics.Probes.Families;
 public sealed class KernelFunctionFamily : ProbeFamily
 {
     private static readonly string[] Suffixes =
-        ["", ".call", ".return", ".return.maxactive(N)", ".exported", ".inline", ".label(S)", ".callee(S)", ".callee(S).call", ".callee(S).return", ".callees", ".callees(N)"];
+        ["", ".call", ".return", ".return.maxactive(N)", ".exported", ".inline", ".label(S)"];
 
     /// <inheritdoc/>
     public override IReadOnlyList<IReadOnlyList<ComponentPattern>> Forms { get; } = ProbeForms.Of(MakeForms());
@@ -47,13 +47,6 @@ public sealed class KernelFunctionFamily : ProbeFamily
     {
         var suffix = Suffixes[match.FormIndex % Suffixes.Length];
         var root = match.FormIndex / Suffixes.Length;
-        if (suffix.StartsWith(".callee", StringComparison.Ordinal))
-        {
-            scope.Diagnostics.Error("probe.callee", match.Point.Components[0].Span, $"probe point '{match.Point}' is not possible: call sites of kernel functions are not looked up",
-                "probe the called function and compare symname(caller_addr()), which needs no debug information");
-            return;
-        }
-
         var isReturn = suffix.StartsWith(".return", StringComparison.Ordinal);
         var maxActive = suffix == ".return.maxactive(N)" ? match.Number(match.Point.Components.Count - 1) : 0;
         if (maxActive is < 0 or > 65536)

@@ -28,6 +28,10 @@ internal static class Literal
         return new ProbePoint(point.Span, components, point.IsOptional, point.IsSufficient, point.Condition);
     }
 
+    /// <summary>The first components of the point, and its last one if asked for.</summary>
+    public static ProbePoint Before(ProbePoint point, int count, bool withLast) =>
+        new(point.Span, [.. point.Components.Take(count), .. withLast ? [point.Components[^1]] : Array.Empty<ProbeComponent>()], point.IsOptional, point.IsSufficient, point.Condition);
+
     public static SourceSpan ArgumentSpan(ProbePoint point, int component) =>
         point.Components[component].Argument?.Span ?? point.Components[component].Span;
 }

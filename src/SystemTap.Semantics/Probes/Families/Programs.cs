@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using SystemTap.Language.Syntax;
 using SystemTap.Semantics.Lowered;
@@ -183,12 +184,19 @@ internal static class Programs
         }
     }
 
-    /// <summary>The path without symbolic links in any of its parts; null when a link leads nowhere.</summary>
+    private static bool IsProcess(string path) =>
+        path.StartsWith("/proc/", StringComparison.Ordinal) && int.TryParse(path.AsSpan(6), NumberStyles.None, CultureInfo.InvariantCulture, out _);
+
+    /// <summary>
+    /// The path without symbolic links in any of its parts; null when a link leads nowhere. <c>/proc/PID/root</c> stays when it leads into another mount namespace
+    /// or root: no path of ours does, and absolute links behind it begin there.
+    /// </summary>
     internal static string? RealPath(string path)
     {
         var pending = new Stack<string>();
         Push(path);
         var real = "/";
+        var root = "/";
         for (var links = 0; pending.Count > 0;)
         {
             var part = pending.Pop();
@@ -205,6 +213,12 @@ internal static class Programs
                 continue;
             }
 
+            if (part == "root" && IsProcess(real) && (target != "/" || new FileInfo(real + "/ns/mnt").LinkTarget != new FileInfo("/proc/self/ns/mnt").LinkTarget))
+            {
+                real = root = next;
+                continue;
+            }
+
             if (++links > 40)
             {
                 return null;
@@ -212,7 +226,7 @@ internal static class Programs
 
             if (target.StartsWith('/'))
             {
-                real = "/";
+                real = root;
             }
 
             Push(target);

@@ -24,7 +24,6 @@ public sealed class UnavailableFamily : ProbeFamily
     [
         new UnavailableFamily("module.tracepoint", "use kernel.trace(\"NAME\"), which finds the tracepoints of loaded modules too", "module(S).tracepoint(S)", "module(S).trace(S)"),
         new UnavailableFamily("kernel.mark", KernelInstead, "kernel.mark(S)"),
-        new UnavailableFamily("process.function.callee", "probe the callee by its own name", "process(S).function(S).callee(S)", "process(S).function(S).callees", "process(S).function(S).callees(N)"),
         new UnavailableFamily("process.data", ProcessInstead, ProcessForms("data(S)", "data(N)")),
         new UnavailableFamily("java", ProcessInstead, "java(S)", "java(N)"),
         new UnavailableFamily("python3", ProcessInstead, "python3.module(S)", "python2.module(S)"),

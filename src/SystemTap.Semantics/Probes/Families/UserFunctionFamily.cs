@@ -77,9 +77,9 @@ public sealed class UserFunctionFamily : ProbeFamily
             }
             else if (end is Return or ExportedReturn)
             {
-                AddReturn(root, function, scope, results);
+                AddReturn(root, function, Text(root, function.Name), scope, results);
             }
-            else if (Entry(root, function, scope.Target) is { } point)
+            else if (Entry(root, function, Text(root, function.Name), scope.Target) is { } point)
             {
                 results.Add(point);
             }
@@ -107,7 +107,7 @@ public sealed class UserFunctionFamily : ProbeFamily
     }
 
     /// <summary>The entry of a function, or of an inline instance; null when it is not in the file.</summary>
-    private static ResolvedPoint? Entry(UserRoot root, FoundFunction function, Target target)
+    internal static ResolvedPoint? Entry(UserRoot root, FoundFunction function, string text, Target target)
     {
         var address = function.Function is { } f && root.File.Dwarf is { } dwarf ? dwarf.BodyStart(f) : function.Entry;
         if (root.File.Elf.FileOffset(address) is not { } offset)
@@ -123,7 +123,7 @@ public sealed class UserFunctionFamily : ProbeFamily
             Symbol = function.Symbol,
             StackArguments = address == function.Entry ? null : StackArguments(root.File, target.Architecture, address),
         };
-        return new ResolvedPoint(spec, Text(root, function.Name), context);
+        return new ResolvedPoint(spec, text, context);
     }
 
     /// <summary>Arguments on the stack begin at the canonical frame address; null when that is not a register and a number.</summary>
@@ -141,7 +141,7 @@ public sealed class UserFunctionFamily : ProbeFamily
             : null;
     }
 
-    private static void AddReturn(UserRoot root, FoundFunction function, ResolveScope scope, List<ResolvedPoint> results)
+    internal static void AddReturn(UserRoot root, FoundFunction function, string text, ResolveScope scope, List<ResolvedPoint> results)
     {
         if (Sites(root.File, function) is var sites && sites is null && root.File.UnwindsItself)
         {
@@ -153,14 +153,14 @@ public sealed class UserFunctionFamily : ProbeFamily
                 return;
             }
 
-            if (root.Point.Components[root.End].Argument is StringLiteral { Value: var text } && !Globs.IsPattern(text))
+            if (root.Point.Components[root.End].Argument is StringLiteral { Value: var pattern } && !Globs.IsPattern(pattern))
             {
                 scope.Diagnostics.Warn("probe.unwinding-return", root.Point.Components[root.End].Span,
                     $"an exception that passes function \"{function.Symbol}\" while its return is probed ends the program", "probe its entry, if it may throw");
             }
         }
 
-        if (root.File.Elf.FileOffset(function.Entry) is not { } offset || Entry(root, function, scope.Target) is not { } entry)
+        if (root.File.Elf.FileOffset(function.Entry) is not { } offset || Entry(root, function, text, scope.Target) is not { } entry)
         {
             return;
         }
@@ -169,7 +169,7 @@ public sealed class UserFunctionFamily : ProbeFamily
         ProbeContext context = function.Function is { } debug
             ? new ReturnContext(scope.Target, root.File, root.File.Dwarf!, debug, entry)
             : new SymbolContext(scope.Target, root.File, function.Entry, entry);
-        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, Text(root, function.Name), context));
+        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, text, context));
     }
 
     /// <summary>File offsets of the function's returning instructions when the file needs them; null otherwise, or when they cannot all be known.</summary>
@@ -235,9 +235,9 @@ public sealed class UserFunctionFamily : ProbeFamily
         var found = new FoundFunction(name, debug?.Name ?? name, debug?.Entry ?? symbol!.Value.Value, debug);
         if (isReturn)
         {
-            AddReturn(root, found, scope, results);
+            AddReturn(root, found, Text(root, found.Name), scope, results);
         }
-        else if (Entry(root, found, scope.Target) is { } point)
+        else if (Entry(root, found, Text(root, found.Name), scope.Target) is { } point)
         {
             results.Add(point);
         }

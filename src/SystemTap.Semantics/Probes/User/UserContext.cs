@@ -72,7 +72,7 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
             }
         }
 
-        return file.Elf.IsProgram && first is { } start && Kernel(target, span, ("task_struct", "mm"), ("mm_struct", "start_code")) is { } code
+        return file.Elf.IsProgram && first is { } start && OfTask(target, span, ("task_struct", "mm"), ("mm_struct", "start_code")) is { } code
             ? new BinaryExpr(BinaryOperator.Add, code, new LongConst(unchecked(-(long)start), span), span)
             : null;
     }
@@ -95,15 +95,15 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
         if (target.Architecture.Name == "x86_64")
         {
             var size = ((long)segment.MemorySize + alignment - 1) / alignment * alignment;
-            return Kernel(target, span, ("task_struct", "thread"), ("thread_struct", "fsbase")) is { } fs ? TargetBinder.Offset(fs, offset - size, span) : null;
+            return OfTask(target, span, ("task_struct", "thread"), ("thread_struct", "fsbase")) is { } fs ? TargetBinder.Offset(fs, offset - size, span) : null;
         }
 
         var head = (16 + alignment - 1) / alignment * alignment;
-        return Kernel(target, span, ("task_struct", "thread"), ("thread_struct", "uw.tp_value")) is { } tp ? TargetBinder.Offset(tp, head + offset, span) : null;
+        return OfTask(target, span, ("task_struct", "thread"), ("thread_struct", "uw.tp_value")) is { } tp ? TargetBinder.Offset(tp, head + offset, span) : null;
     }
 
     /// <summary>A chain of members from the current task: pointers are followed, structures within are entered.</summary>
-    private static Expr? Kernel(Target target, SourceSpan span, params ReadOnlySpan<(string Struct, string Member)> path)
+    internal static Expr? OfTask(Target target, SourceSpan span, params ReadOnlySpan<(string Struct, string Member)> path)
     {
         if (target.KernelBtfOrNull is not { } btf)
         {

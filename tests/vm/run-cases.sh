@@ -37,7 +37,7 @@ for dir in /cases/*; do
     echo "@@case \$name \$status \$(( \$(echo \$to | tr -d .) - \$(echo \$from | tr -d .) ))"
     echo "@@out \$(base64 -w 0 /tmp/out)"
     echo "@@err \$(base64 -w 0 /tmp/err)"
-    if grep -qE 'WARNING|BUG|Oops|Call Trace|general protection|stall|unpatched|refcount_t|scheduling while atomic|already registered' /tmp/log; then echo "@@log \$(base64 -w 0 /tmp/log)"; else echo "@@log"; fi
+    if grep -qE 'WARNING|BUG|Oops|Call Trace|general protection| stall|unpatched|refcount_t|scheduling while atomic|already registered' /tmp/log; then echo "@@log \$(base64 -w 0 /tmp/log)"; else echo "@@log"; fi
 done
 echo "@@done"
 I

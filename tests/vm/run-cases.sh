@@ -41,8 +41,6 @@ for dir in /cases/*; do
 done
 echo "@@done"
 I
-# Each session waits for several grace periods of RCU, and a machine under emulation has nothing else to do meanwhile.
-VM_APPEND=${VM_APPEND-rcupdate.rcu_expedited=1}
 mkfifo "$stage/results"
 cat "$stage/results" | tr -d '\r' &
 reader=$!

@@ -46,11 +46,11 @@ internal sealed class TaskTree(Target target, IMemoryReader memory)
             return 0;
         }
 
+        Span<byte> shift = stackalloc byte[1];
         var entry = Word(space + (ulong)o.Root);
         for (var isRoot = true; (entry & TagMask) == NodeTag && entry > LeastAddress; isRoot = false)
         {
             var node = entry - NodeTag;
-            Span<byte> shift = stackalloc byte[1];
             if (!memory.ReadKernel(node + (ulong)o.Shift, shift) || shift[0] > 60)
             {
                 return 0;

@@ -20,6 +20,27 @@ public static class BpfCompiler
     /// <exception cref="BpfCannotException">The script asks for something this engine cannot do; the exception has the place.</exception>
     public static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options)
     {
+        // The forms that every program could have cost time at each event, so they are taken only by scripts that need them.
+        var (largeFrames, stepwiseCalls) = (false, false);
+        while (true)
+        {
+            try
+            {
+                return Compile(program, target, options, largeFrames, stepwiseCalls);
+            }
+            catch (FrameTooLargeException) when (!largeFrames)
+            {
+                largeFrames = true;
+            }
+            catch (CallsTooDeepException) when (!stepwiseCalls)
+            {
+                stepwiseCalls = true;
+            }
+        }
+    }
+
+    private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames, bool stepwiseCalls)
+    {
         var namesPrograms = ProgramNames.In(program);
         program = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
@@ -55,6 +76,8 @@ public static class BpfCompiler
             DataMap = data,
             RingMap = ring,
             ConstantMap = constants,
+            LargeFrames = largeFrames,
+            StepwiseCalls = stepwiseCalls,
         };
         if (options.HasTarget)
         {

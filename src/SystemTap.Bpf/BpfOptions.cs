@@ -15,6 +15,9 @@ public sealed record BpfFeatures
     /// <summary><c>bpf_loop</c> (Linux 5.17).</summary>
     public bool BpfLoop { get; init; } = true;
 
+    /// <summary>A global function may use the memory it got as a map's key (not Linux 6.1).</summary>
+    public bool MemoryKeys { get; init; } = true;
+
     /// <summary>Instruction set 4 (Linux 6.6): signed division, sign-extending loads, 32-bit jumps.</summary>
     public bool InstructionSetV4 { get; init; } = true;
 

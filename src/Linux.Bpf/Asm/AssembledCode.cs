@@ -51,13 +51,16 @@ public sealed class Subprogram
     /// <summary>Name in BTF, stacks and profiles; must be a C identifier.</summary>
     public string Name { get; }
     /// <summary>Checked per call or once.</summary>
-    public FuncLinkage Linkage { get; }
+    public FuncLinkage Linkage { get; private set; }
     /// <summary>At most five; matters for global functions.</summary>
-    public IReadOnlyList<FuncParam> Parameters { get; }
+    public IReadOnlyList<FuncParam> Parameters { get; private set; }
     /// <summary>Where calls go.</summary>
     public Label Label { get; }
     /// <summary>First slot once bound, else -1.</summary>
     public int Slot { get; internal set; } = -1;
+
+    /// <summary>Makes it a global function. Linkage is not part of the code, so this may be decided when all is written.</summary>
+    public void MakeGlobal(params FuncParam[] parameters) => (Linkage, Parameters) = (FuncLinkage.Global, parameters);
 }
 
 /// <summary>Finished code of one program: slots, and what the loader must still patch or describe. Immutable; may be loaded many times.</summary>

@@ -53,6 +53,14 @@ public sealed class Assembler
         return this;
     }
 
+    /// <summary>Appends one slot that can be written over until <see cref="Finish"/>, by the action it gives back.</summary>
+    public Action<Instruction> EmitOpen(Instruction insn)
+    {
+        var (part, slot) = (_part, Position);
+        Emit(insn);
+        return other => part.Code[slot] = other;
+    }
+
     /// <summary>Appends a two-slot load.</summary>
     public Assembler Emit((Instruction First, Instruction Second) pair) => Emit(pair.First).Emit(pair.Second);
 
@@ -112,6 +120,12 @@ public sealed class Assembler
     public Assembler JumpIf(JumpOp op, Reg left, Reg right, Label label) => Jumping(Instruction.JumpIf(op, left, right, 0), label, FixKind.Jump);
     /// <summary><c>if (left op imm) goto label</c>.</summary>
     public Assembler JumpIf(JumpOp op, Reg left, int right, Label label) => Jumping(Instruction.JumpIf(op, left, right, 0), label, FixKind.Jump);
+    /// <summary><see cref="JumpIf(JumpOp,Reg,int,Label)"/> that can be written over as <see cref="EmitOpen"/>.</summary>
+    public Action<Instruction> JumpIfOpen(JumpOp op, Reg left, int right, Label label)
+    {
+        _part.Fixes.Add(new(Position, label.Id, FixKind.Jump));
+        return EmitOpen(Instruction.JumpIf(op, left, right, 0));
+    }
     /// <summary>32-bit compare and jump.</summary>
     public Assembler JumpIf32(JumpOp op, Reg left, Reg right, Label label) => Jumping(Instruction.JumpIf32(op, left, right, 0), label, FixKind.Jump);
     /// <summary>32-bit compare and jump.</summary>

@@ -73,6 +73,7 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
         KernelFeature.BatchOps => Batch(),
         KernelFeature.BtfFuncInfo => Function(FuncLinkage.Static, 8),
         KernelFeature.GlobalFunctions => Function(FuncLinkage.Global, 8),
+        KernelFeature.MemoryKeys => MemoryKeys(),
         KernelFeature.PrivateStack => Function(FuncLinkage.Static, 400),
         KernelFeature.TaskStorage => TaskStorageMap(),
         KernelFeature.SyscallPrograms => Loads(_ => { }, ProgramType.Syscall, ProgramFlags.Sleepable),
@@ -164,6 +165,19 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
         Subprogram callee = a.Declare("callee", linkage, FuncParam.Scalar);
         a.Emit(Instruction.Store(MemSize.DW, Reg.R10, -stack, 0)).Emit(Instruction.Mov(Reg.R1, 0)).Call(callee).Emit(Instruction.Mov(Reg.R0, 0)).Exit();
         a.Begin(callee).Emit(Instruction.Store(MemSize.DW, Reg.R10, -stack, 0)).Emit(Instruction.Mov(Reg.R0, 0)).Exit();
+        return Loads(new ProgramSpec("probe", ProgramType.RawTracepoint, a.Finish()));
+    }
+
+    private FeatureAnswer MemoryKeys()
+    {
+        using BpfMap map = BpfMap.Create(new MapSpec("probe", MapType.Array, 4, 8, 1), sys);
+        var a = new Assembler();
+        Subprogram callee = a.Declare("callee", FuncLinkage.Global, FuncParam.Memory(8));
+        Label none = a.NewLabel();
+        Slot(a);
+        Iterator(a).Call(callee).Emit(Instruction.Mov(Reg.R0, 0)).Exit();
+        a.Begin(callee).JumpIf(JumpOp.Eq, Reg.R1, 0, none).Emit(Instruction.Mov(Reg.R2, Reg.R1)).LdMap(Reg.R1, map).Call(Helper.MapLookupElem);
+        a.Bind(none).Emit(Instruction.Mov(Reg.R0, 0)).Exit();
         return Loads(new ProgramSpec("probe", ProgramType.RawTracepoint, a.Finish()));
     }
 

@@ -84,6 +84,7 @@ internal static class FeatureTable
         rows[(int)KernelFeature.BatchOps] = ("map batch operations", "5.6");
         rows[(int)KernelFeature.BtfFuncInfo] = ("BTF function info", "5.0");
         rows[(int)KernelFeature.GlobalFunctions] = ("global functions", "5.6");
+        rows[(int)KernelFeature.MemoryKeys] = ("map keys in the memory a global function got", "6.2");
         rows[(int)KernelFeature.TaskStorage] = ("task storage", "5.11");
         rows[(int)KernelFeature.PrivateStack] = ("private stack", "6.13");
         rows[(int)KernelFeature.SyscallPrograms] = ("SYSCALL programs", "5.14");

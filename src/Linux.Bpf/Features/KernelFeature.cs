@@ -57,6 +57,8 @@ public enum KernelFeature
     BtfFuncInfo,
     /// <summary>Global functions, verified once.</summary>
     GlobalFunctions,
+    /// <summary>Memory a global function got as an argument may be a map's key.</summary>
+    MemoryKeys,
     /// <summary>Task local storage.</summary>
     TaskStorage,
     /// <summary>512 bytes of stack for each frame instead of all frames together, in tracing programs.</summary>

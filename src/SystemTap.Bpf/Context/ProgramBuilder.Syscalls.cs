@@ -62,7 +62,7 @@ internal sealed partial class ProgramBuilder
         int compatJump = -1;
 
         // The dispatcher is never entered twice on one CPU, so neither are its targets: they share a frame.
-        var frame = new FrameMap(tracepoint, c.Limits.MaxStringLength > ProgramEmitter.LongText);
+        var frame = new FrameMap(tracepoint, c.LargeFrames);
         foreach (var compat in (ReadOnlySpan<bool>)[false, true])
         {
             var byNumber = new SortedDictionary<int, List<Group>>();
@@ -169,7 +169,7 @@ internal sealed partial class ProgramBuilder
 
         var span = groups.Count > 0 ? groups[0].First.Span : default;
         var e = new ProgramEmitter(c, context, name, needs.Frame, frame);
-        e.Begin(span);
+        e.BeginUnchecked(span);
         var isTail = attach is AttachPlan.TailCall;
         var number = e.StackWord();
         context.LoadNumber(e, Reg.R0);
@@ -192,17 +192,9 @@ internal sealed partial class ProgramBuilder
         }
 
         e.EnterFrame(needs);
-        var first = true;
         foreach (var group in groups)
         {
             var next = e.Code.NewLabel();
-            if (!first)
-            {
-                // exit() in the handler before this one: new handlers do not start.
-                e.CheckState();
-            }
-
-            first = false;
             context.IsCompat = group.Spec.IsCompat;
             context.CompatWord = group.Spec.IsCompat ? null : interfaces.Word;
             if (!isTail && group.Spec.IsCompat && !group.IsForAll)
@@ -226,7 +218,9 @@ internal sealed partial class ProgramBuilder
             }
 
             ProcessFilters.Emit(e, group.Spec.Processes, next, group.First.Span);
-            e.Handler(group.First, group.Body, LocalFinder.In(group.Body), needs.Loops);
+
+            // Each handler looks at the session's state: exit() may have been in the one before.
+            e.Handler(group.First, group.Body, LocalFinder.In(group.Body), needs.Loops, checkState: true);
             e.Code.Bind(next);
         }
 

@@ -139,10 +139,21 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
     {
         var name = $"p{probe.Index}{suffix}_{probe.Name}";
         var emitter = new ProgramEmitter(c, context, name, needs.Frame);
-        emitter.Begin(probe.Span);
+
+        // Claiming a frame can be seen: a run that finds none is counted as skipped.
+        var late = !(context.IsPreemptible && needs.Frame);
+        if (late)
+        {
+            emitter.BeginUnchecked(probe.Span);
+        }
+        else
+        {
+            emitter.Begin(probe.Span);
+        }
+
         filter?.Invoke(emitter);
         emitter.EnterFrame(needs);
-        emitter.Handler(probe, body, LocalFinder.In(body), needs.Loops);
+        emitter.Handler(probe, body, LocalFinder.In(body), needs.Loops, checkState: late);
         emitter.End();
         c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, emitter.Finish(probe.Span), attach, [probe])
         {

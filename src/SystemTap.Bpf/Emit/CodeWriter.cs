@@ -38,12 +38,44 @@ internal sealed class CodeWriter
 
     public int Position => _a.Position;
 
+    /// <summary>Something was written that names the register of the event's context, other than to hand it on (<see cref="EmitUnseen"/>).</summary>
+    public bool UsesContext { get; set; }
+
     public void Emit(Instruction instruction)
     {
         if (IsAlive)
         {
+            UsesContext |= instruction.Src == ProgramEmitter.Ctx || instruction.Dst == ProgramEmitter.Ctx;
             _a.Emit(instruction);
         }
+    }
+
+    /// <summary>The event's context was handed on: it must be in its register, whether anybody uses it or not.</summary>
+    public bool HandsContextOn { get; set; }
+
+    /// <summary>Writes an instruction that is no use of the event's context although it names its register.</summary>
+    public void EmitUnseen(Instruction instruction)
+    {
+        if (IsAlive)
+        {
+            HandsContextOn = true;
+            _a.Emit(instruction);
+        }
+    }
+
+    /// <summary>Writes an instruction, also an unseen one, that can be written over later by the action it gives back.</summary>
+    public Action<Instruction> EmitOpen(Instruction instruction) => IsAlive ? _a.EmitOpen(instruction) : static _ => { };
+
+    /// <summary>Writes a comparison with a number that is known later.</summary>
+    public Action<int> JumpIfOpen(JumpOp op, Reg left, Label label)
+    {
+        if (!IsAlive)
+        {
+            return static _ => { };
+        }
+
+        var change = _a.JumpIfOpen(op, left, 0, Near(label));
+        return right => change(Instruction.JumpIf(op, left, right, 0));
     }
 
     public void LdImm64(Reg to, long value)

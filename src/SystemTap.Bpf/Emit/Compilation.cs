@@ -25,6 +25,12 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
 
     public Limits Limits => Program.Limits;
 
+    /// <summary>Frames are elements of an ordinary array, by the number of the CPU, because one needs more than a per-CPU map can give.</summary>
+    public required bool LargeFrames { get; init; }
+
+    /// <summary>Functions that call others are run step by step, as recursive ones are, because calls nest deeper than the kernel allows.</summary>
+    public required bool StepwiseCalls { get; init; }
+
     /// <summary>Most content bytes of a string.</summary>
     public int MaxText => Limits.MaxStringLength - 1;
 

@@ -246,7 +246,7 @@ internal sealed partial class ProgramEmitter
             }
             else
             {
-                _a.Emit(Instruction.Store(size, target.Base, target.Offset + i, (int)word));
+                Put(size, target.At(i), (int)word);
             }
 
             i += bytes;

@@ -117,9 +117,9 @@ internal sealed partial class ProgramEmitter
         var number = TakeStack(8);
         Long(i.Arguments[0], Reg.R0);
         _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, _c.Target.PossibleCpuCount));
-        _a.Emit(Instruction.Store(MemSize.DW, number.Base, number.Offset, Reg.R0));
+        Save(number, Reg.R0);
         _a.Call(Helper.GetSmpProcessorId);
-        _a.Emit(Instruction.Load(MemSize.DW, Reg.R2, number.Base, number.Offset));
+        Load(Reg.R2, number);
         _a.Emit(Instruction.Add64(Reg.R2, Reg.R0));
         LoadMap(Reg.R1, _c.CounterMap);
         Address(Reg.R3, value);
@@ -128,7 +128,7 @@ internal sealed partial class ProgramEmitter
         var fails = _a.NewLabel();
         var end = _a.NewLabel();
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, fails);
-        _a.Emit(Instruction.Load(MemSize.DW, Reg.R0, value.Base, value.Offset));
+        Load(Reg.R0, value);
         _a.Jump(end);
         _a.Bind(fails);
         _a.Emit(Instruction.Mov(Reg.R0, 0));

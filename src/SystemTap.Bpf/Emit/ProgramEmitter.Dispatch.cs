@@ -56,7 +56,7 @@ internal sealed partial class ProgramEmitter
         var mark = Marked();
         var key = TakeStack(8);
         Load(Reg.R0, number);
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        Save(MemSize.W, key, Reg.R0);
         LookupKey(table, key);
         Release(mark);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, next);
@@ -72,7 +72,7 @@ internal sealed partial class ProgramEmitter
         var mark = Marked();
         var key = TakeStack(8, onStack: true);
         Load(Reg.R0, index);
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+        Save(MemSize.W, key, Reg.R0);
         Store(to, 0xffff);
         LookupKey(map, key);
         Release(mark);

@@ -97,7 +97,11 @@ internal sealed partial class ProgramEmitter
         At(t.Span);
         if (_a.IsAlive)
         {
-            _messageWriter ??= _a.Declare("error_message");
+            if (_messageWriter is null)
+            {
+                _messageWriter = _a.Declare("error_message");
+                _globals.Add((_messageWriter, 0));
+            }
         }
         else
         {
@@ -123,6 +127,7 @@ internal sealed partial class ProgramEmitter
         _f = new FunctionState(null, _messageWriter);
         _a.Begin(_messageWriter);
         Move(Frame, Reg.R1);
+        RefuseNull();
         var end = _a.NewLabel();
         foreach (var number in _raised)
         {
@@ -200,7 +205,7 @@ internal sealed partial class ProgramEmitter
         Load(Reg.R0, _errorSite);
         _a.LdImm64(Reg.R1, RecordKind.Error << 24);
         _a.Emit(Instruction.Alu64(AluOp.Or, Reg.R0, Reg.R1));
-        _a.Emit(Instruction.Store(MemSize.W, record.Base, record.Offset, Reg.R0));
+        Save(MemSize.W, record, Reg.R0);
         ProbeIndexInto(record.At(4));
         Load(Reg.R0, _errorValue);
         Save(record.At(8), Reg.R0);

@@ -355,7 +355,7 @@ internal sealed partial class ProgramEmitter
             index = Reg.R5;
         }
 
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, index));
+        Save(MemSize.W, key, index);
         LookupKey(site.EntriesMap, key);
         Release(mark);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, missing);
@@ -460,7 +460,7 @@ internal sealed partial class ProgramEmitter
     private void CallSift(SnapshotSite site)
     {
         Move(Reg.R1, Frame);
-        Move(Reg.R2, Ctx);
+        _a.EmitUnseen(Instruction.Mov(Reg.R2, Ctx));
         _a.Call(Sorter(site).Sift);
     }
 

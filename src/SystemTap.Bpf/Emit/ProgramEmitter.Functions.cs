@@ -18,12 +18,30 @@ internal sealed partial class ProgramEmitter
     /// <summary>Loads the context, tests the session's state. Code that follows runs only while the session runs.</summary>
     public void Begin(SourceSpan span)
     {
+        BeginUnchecked(span);
+        CheckState();
+    }
+
+    /// <summary>Loads the context. Until <see cref="CheckState"/> nothing may happen that anybody can see.</summary>
+    public void BeginUnchecked(SourceSpan span)
+    {
         At(span);
         _exit = _a.NewLabel();
-        Move(Ctx, Reg.R1);
-        DataAddress(Reg.R1, ControlBlock.State);
-        Load(Reg.R0, new Mem(Reg.R1, 0));
-        _a.JumpIf(JumpOp.Ne, Reg.R0, 1, _exit);
+        _context = _a.EmitOpen(Instruction.Mov(Ctx, Reg.R1));
+        _a.UsesContext = _a.HandsContextOn = false;
+    }
+
+    /// <summary>Where the program takes its context over.</summary>
+    private Action<Instruction>? _context;
+
+    /// <summary>Ends the main program: a context nobody uses need not be kept.</summary>
+    private void DropUnusedContext()
+    {
+        if (!_a.UsesContext && !_a.HandsContextOn)
+        {
+            // The kernel removes a jump to the next instruction.
+            _context?.Invoke(Instruction.Jump(0));
+        }
     }
 
     /// <summary>Label of the program's silent exit, for filters.</summary>
@@ -113,7 +131,7 @@ internal sealed partial class ProgramEmitter
             LookupFrame(slot, FrameSlots);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, _exit);
             Move(Frame, Reg.R0);
-            _a.Emit(Instruction.Mov(Reg.R1, 1));
+            _a.Emit(Instruction.Mov(Reg.R1, slot + 1));
             _a.Emit(Instruction.Atomic(AtomicOp.Xchg, MemSize.DW, Frame, FrameInUse, Reg.R1));
             _a.JumpIf(JumpOp.Eq, Reg.R1, 0, claimed);
         }
@@ -135,11 +153,11 @@ internal sealed partial class ProgramEmitter
             _a.Call(Helper.GetSmpProcessorId);
             _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, slots));
             _a.Emit(Instruction.Add64Imm(Reg.R0, slot));
-            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+            Save(MemSize.W, key, Reg.R0);
         }
         else
         {
-            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, slot));
+            Put(MemSize.W, key, slot);
         }
 
         LookupKey(_frameMap.Id, key);
@@ -160,7 +178,12 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>One handler's body with its lock and its exits; control continues after it.</summary>
-    public void Handler(Probe probe, Stmt body, IReadOnlyCollection<Local> locals, bool hasLoops)
+    /// <param name="probe">Whose it is.</param>
+    /// <param name="body">Its statements.</param>
+    /// <param name="locals">Locals of the body.</param>
+    /// <param name="hasLoops">Some code of the program loops.</param>
+    /// <param name="checkState">The session's state was not tested yet.</param>
+    public void Handler(Probe probe, Stmt body, IReadOnlyCollection<Local> locals, bool hasLoops, bool checkState = false)
     {
         var before = _f;
         var stack = _f.Stack;
@@ -173,17 +196,28 @@ internal sealed partial class ProgramEmitter
         var done = _a.NewLabel();
 
         _lock = _c.Locks.Of(probe);
-        var prefix = _lock is not null ? LockPrefix.Of(body) : null;
+        var prefix = _lock is not null || checkState ? LockPrefix.Of(body) : null;
+        var filtersFirst = checkState && prefix is { } filters && LockPrefix.IsQuiet(filters.Before, filters.Condition);
+        if (checkState && !filtersFirst)
+        {
+            CheckState();
+        }
+
+        if (_lock is null && !filtersFirst)
+        {
+            prefix = null;
+        }
+
         if (_lock is not null)
         {
             // On the stack the verifier knows what the word says, so nothing is checked on ways where it is 0. Code that gives the lock back early may stand in a
             // callback, which has a stack of its own.
-            var early = UnlockFinder.In(body);
-            _held = early ? TakeFrame(8) : prefix is not null ? TakeStack(8, onStack: true) : null;
+            var unlocksEarly = UnlockFinder.In(body);
+            _held = unlocksEarly ? TakeFrame(8) : prefix is not null ? TakeStack(8, onStack: true) : null;
             if (prefix is not null)
             {
                 Store(_held!.Value, 0);
-                if (early)
+                if (unlocksEarly)
                 {
                     PrepareUnlock(_c.Locks.ModeOf(probe));
                 }
@@ -206,6 +240,8 @@ internal sealed partial class ProgramEmitter
             Store(depth, 0);
         }
 
+        // Locals of the filters first: filtered events do not pay for the others.
+        var early = filtersFirst ? LocalFinder.In(new BlockStmt([.. prefix!.Value.Before, .. prefix.Value.Condition is { } c ? (Stmt[])[new ExprStmt(c, c.Span)] : []], body.Span)) : locals;
         foreach (var local in locals)
         {
             LocalSlot slot;
@@ -219,7 +255,10 @@ internal sealed partial class ProgramEmitter
             }
 
             _f.Locals[local] = slot;
-            ClearLocal(slot);
+            if (ReferenceEquals(early, locals) || early.Contains(local))
+            {
+                ClearLocal(slot);
+            }
         }
 
         if (prefix is { } split)
@@ -240,14 +279,26 @@ internal sealed partial class ProgramEmitter
             }
 
             _f.End = _f.Next = end;
-            if (_a.IsAlive)
+            if (filtersFirst)
             {
-                LockHandler(probe, done);
+                CheckState();
+                foreach (var local in locals)
+                {
+                    if (!early.Contains(local))
+                    {
+                        ClearLocal(_f.Locals[local]);
+                    }
+                }
             }
-            else
+
+            if (!_a.IsAlive)
             {
                 // The filters let nothing pass: nobody takes the lock.
                 _lock = null;
+            }
+            else if (_lock is not null)
+            {
+                LockHandler(probe, done);
             }
 
             body = split.Under;
@@ -305,6 +356,7 @@ internal sealed partial class ProgramEmitter
 
         _a.Emit(Instruction.Mov(Reg.R0, 0));
         _a.Exit();
+        DropUnusedContext();
         _columns = [];
         while (_pending.Count > 0 || _pendingGroups.Count > 0)
         {
@@ -318,6 +370,7 @@ internal sealed partial class ProgramEmitter
             }
         }
 
+        EndUnit();
         EmitRoutines();
         EmitMessageWriter();
         EmitLockWaiters();
@@ -400,9 +453,7 @@ internal sealed partial class ProgramEmitter
             else
             {
                 Enqueue(f);
-                Move(Reg.R1, Frame);
-                Move(Reg.R2, Ctx);
-                _a.Call(f.Subprogram);
+                CallUnit(f.Subprogram);
             }
 
             Ascend();
@@ -492,9 +543,7 @@ internal sealed partial class ProgramEmitter
         _f = new FunctionState(function, frame.Subprogram);
         _frameTop = _frameMost;
         At(function.Span);
-        _a.Begin(frame.Subprogram);
-        Move(Frame, Reg.R1);
-        Move(Ctx, Reg.R2);
+        BeginUnit(frame.Subprogram);
         for (var i = 0; i < frame.Slots.Length; i++)
         {
             _f.Locals[frame.Locals[i]] = frame.Slots[i];

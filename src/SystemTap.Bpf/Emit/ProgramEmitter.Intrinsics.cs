@@ -189,7 +189,7 @@ internal sealed partial class ProgramEmitter
 
         var mark = Marked();
         var key = TakeStack(8);
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, pid));
+        Save(MemSize.W, key, pid);
         LookupKey(_c.TargetSetMap, key);
         var no = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, no);

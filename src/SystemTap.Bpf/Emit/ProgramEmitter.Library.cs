@@ -20,8 +20,8 @@ namespace SystemTap.Bpf.Emit;
 //               for what it can prove a text may reach that far beyond its buffer. Hence the frame has two MAXSTRINGLENs of slack at its end. Only targets
 //               need this: bpf_probe_read_kernel takes any source address.
 //
-// The verifier walks a static subprogram anew for each call. Each routine costs it some hundred steps (of a million), since nothing is unrolled. Global
-// functions would be walked once, but may not be called with preemption off, which uprobe programs need (reference/bpf-techniques.md, D1).
+// The verifier walks a static subprogram anew for each call. Each routine costs it some hundred steps (of a million), since nothing is unrolled. Routines that take nothing but numbers
+// are global functions, which are walked once (ProgramEmitter.Linkage.cs); the others take addresses of constants and texts, which a prototype cannot say.
 //
 // Text is built in a slot (length word, then bytes) that was cleared before: routines append at the length and cut at a limit. Cutting sets CutWord, so that
 // the caller can count it once for the whole text.
@@ -48,7 +48,10 @@ internal sealed partial class ProgramEmitter
     private int LibrarySlack => _usesLibrary ? (2 * _c.MaxText) + 64 : 0;
 
     /// <summary>Calls a routine, which is written when first called. Arguments but R1 stand in their registers.</summary>
-    private void CallRoutine(string name, Action body)
+    /// <param name="name">Unique in the program.</param>
+    /// <param name="body">Writes it.</param>
+    /// <param name="numbers">It takes so many numbers from R2 on and nothing else, so that it can be a global function.</param>
+    private void CallRoutine(string name, Action body, int? numbers = null)
     {
         if (!_a.IsAlive)
         {
@@ -59,6 +62,10 @@ internal sealed partial class ProgramEmitter
         {
             routine = _routines[name] = _a.Declare(name);
             _routineQueue.Enqueue((routine, body, _a.Mark));
+            if (numbers is { } count)
+            {
+                _globals.Add((routine, count));
+            }
         }
 
         _usesLibrary = true;
@@ -155,18 +162,35 @@ internal sealed partial class ProgramEmitter
     /// <summary>slot = address of the packed slot in <paramref name="packed"/>, limit = its limit. R5 is lost.</summary>
     private void Unpack(Reg packed, Reg slot, Reg limit)
     {
+        var inside = _a.NewLabel();
         Move(limit, packed);
         Move(Reg.R5, packed);
         Move(slot, Frame);
-        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R5, 0xffff));
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R5, 0x7ffffff8));
+
+        // Always so; the verifier wants to hear it. Where the frame ends is known when all code is written.
+        _frameBounds.Add(_a.JumpIfOpen(JumpOp.Le, Reg.R5, inside));
+        _a.Emit(Instruction.Mov(Reg.R5, 0));
+        _a.Bind(inside);
         _a.Emit(Instruction.Add64(slot, Reg.R5));
         _a.Emit(Instruction.Alu64(AluOp.Rsh, limit, 32));
+        Bound(limit, _c.MaxText);
     }
 
+    /// <summary>Comparisons with the end of the frame in use.</summary>
+    private readonly List<Action<int>> _frameBounds = [];
+
     /// <summary>Appends R4 bytes at R3 to the packed slot in R2, which then stands in no register.</summary>
-    private void CallAppend() => CallRoutine("text_append", () =>
+    private void CallAppend()
+    {
+        Launder(Reg.R3);
+        CallRoutine("text_append", numbers: 3, body: AppendRoutine);
+    }
+
+    private void AppendRoutine()
     {
         EnterRoutine();
+        RefuseNull();
         Unpack(Reg.R2, Reg.R8, Reg.R9);
         Load(Reg.R5, new Mem(Reg.R8, 0));
         var inside = _a.NewLabel();
@@ -175,6 +199,9 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Le, Reg.R5, Reg.R9, inside);
         Move(Reg.R5, Reg.R9);
         _a.Bind(inside);
+
+        // Again for verifiers that learn nothing from comparing two numbers they do not know (before Linux 6.8).
+        Bound(Reg.R5, _c.MaxText);
         Move(Reg.R0, Reg.R9);
         _a.Emit(Instruction.Sub64(Reg.R0, Reg.R5));
         _a.JumpIf(JumpOp.Le, Reg.R4, Reg.R0, fits);
@@ -192,7 +219,7 @@ internal sealed partial class ProgramEmitter
         Move(Reg.R2, Reg.R4);
         _a.Call(Helper.ProbeReadKernel);
         LeaveRoutine();
-    });
+    }
 
     /// <summary>Appends a run of one byte, R4 of them, to the packed slot in R2.</summary>
     private void AppendRun(char c)
@@ -202,9 +229,16 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>Appends R4 bytes at R3, padded with blanks to |R5| bytes, to the packed slot in R2; a negative width puts the blanks behind.</summary>
-    private void CallAppendPadded() => CallRoutine("text_append_padded", () =>
+    private void CallAppendPadded()
+    {
+        Launder(Reg.R3);
+        CallRoutine("text_append_padded", numbers: 4, body: AppendPaddedRoutine);
+    }
+
+    private void AppendPaddedRoutine()
     {
         EnterRoutine();
+        RefuseNull();
         Move(Reg.R8, Reg.R2);
         Move(Reg.R9, Reg.R3);
         Save(Word(0), Reg.R4);
@@ -239,7 +273,7 @@ internal sealed partial class ProgramEmitter
         AppendRunOf(Word(1));
         _a.Bind(end);
         LeaveRoutine();
-    });
+    }
 
     /// <summary>In a routine with the packed slot in R8: appends as many of a byte as the word says, when that is more than none.</summary>
     private void AppendRunOf(Mem count, char c = ' ')
@@ -267,9 +301,10 @@ internal sealed partial class ProgramEmitter
     private const int MostPadding = 65535;
 
     /// <summary>Appends the number in R3 with the width in R4 and the precision in R5 (negative: none) to the packed slot in R2; as stap's <c>Formatter.Number</c>.</summary>
-    private void CallAppendNumber(NumberForm form) => CallRoutine(form.Name, () =>
+    private void CallAppendNumber(NumberForm form) => CallRoutine(form.Name, numbers: 4, body: () =>
     {
         EnterRoutine();
+        RefuseNull();
         Move(Reg.R8, Reg.R2);
         var (width, precision, sign, first, zeros, pad, left) = (Word(3), Word(4), Word(5), Word(6), Word(7), Word(8), Word(9));
         Save(width, Reg.R4);

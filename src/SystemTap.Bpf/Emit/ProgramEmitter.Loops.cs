@@ -85,7 +85,7 @@ internal sealed partial class ProgramEmitter
             Store(context, 0);
         }
 
-        Save(context.At(8), Ctx);
+        _a.EmitUnseen(Instruction.Store(MemSize.DW, context.Base, context.Offset + 8, Ctx));
         if (hasRow)
         {
             Load(Reg.R0, _row);
@@ -110,7 +110,7 @@ internal sealed partial class ProgramEmitter
         }
 
         // The frame last: the context may be in a register that it takes.
-        Load(Ctx, new Mem(context, 8));
+        _a.EmitUnseen(Instruction.Load(MemSize.DW, Ctx, context, 8));
         if (_hasFrame)
         {
             Load(Frame, new Mem(context, 0));

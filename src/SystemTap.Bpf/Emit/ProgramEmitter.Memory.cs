@@ -53,7 +53,7 @@ internal sealed partial class ProgramEmitter
         Raise($"{(d.IsUser ? "user" : "kernel")} read fault at {{0}}", d.Span, Reg.R0);
         _a.Bind(good);
         Free(address);
-        _a.Emit(Instruction.Load(SizeOf(d.Size), Reg.R0, place.Base, place.Offset));
+        Load(SizeOf(d.Size), Reg.R0, place);
         Narrow(d);
         Release(mark);
     }
@@ -128,7 +128,7 @@ internal sealed partial class ProgramEmitter
         Address(Reg.R1, place);
         _a.Emit(Instruction.Mov(Reg.R2, size));
         _a.Call(Helper.ProbeReadKernel);
-        _a.Emit(Instruction.Load(SizeOf(size), to, place.Base, place.Offset));
+        Load(SizeOf(size), to, place);
         Release(mark);
     }
 

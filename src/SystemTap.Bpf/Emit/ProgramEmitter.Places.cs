@@ -239,7 +239,9 @@ internal sealed partial class ProgramEmitter
             Move(Reg.R2, Reg.R1);
         }
 
-        _a.Emit(Instruction.Atomic(op.Value, MemSize.DW, memory.Base, memory.Offset, Reg.R1));
+        var near = Approach(memory);
+        _a.Emit(Instruction.Atomic(op.Value, MemSize.DW, near.Base, near.Offset, Reg.R1));
+        Return(memory);
         if (!wanted)
         {
             return;

@@ -27,11 +27,11 @@ internal sealed partial class ProgramEmitter
         else if (_probeIndexColumn >= 0 && _f.Function is null)
         {
             LoadColumn(_probeIndexColumn, Reg.R0);
-            _a.Emit(Instruction.Store(MemSize.W, target.Base, target.Offset, Reg.R0));
+            Save(MemSize.W, target, Reg.R0);
         }
         else
         {
-            _a.Emit(Instruction.Store(MemSize.W, target.Base, target.Offset, _probeIndex));
+            Put(MemSize.W, target, _probeIndex);
         }
     }
 
@@ -147,7 +147,7 @@ internal sealed partial class ProgramEmitter
         }
 
         var record = TakeFrame(size + most + 8);
-        _a.Emit(Instruction.Store(MemSize.W, record.Base, record.Offset, head));
+        Put(MemSize.W, record, head);
         ProbeIndexInto(record.At(4));
         for (var i = 0; i < longs; i++)
         {

@@ -1,6 +1,7 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Deferral;
+using SystemTap.Bpf.Layout;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 
@@ -11,7 +12,7 @@ namespace SystemTap.Bpf.Emit;
 // BPF refuses a call graph with a ring. Functions that call each other in a ring (a group) become one subprogram, a loop over steps: each round jumps to the place a word of the
 // frame says – the start of a function, or the place behind a call – and runs from there until the next call within the group or the end of the function.
 //
-//   call      the caller's locals, which lie side by side in the frame, are copied to the activation stack (a per-CPU array of one element a level) with the number of the place to
+//   call      the caller's locals, which lie side by side in the frame, are copied to the frame's activation stack (an array of one element a level) with the number of the place to
 //             go on; arguments go to the callee's fixed places; the step ends.
 //   return    takes the number from the top of the stack; the step ends. The place behind the call copies the locals back and looks at the status
 //             as behind any other call, so errors find their `try` in the right activation.
@@ -24,6 +25,10 @@ namespace SystemTap.Bpf.Emit;
 //
 // Overloads: a function that ends with `next` leaves status 3, and the place behind the call tries the next one. Its arguments are locals then (CallLifter), which the
 // activation stack has kept.
+//
+// A program whose calls nest deeper than the kernel's eight frames, or take more than its 512 bytes of stack, is translated again with all functions that call others as one
+// group (Compilation.StepwiseCalls): then a handler, the group's loop and a function that calls nobody are all that ever nests. Where loops are callbacks, loops of functions are
+// steps as well then.
 //
 // Depth: all calls of a program with recursion, or with MAXNESTING given, count up and down one word, and the call that would pass MAXNESTING raises its error, as in stap itself.
 
@@ -80,7 +85,8 @@ internal sealed partial class ProgramEmitter
             _depth ??= TakeFrame(8);
         }
 
-        if (!all.Any(f => f.IsRecursive))
+        var callers = _c.StepwiseCalls ? [.. all.Where(f => f.IsRecursive || CallDepth.Callees(f).Count > 0 || (!_c.Features.MayGoto && LoopFinder.In(f.Body)))] : new List<Function>();
+        if (callers.Count == 0 && !all.Any(f => f.IsRecursive))
         {
             return;
         }
@@ -91,6 +97,14 @@ internal sealed partial class ProgramEmitter
         }
 
         _depth ??= TakeFrame(8);
+        if (callers.Count > 0)
+        {
+            var together = new RecursionGroup(_a.Declare("run_functions"), _c.Maps.Reserve(MapName("calls_", _name))) { Place = TakeFrame(8), Level = TakeFrame(8), Status = TakeFrame(8) };
+            together.Members.UnionWith(callers);
+            _groups.Add(together);
+            return;
+        }
+
         var reach = all.ToDictionary(f => f, Reach, (IEqualityComparer<Function>)ReferenceEqualityComparer.Instance);
         foreach (var f in all.Where(f => f.IsRecursive && GroupOf(f) is null))
         {
@@ -151,7 +165,9 @@ internal sealed partial class ProgramEmitter
     /// <summary>Repeats a loop's body, by steps when the loop calls into the group being written.</summary>
     private void Rounds(Stmt loop, Label exhausted, Action body)
     {
-        if (GroupCalledIn(loop) is not { } group)
+        // Where loops are callbacks, each takes one of the kernel's eight frames: a program that has too few of them makes all loops of a group steps.
+        var group = GroupCalledIn(loop) ?? (_c.StepwiseCalls && !_c.Features.MayGoto ? _f.Recursion as RecursionGroup : null);
+        if (group is null)
         {
             Repeat(exhausted, body, loop.Span);
             return;
@@ -174,10 +190,19 @@ internal sealed partial class ProgramEmitter
     {
         foreach (var group in _groups)
         {
-            var largest = group.Blocks.Values.Max(b => b.Size);
-            _c.Maps.Complete(group.StackMap, MapType.PerCpuArray, 4, 8 + largest, CallDepth.Of(_c.Program) + 1);
+            var size = 8 + group.Blocks.Values.Max(b => b.Size);
+            if (size > Storage.LargestPerCpu && !_c.LargeFrames)
+            {
+                throw new FrameTooLargeException();
+            }
+
+            var stacks = (_event.IsPreemptible ? FrameSlots : 1) * (_c.LargeFrames ? _c.Target.PossibleCpuCount : 1);
+            _c.Maps.Complete(group.StackMap, _c.LargeFrames ? MapType.Array : MapType.PerCpuArray, 4, size, stacks * Levels);
         }
     }
+
+    /// <summary>Elements of one activation stack.</summary>
+    private int Levels => CallDepth.Of(_c.Program) + 1;
 
     /// <summary>Counts a call; the one too many raises.</summary>
     private void Descend(SourceSpan span)
@@ -221,9 +246,7 @@ internal sealed partial class ProgramEmitter
 
         Store(group.Place, Number(group, callee.Function));
         Store(group.Level, 0);
-        Move(Reg.R1, Frame);
-        Move(Reg.R2, Ctx);
-        _a.Call(group.Driver);
+        CallUnit(group.Driver);
     }
 
     private readonly Queue<RecursionGroup> _pendingGroups = new();
@@ -285,8 +308,35 @@ internal sealed partial class ProgramEmitter
     {
         var key = TakeStack(8);
         var there = _a.NewLabel();
-        Load(Reg.R0, group.Level);
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+
+        // Each frame has a stack of its own: by its number on the CPU, and by the CPU where one array serves all.
+        var several = _event.IsPreemptible || _c.LargeFrames;
+        if (several)
+        {
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+            if (_c.LargeFrames)
+            {
+                _a.Call(Helper.GetSmpProcessorId);
+            }
+
+            if (_event.IsPreemptible)
+            {
+                Load(Reg.R1, new Mem(Frame, FrameInUse));
+                _a.Emit(Instruction.Add64Imm(Reg.R1, -1));
+                _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, FrameSlots));
+                _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+            }
+
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, Levels));
+        }
+
+        Load(several ? Reg.R1 : Reg.R0, group.Level);
+        if (several)
+        {
+            _a.Emit(Instruction.Add64(Reg.R0, Reg.R1));
+        }
+
+        Save(MemSize.W, key, Reg.R0);
         LookupKey(group.StackMap, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, there);
         Store(_errorSite, -1);
@@ -300,11 +350,9 @@ internal sealed partial class ProgramEmitter
 
     private void EmitGroup(RecursionGroup group)
     {
-        _a.Begin(group.Driver);
         _f = new FunctionState(null, group.Driver);
+        BeginUnit(group.Driver);
         _frameTop = _frameMost;
-        Move(Frame, Reg.R1);
-        Move(Ctx, Reg.R2);
         _f.FatalExit = _a.NewLabel();
         var spent = _a.NewLabel();
         var span = group.Members.First().Span;
@@ -329,7 +377,7 @@ internal sealed partial class ProgramEmitter
 
         // The frame and the event's context go to the callback by way of the stack.
         Save(new Mem(Reg.R10, -16), Frame);
-        Save(new Mem(Reg.R10, -8), Ctx);
+        _a.EmitUnseen(Instruction.Store(MemSize.DW, Reg.R10, -8, Ctx));
         var round = _a.Declare(group.Driver.Name + "_step");
         _a.LdImm64(Reg.R1, MostRounds);
         _a.LdFunc(Reg.R2, round);
@@ -348,7 +396,7 @@ internal sealed partial class ProgramEmitter
         _a.Exit();
         _a.Begin(round);
         Load(Frame, new Mem(Reg.R2, 0));
-        Load(Ctx, new Mem(Reg.R2, 8));
+        _a.EmitUnseen(Instruction.Load(MemSize.DW, Ctx, Reg.R2, 8));
         var next = _a.NewLabel();
         var last = _a.NewLabel();
         Steps(group, next, last);
@@ -438,5 +486,24 @@ internal sealed partial class ProgramEmitter
         Store(_errorSite, -1);
         Store(group.Status, 2);
         _a.Jump(last);
+    }
+}
+
+/// <summary>Finds loops.</summary>
+internal sealed class LoopFinder : LoweredWalker
+{
+    private bool _found;
+
+    public static bool In(Stmt body)
+    {
+        var finder = new LoopFinder();
+        finder.Visit(body);
+        return finder._found;
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        _found |= statement is LoopStmt or ForeachStmt;
+        base.Visit(statement);
     }
 }

@@ -211,78 +211,82 @@ internal sealed partial class ProgramEmitter
         Save(length, Reg.R3);
         Store(start, 0);
         Store(found, 0);
-        Repeat(_c.MaxText + 2, done =>
-        {
-            var later = _a.NewLabel();
-            var begun = _a.NewLabel();
-            Load(Reg.R1, start);
-            Load(Reg.R0, length);
-            _a.JumpIf(JumpOp.SGt, Reg.R1, Reg.R0, done);
-            Save(at, Reg.R1);
-            Store(bank, 0);
-            Store(target, banks);
-            _a.JumpIf(JumpOp.Ne, Reg.R1, 0, later);
-            Store(state, dfa.Starts[0].State);
-            Store(recipe, starts[dfa.Starts[0].Recipe]);
-            _a.Jump(begun);
-            _a.Bind(later);
-            Store(state, dfa.Starts[1].State);
-            Store(recipe, starts[dfa.Starts[1].Recipe]);
-            _a.Bind(begun);
-            Cook();
-            Repeat(_c.MaxText + 2, stop =>
-            {
-                var inside = _a.NewLabel();
-                var noMatch = _a.NewLabel();
-                var last = _a.NewLabel();
-                Load(Reg.R1, at);
-                Load(Reg.R0, length);
-                _a.JumpIf(JumpOp.SLt, Reg.R1, Reg.R0, inside);
-                CellOf(Reg.R2, acceptAtEnd, state);
-                _a.JumpIf(JumpOp.Eq, Reg.R2, Dead, stop);
-                Took();
-                _a.Jump(stop);
-                _a.Bind(inside);
-                CellOf(Reg.R2, accept, state);
-                _a.JumpIf(JumpOp.Eq, Reg.R2, Dead, noMatch);
-                Took();
-                _a.Bind(noMatch);
-                Load(Reg.R1, at);
-                _a.JumpIf(JumpOp.Gt, Reg.R1, _c.MaxText, stop);
-                ByteOf(Reg.R1, Pointer(1), Reg.R1);
-                Move(Reg.R3, Reg.R1);
-                Step(Reg.R1, state, classes, dfa.ClassCount, dfa.StateCount, next, stop);
-                _a.JumpIf(JumpOp.Eq, Reg.R1, Dead, stop);
-                Step(Reg.R3, state, classes, dfa.ClassCount, dfa.StateCount, recipeOf, stop);
-                Save(recipe, Reg.R3);
-                Save(state, Reg.R1);
-                Advance(at);
-                Load(Reg.R0, bank);
-                _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 1));
-                _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, 1));
-                _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, bankSize));
-                _a.Emit(Instruction.Add64Imm(Reg.R0, banks));
-                Save(target, Reg.R0);
-                Cook();
-                Load(Reg.R0, bank);
-                _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, 1));
-                Save(bank, Reg.R0);
-                _a.Bind(last);
+        Begin(0);
 
-                // The match's positions, by the recipe in R2.
-                void Took()
-                {
-                    Save(recipe, Reg.R2);
-                    Store(target, groups);
-                    Store(found, 1);
-                    Cook();
-                }
-            });
+        // One loop over both, the start and the place, because where loops are callbacks each nested one takes a frame of the kernel's eight.
+        Repeat(MostPairs, done =>
+        {
+            var inside = _a.NewLabel();
+            var noMatch = _a.NewLabel();
+            var stop = _a.NewLabel();
+            var goOn = _a.NewLabel();
+            Load(Reg.R1, at);
+            Load(Reg.R0, length);
+            _a.JumpIf(JumpOp.SLt, Reg.R1, Reg.R0, inside);
+            CellOf(Reg.R2, acceptAtEnd, state);
+            _a.JumpIf(JumpOp.Eq, Reg.R2, Dead, stop);
+            Took();
+            _a.Jump(stop);
+            _a.Bind(inside);
+            CellOf(Reg.R2, accept, state);
+            _a.JumpIf(JumpOp.Eq, Reg.R2, Dead, noMatch);
+            Took();
+            _a.Bind(noMatch);
+            Load(Reg.R1, at);
+            _a.JumpIf(JumpOp.Gt, Reg.R1, _c.MaxText, stop);
+            ByteOf(Reg.R1, Pointer(1), Reg.R1);
+            Move(Reg.R3, Reg.R1);
+            Step(Reg.R1, state, classes, dfa.ClassCount, dfa.StateCount, next, stop);
+            _a.JumpIf(JumpOp.Eq, Reg.R1, Dead, stop);
+            Step(Reg.R3, state, classes, dfa.ClassCount, dfa.StateCount, recipeOf, stop);
+            Save(recipe, Reg.R3);
+            Save(state, Reg.R1);
+            Advance(at);
+            Load(Reg.R0, bank);
+            _a.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 1));
+            _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, 1));
+            _a.Emit(Instruction.Alu64(AluOp.Mul, Reg.R0, bankSize));
+            _a.Emit(Instruction.Add64Imm(Reg.R0, banks));
+            Save(target, Reg.R0);
+            Cook();
+            Load(Reg.R0, bank);
+            _a.Emit(Instruction.Alu64(AluOp.Xor, Reg.R0, 1));
+            Save(bank, Reg.R0);
+            _a.Jump(goOn);
+
+            // Nothing more from this start.
+            _a.Bind(stop);
             Load(Reg.R0, found);
             _a.JumpIf(JumpOp.Ne, Reg.R0, 0, done);
             Advance(start);
+            Load(Reg.R1, start);
+            Load(Reg.R0, length);
+            _a.JumpIf(JumpOp.SGt, Reg.R1, Reg.R0, done);
+            Begin(1);
+            _a.Bind(goOn);
+
+            // The match's positions, by the recipe in R2.
+            void Took()
+            {
+                Save(recipe, Reg.R2);
+                Store(target, groups);
+                Store(found, 1);
+                Cook();
+            }
         });
         LeaveRoutine();
+
+        // Goes to the start: the text's begin (0) or a later place (1).
+        void Begin(int where)
+        {
+            Load(Reg.R1, start);
+            Save(at, Reg.R1);
+            Store(bank, 0);
+            Store(target, banks);
+            Store(state, dfa.Starts[where].State);
+            Store(recipe, starts[dfa.Starts[where].Recipe]);
+            Cook();
+        }
 
         // to = cell of the state.
         void CellOf(Reg to, int table, Mem stateWord)
@@ -333,7 +337,8 @@ internal sealed partial class ProgramEmitter
                 _a.Emit(Instruction.Add64(Reg.R2, Reg.R0));
                 Move(Reg.R3, Frame);
                 _a.Emit(Instruction.Add64(Reg.R3, Reg.R2));
-                _a.Emit(Instruction.Load(MemSize.H, Reg.R2, Reg.R3, banks));
+                _a.Emit(Instruction.Add64Imm(Reg.R3, banks));
+                _a.Emit(Instruction.Load(MemSize.H, Reg.R2, Reg.R3, 0));
                 _a.Jump(put);
                 _a.Bind(here);
                 Load(Reg.R2, at);
@@ -373,6 +378,13 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Ne, Reg.R1, 0, some);
         Raise("no regular expression has matched yet", i.Span);
         _a.Bind(some);
+        if (_mostGroupSlots < 2)
+        {
+            // The handler has no regular expression: the error above is all there is.
+            Release(mark);
+            return slot.AsString;
+        }
+
         Load(Reg.R2, group);
         _a.JumpIf(JumpOp.Lt, Reg.R2, Reg.R1, good);
         BeginText(ErrorText);
@@ -386,9 +398,10 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R2, 2));
         Move(Reg.R3, Frame);
         _a.Emit(Instruction.Add64(Reg.R3, Reg.R2));
-        _a.Emit(Instruction.Load(MemSize.H, Reg.R1, Reg.R3, _matchGroups.Offset));
+        _a.Emit(Instruction.Add64Imm(Reg.R3, _matchGroups.Offset));
+        _a.Emit(Instruction.Load(MemSize.H, Reg.R1, Reg.R3, 0));
         _a.JumpIf(JumpOp.Gt, Reg.R1, _c.MaxText, end);
-        _a.Emit(Instruction.Load(MemSize.H, Reg.R4, Reg.R3, _matchGroups.Offset + 2));
+        _a.Emit(Instruction.Load(MemSize.H, Reg.R4, Reg.R3, 2));
         _a.Emit(Instruction.Sub64(Reg.R4, Reg.R1));
         Address(Reg.R3, subject.Memory.At(8));
         _a.Emit(Instruction.Add64(Reg.R3, Reg.R1));

@@ -101,11 +101,11 @@ internal sealed partial class ProgramEmitter
             _a.JumpIf(JumpOp.Le, Reg.R0, i, end);
             if (i > 0)
             {
-                _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset - 1, ' '));
+                Put(MemSize.B, at.At(-1), ' ');
             }
 
-            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset, '0'));
-            _a.Emit(Instruction.Store(MemSize.B, at.Base, at.Offset + 1, 'x'));
+            Put(MemSize.B, at, '0');
+            Put(MemSize.B, at.At(1), 'x');
             Load(Reg.R0, words.At(8 * i));
             _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 32));
             HexDigits(at.At(2));

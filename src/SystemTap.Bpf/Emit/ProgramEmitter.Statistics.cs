@@ -45,7 +45,7 @@ internal sealed partial class ProgramEmitter
     {
         var mark = Marked();
         var key = TakeStack(8);
-        _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, 0));
+        Put(MemSize.W, key, 0);
         LookupKey(map, key);
         Release(mark);
     }

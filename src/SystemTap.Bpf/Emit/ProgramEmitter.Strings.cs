@@ -257,7 +257,7 @@ internal sealed partial class ProgramEmitter
         }
         else if (value.Capacity > capacity)
         {
-            _a.Emit(Instruction.Store(MemSize.B, target.Base, target.Offset + capacity - 1, 0));
+            Put(MemSize.B, target.At(capacity - 1), 0);
         }
     }
 
@@ -305,7 +305,7 @@ internal sealed partial class ProgramEmitter
         {
             for (var i = 0; i < bytes; i += 8)
             {
-                _a.Emit(Instruction.Store(MemSize.DW, target.Base, target.Offset + i, 0));
+                Put(MemSize.DW, target.At(i), 0);
             }
 
             return;

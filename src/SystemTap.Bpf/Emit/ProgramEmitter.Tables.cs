@@ -67,7 +67,7 @@ internal sealed partial class ProgramEmitter
             var key = TakeStack(8);
             Load(Reg.R0, number);
             _a.JumpIf(JumpOp.Gt, Reg.R0, (int)top, unknown);
-            _a.Emit(Instruction.Store(MemSize.W, key.Base, key.Offset, Reg.R0));
+            Save(MemSize.W, key, Reg.R0);
             LookupKey(map, key);
             Release(mark);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, unknown);
@@ -121,7 +121,7 @@ internal sealed partial class ProgramEmitter
         Store(slot.Memory, 0);
         Store(CutWord, 0);
         _a.LdImm64(Reg.R2, Pack(slot, Math.Min(slot.Capacity - 1, _c.MaxText)));
-        CallRoutine($"flags_{ProgramBtfName(name)}", () => FlagsRoutine(table));
+        CallRoutine($"flags_{ProgramBtfName(name)}", () => FlagsRoutine(table), numbers: 1);
         if (table.LongestFlags > _c.MaxText)
         {
             var whole = _a.NewLabel();
@@ -138,6 +138,7 @@ internal sealed partial class ProgramEmitter
     private void FlagsRoutine(NameTable table)
     {
         EnterRoutine();
+        RefuseNull();
         Move(Reg.R8, Reg.R2);
         string? zero = null;
         for (var i = 0; i < table.Rows.Count; i++)
@@ -219,9 +220,11 @@ internal sealed partial class ProgramEmitter
         ConstantAddress(Reg.R3, _c.Constants.Text("|" + name));
         _a.Emit(Instruction.Mov(Reg.R4, name.Length + 1));
         Move(Reg.R2, Reg.R8);
-        CallRoutine("flag_append", () =>
+        Launder(Reg.R3);
+        CallRoutine("flag_append", numbers: 3, body: () =>
         {
             EnterRoutine();
+            RefuseNull();
             var later = _a.NewLabel();
             Unpack(Reg.R2, Reg.R1, Reg.R0);
             Load(Reg.R0, new Mem(Reg.R1, 0));

@@ -47,8 +47,8 @@ internal sealed partial class ProgramEmitter
     /// <summary>Frames of a preemptible program on each CPU: as many runs can be preempted by each other; further ones are skipped and counted.</summary>
     private const int FrameSlots = 4;
 
-    /// <summary>MAXSTRINGLEN from which on frames may need more than a per-CPU map can give: they are elements of an ordinary array then, by the number of the CPU.</summary>
-    internal const int LongText = 1024;
+    /// <summary>Bytes of a frame; each CPU has one or <see cref="FrameSlots"/> of each program.</summary>
+    private const int LargestFrame = 4 << 20;
 
     private readonly Compilation _c;
     private readonly EventContext _event;
@@ -78,7 +78,7 @@ internal sealed partial class ProgramEmitter
         _a.AllowLongJumps = compilation.Features.InstructionSetV4;
         if (hasFrame)
         {
-            _frameMap = sharedFrame ?? new FrameMap(name, isByNumber: compilation.Limits.MaxStringLength > LongText);
+            _frameMap = sharedFrame ?? new FrameMap(name, compilation.LargeFrames);
             _frameMap.Reserve(compilation.Maps);
         }
 
@@ -95,15 +95,30 @@ internal sealed partial class ProgramEmitter
         {
             if (!_frameMap!.IsByNumber && _frameMost + LibrarySlack > Storage.LargestPerCpu)
             {
-                throw new BpfCannotException($"handler \"{_name}\": its strings take {_frameMost + LibrarySlack} bytes, and BPF allows {Storage.LargestPerCpu}", place, "lower MAXSTRINGLEN");
+                throw new FrameTooLargeException();
             }
 
-            _frameMap!.Complete(_c.Maps, _frameMost + LibrarySlack, _event.IsPreemptible ? FrameSlots : 1, _c.Target.PossibleCpuCount);
+            var size = (_frameMost + LibrarySlack + 7) & ~7;
+            _frameMap.Complete(_c.Maps, size, _event.IsPreemptible ? FrameSlots : 1, _c.Target.PossibleCpuCount);
+            Link(size);
         }
 
         try
         {
-            return _a.Finish();
+            var code = _a.Finish();
+            var shape = CallShape.Of(code);
+            if (!_c.StepwiseCalls && _functions.Count > 0 && !shape.Fits)
+            {
+                throw new CallsTooDeepException();
+            }
+
+            if (shape.Frames > CallShape.MostFrames)
+            {
+                var loops = _c.Features.MayGoto ? "" : " (loops count, since this kernel lacks may_goto, Linux 6.9)";
+                throw new BpfCannotException($"handler \"{_name}\": its functions and loops nest {shape.Frames} deep, and BPF allows {CallShape.MostFrames}{loops}", place, "nest fewer loops, or run with --runtime=kernel");
+            }
+
+            return code;
         }
         catch (AssemblerException e)
         {
@@ -141,9 +156,9 @@ internal sealed partial class ProgramEmitter
         var at = _frameTop;
         _frameTop += (bytes + 7) & ~7;
         _frameMost = Math.Max(_frameMost, _frameTop);
-        if (_frameTop > short.MaxValue)
+        if (_frameTop > LargestFrame)
         {
-            throw new BpfCannotException($"handler \"{_name}\": its strings take more than {short.MaxValue} bytes", default, "lower MAXSTRINGLEN");
+            throw new BpfCannotException($"handler \"{_name}\": its strings take more than {LargestFrame} bytes", default, "lower MAXSTRINGLEN");
         }
 
         return new Mem(Frame, at);
@@ -247,15 +262,61 @@ internal sealed partial class ProgramEmitter
         }
     }
 
-    private void Load(Reg to, Mem from) => _a.Emit(Instruction.Load(MemSize.DW, to, from.Base, from.Offset));
+    private void Load(Reg to, Mem from) => Load(MemSize.DW, to, from);
 
-    private void Save(Mem to, Reg from) => _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, from));
+    private void Load(MemSize size, Reg to, Mem from)
+    {
+        var near = Approach(from);
+        _a.Emit(Instruction.Load(size, to, near.Base, near.Offset));
+        if (to != from.Base)
+        {
+            Return(from);
+        }
+    }
+
+    private void Save(Mem to, Reg from) => Save(MemSize.DW, to, from);
+
+    private void Save(MemSize size, Mem to, Reg from)
+    {
+        var near = Approach(to);
+        _a.Emit(Instruction.Store(size, near.Base, near.Offset, from));
+        Return(to);
+    }
+
+    private void Put(MemSize size, Mem to, int value)
+    {
+        var near = Approach(to);
+        _a.Emit(Instruction.Store(size, near.Base, near.Offset, value));
+        Return(to);
+    }
+
+    // An instruction reaches 32 KB. Further places are reached by moving the base there and back: no other register is free everywhere.
+    private Mem Approach(Mem place)
+    {
+        if (!IsFar(place))
+        {
+            return place;
+        }
+
+        _a.Emit(Instruction.Add64Imm(place.Base, place.Offset));
+        return new Mem(place.Base, 0);
+    }
+
+    private void Return(Mem place)
+    {
+        if (IsFar(place))
+        {
+            _a.Emit(Instruction.Add64Imm(place.Base, -place.Offset));
+        }
+    }
+
+    private static bool IsFar(Mem place) => place.Offset != (short)place.Offset;
 
     private void Store(Mem to, long value, Reg scratch = Reg.R0)
     {
         if (value == (int)value)
         {
-            _a.Emit(Instruction.Store(MemSize.DW, to.Base, to.Offset, (int)value));
+            Put(MemSize.DW, to, (int)value);
         }
         else
         {
@@ -290,9 +351,15 @@ internal sealed partial class ProgramEmitter
     private BpfCannotException Cannot(string what, SourceSpan span, string? hint = null) => new(what, span, hint ?? "run with --runtime=kernel");
 }
 
+/// <summary>The strings of a handler do not fit into a per-CPU map: the program is translated again with large frames.</summary>
+internal sealed class FrameTooLargeException : Exception;
+
+/// <summary>Calls nest deeper than the kernel allows: the program is translated again with functions run step by step.</summary>
+internal sealed class CallsTooDeepException : Exception;
+
 /// <summary>The map of a frame; grows to the largest program that uses it.</summary>
 /// <param name="name">For the map's name.</param>
-/// <param name="isByNumber">An array with elements for each CPU instead of a per-CPU array, whose values have at most 32 KB.</param>
+/// <param name="isByNumber">An array with elements for each CPU instead of a per-CPU array, whose values have at most 32 KB (<see cref="Compilation.LargeFrames"/>).</param>
 internal sealed class FrameMap(string name, bool isByNumber)
 {
     private int _size;

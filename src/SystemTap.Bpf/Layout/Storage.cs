@@ -15,6 +15,9 @@ internal sealed class Storage
     /// <summary>Bytes of elements above which a hash map allocates as it goes: reserving them would cost start-up time and memory.</summary>
     private const long LargestReserved = 8 << 20;
 
+    /// <summary>Bytes of an array's keys together; the kernel allows some more, 4 MB with the value.</summary>
+    private const int LargestKey = 64 << 10;
+
     /// <summary>A value of a per-CPU map may not be larger (PCPU_MIN_UNIT_SIZE).</summary>
     public const int LargestPerCpu = 32 << 10;
 
@@ -107,7 +110,7 @@ internal sealed class Storage
         }
 
         var key = new KeyLayout(g.KeyTypes, sizes);
-        if (key.Size > 512 * 9)
+        if (key.Size > LargestKey)
         {
             throw new BpfCannotException($"array \"{g.Name}\": its keys take {key.Size} bytes", g.Span, "use fewer or shorter string keys, or lower MAXSTRINGLEN");
         }

@@ -79,6 +79,9 @@ public sealed partial class KernelSide : IDisposable
         }
     }
 
+    /// <summary>What the kernel says of the programs, in the plan's order.</summary>
+    public IEnumerable<ProgramInfo> ProgramFacts() => _programs.Select(static p => p.Info());
+
     /// <summary>Attaches all programs; tail-call slots first, as the plan orders them.</summary>
     public void Attach()
     {

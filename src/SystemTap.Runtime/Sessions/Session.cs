@@ -227,6 +227,9 @@ public sealed partial class Session : IDisposable
 
     private long Errors => _hostErrors + (_kernel?.Errors ?? 0);
 
+    /// <summary>What the kernel says of the loaded programs.</summary>
+    public IEnumerable<Linux.Bpf.ProgramInfo> ProgramFacts() => _kernel?.ProgramFacts() ?? [];
+
     private bool TooMany => !_options.SuppressHandlerErrors && Errors > _plan.Program.Limits.MaxErrors;
 
     internal void CountError(string text)

@@ -25,6 +25,7 @@ internal sealed partial class SessionDriver
             WriteUser = !_options.Guru || features.Has(KernelFeature.WriteUser),
             MayGoto = features.Has(KernelFeature.MayGoto),
             BpfLoop = features.Has(KernelFeature.BpfLoop),
+            MemoryKeys = program.Functions.Count == 0 || features.Has(KernelFeature.MemoryKeys),
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
             ReadableArgument = ReadableArgument,

@@ -228,6 +228,14 @@ internal sealed partial class SessionDriver
         using (session)
         {
             Report(4, $"loaded {plan.Programs.Count} programs {clock}");
+            if (_options.Verbose(4, 3))
+            {
+                foreach (var (loaded, facts) in plan.Programs.Zip(session.ProgramFacts()))
+                {
+                    Report(4, $"program {loaded.Name}: {loaded.Code.Slots.Length} instructions, {facts.VerifiedInstructions} walked by the verifier, {facts.JitedBytes} bytes of machine code");
+                }
+            }
+
             if (_options.LastPass == 4)
             {
                 return 0;

@@ -13,7 +13,7 @@ namespace SystemTap.Tests.Corpus;
 public sealed class OtherHandlersCorpusTests
 {
     private const string Head = "probe kernel.trace(\"sched_process_exit\") { if (pid() != target()) next;";
-    private static readonly BpfFeatures Older = BpfFeatures.Modern with { MayGoto = false, InstructionSetV4 = false, UprobeMulti = false };
+    private static readonly BpfFeatures Older = BpfFeatures.Modern with { MayGoto = false, InstructionSetV4 = false, MemoryKeys = false, UprobeMulti = false };
 
     public static TheoryData<string> Calls() => Part(1);
 

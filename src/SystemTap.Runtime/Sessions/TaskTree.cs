@@ -48,7 +48,6 @@ internal sealed class TaskTree(Target target, IMemoryReader memory)
 
         Span<byte> shift = stackalloc byte[1];
         var entry = Word(space + (ulong)o.Root);
-        Span<byte> shift = stackalloc byte[1];
         for (var isRoot = true; (entry & TagMask) == NodeTag && entry > LeastAddress; isRoot = false)
         {
             var node = entry - NodeTag;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Long safety runs of the kernel-module runtime in one boot of a virtual machine; about 25 minutes with the usual numbers.
+# Long safety runs of the kernel-module runtime in one boot of a virtual machine; about 20 minutes with the usual numbers.
 # usage: endurance.sh 6.1|6.12 [CYCLES [SECONDS]]     1000 loads and unloads, 300 s of full load
 # Each check is a line 'PASS name: numbers' or 'FAIL name: numbers'; the exit status is 1 when one failed or is missing.
 #   cycles     load, run with probes of every kind, unload; then memory as before. What the first cycles take for caches is taken once; so the second

@@ -126,6 +126,43 @@ internal sealed class DeadAssignments : LoweredWalker
         }
     }
 
-    /// <summary>Nothing would be missed but an error while reading, which the optimiser of pass 2 gives up for unused locals too.</summary>
-    private static bool IsRemovable(Expr value) => !EffectFinder.In(value);
+    /// <summary>Nothing would be missed but an error while reading, which the optimiser of pass 2 gives up for unused locals too; what a script raises itself is no such error.</summary>
+    private static bool IsRemovable(Expr value) => !EffectFinder.In(value) && !RaiseFinder.In(value);
+}
+
+/// <summary>Finds <c>error()</c>, also in called functions.</summary>
+internal sealed class RaiseFinder : LoweredWalker
+{
+    private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
+    private bool _found;
+
+    public static bool In(Expr e)
+    {
+        var finder = new RaiseFinder();
+        finder.Visit(e);
+        return finder._found;
+    }
+
+    public override void Visit(Stmt? statement)
+    {
+        if (statement is TryStmt t)
+        {
+            // Caught there; the handler may raise another.
+            Visit(t.Handler);
+            return;
+        }
+
+        base.Visit(statement);
+    }
+
+    public override void Visit(Expr? expression)
+    {
+        _found |= expression is IntrinsicExpr i && i.Intrinsic.Has(IntrinsicTraits.NoReturn);
+        for (var f = (expression as CallExpr)?.Function; f is not null && _seen.Add(f); f = f.NextOverload)
+        {
+            Visit(f.Body);
+        }
+
+        base.Visit(expression);
+    }
 }

@@ -206,12 +206,12 @@ internal sealed class HostStatements
                     // What is printed is deferred without our doing; only its reads of moved globals count.
                     foreach (var argument in p.Arguments)
                     {
-                        Needed |= new GlobalFinder(owner).Touches(argument);
+                        Needed |= new GlobalFinder(owner).Touches(argument) || KernelOperation.OnStapsText(argument);
                     }
 
                     return;
                 case ExprStmt { Expression: IntrinsicExpr { Intrinsic.Id: IntrinsicId.Log } log }:
-                    Needed |= new GlobalFinder(owner).Touches(log.Arguments[0]);
+                    Needed |= new GlobalFinder(owner).Touches(log.Arguments[0]) || KernelOperation.OnStapsText(log.Arguments[0]);
                     return;
                 case DeleteStmt d:
                     Needed |= owner._moved.Contains(d.Global);
@@ -237,6 +237,29 @@ internal sealed class HostStatements
                 _ => GlobalOf(expression) is { } g && owner._moved.Contains(g),
             };
             base.Visit(expression);
+        }
+    }
+
+    /// <summary>Finds operations that printing cannot be left with – a match, the pieces of a text – on texts that only stap can make.</summary>
+    private sealed class KernelOperation : LoweredWalker
+    {
+        private int _inside;
+        private bool _found;
+
+        public static bool OnStapsText(Expr e)
+        {
+            var finder = new KernelOperation();
+            finder.Visit(e);
+            return finder._found;
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            _found |= _inside > 0 && expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id);
+            var isKernels = expression is not null && !Purity.IsDeferrable(expression) && !(expression is IntrinsicExpr own && IsStapsOnly(own.Intrinsic.Id));
+            _inside += isKernels ? 1 : 0;
+            base.Visit(expression);
+            _inside -= isKernels ? 1 : 0;
         }
     }
 
@@ -362,6 +385,14 @@ internal sealed class HostStatements
             {
                 case BlockStmt b:
                     var list = new List<Stmt>();
+                    if (FirstOfShared(b) is >= 0 and var first)
+                    {
+                        // A local that gets such a text is stap's: what uses it goes along, from its first mention to the end.
+                        list.AddRange(b.Statements.Take(first));
+                        list.Add(Region(new BlockStmt([.. b.Statements.Skip(first)], b.Statements[first].Span), isTail));
+                        return new BlockStmt(list, b.Span);
+                    }
+
                     for (var i = 0; i < b.Statements.Count; i++)
                     {
                         var child = b.Statements[i];
@@ -392,6 +423,63 @@ internal sealed class HostStatements
                         i.Else is { } otherwise && owner.Needs(otherwise) ? Statement(otherwise, isTail) : i.Else, i.Span);
                 default:
                     return Region(s, isTail);
+            }
+        }
+
+        /// <summary>Where the statements begin that share a local with one of them that needs stap and assigns it; -1 when none is shared.</summary>
+        private int FirstOfShared(BlockStmt b)
+        {
+            var shared = new HashSet<Local>(ReferenceEqualityComparer.Instance);
+            var needing = -1;
+            for (var i = 0; i < b.Statements.Count && needing < 0; i++)
+            {
+                if (!owner.Needs(b.Statements[i]))
+                {
+                    continue;
+                }
+
+                foreach (var (local, _) in AssignmentCounter.In(b.Statements[i]))
+                {
+                    var isElsewhere = false;
+                    for (var j = 0; j < b.Statements.Count; j++)
+                    {
+                        isElsewhere |= j != i && Context.LocalFinder.In(b.Statements[j]).Contains(local);
+                    }
+
+                    if (isElsewhere)
+                    {
+                        shared.Add(local);
+                        needing = i;
+                    }
+                }
+            }
+
+            if (needing < 0)
+            {
+                return -1;
+            }
+
+            // Later statements may assign further locals that earlier ones use.
+            for (var first = needing; ;)
+            {
+                for (var i = first; i < b.Statements.Count; i++)
+                {
+                    shared.UnionWith(AssignmentCounter.In(b.Statements[i]).Select(a => a.Key));
+                }
+
+                var before = first;
+                for (var j = first - 1; j >= 0; j--)
+                {
+                    if (Context.LocalFinder.In(b.Statements[j]).Any(shared.Contains))
+                    {
+                        first = j;
+                    }
+                }
+
+                if (first == before)
+                {
+                    return first;
+                }
             }
         }
 

@@ -378,6 +378,13 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Ne, Reg.R1, 0, some);
         Raise("no regular expression has matched yet", i.Span);
         _a.Bind(some);
+        if (_mostGroupSlots < 2)
+        {
+            // The handler has no regular expression: the error above is all there is.
+            Release(mark);
+            return slot.AsString;
+        }
+
         Load(Reg.R2, group);
         _a.JumpIf(JumpOp.Lt, Reg.R2, Reg.R1, good);
         BeginText(ErrorText);

@@ -47,10 +47,10 @@ internal sealed class TaskTree(Target target, IMemoryReader memory)
         }
 
         var entry = Word(space + (ulong)o.Root);
+        Span<byte> shift = stackalloc byte[1];
         for (var isRoot = true; (entry & TagMask) == NodeTag && entry > LeastAddress; isRoot = false)
         {
             var node = entry - NodeTag;
-            Span<byte> shift = stackalloc byte[1];
             if (!memory.ReadKernel(node + (ulong)o.Shift, shift) || shift[0] > 60)
             {
                 return 0;

@@ -45,6 +45,9 @@ internal sealed class ProbeTree
 
         public List<AliasDefinition>? Aliases { get; set; }
 
+        /// <summary>The library knows what ends here by another name too: wildcards leave it out, so that they see no event twice.</summary>
+        public bool IsSecondName => Aliases is { } aliases && aliases.TrueForAll(static a => a.Span.Source is { IsTapset: true } file && file.Path.EndsWith("/second_names.stp", StringComparison.Ordinal));
+
         public bool Ends => Family is not null || Aliases is not null;
 
         public Node? Child(string name, ComponentArgument kind, LiteralKey value) =>
@@ -219,7 +222,7 @@ internal sealed class ProbeTree
     }
 
     private static bool Fits(Node child, ProbeComponent component, ComponentArgument kind) =>
-        child.Kind == kind && child.Family is not { IsAvailable: false } && !(child.Name[0] == '_' && component.Name[0] == '*') && (child.Value == default || child.Value == LiteralKey.Of(component.Argument));
+        child.Kind == kind && child.Family is not { IsAvailable: false } && !child.IsSecondName && !(child.Name[0] == '_' && component.Name[0] == '*') && (child.Value == default || child.Value == LiteralKey.Of(component.Argument));
 
     /// <summary><c>**</c>: the component stands for one component or more, all without arguments except the last, which has the component's own.</summary>
     private static bool Deep(Node child, ProbePoint point, int at, string[] before, ProbeComponent component, ComponentArgument kind, List<TreeMatch> results)

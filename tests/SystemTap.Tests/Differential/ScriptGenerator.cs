@@ -181,8 +181,8 @@ internal sealed partial class ScriptGenerator
             case 21 when _on.LongStrings:
                 var longer = Pick(["s .= s . s", "t = t . s . t . \"0123456789\"", "gs .= s . t", "w[\"a\"] .= s . gs"]);
 
-                // A function may be called inside a foreach over w.
-                Line(indent, _inFunction && longer[0] == 'w' ? "gs .= s . gs" : longer);
+                // An array is never changed inside a foreach over it, and a function may be called there.
+                Line(indent, (_inFunction || _locked.Contains("w")) && longer[0] == 'w' ? "gs .= s . gs" : longer);
                 break;
             default:
                 Line(indent, $"{Pick(["a", "b", "c"])} = {Long()}");

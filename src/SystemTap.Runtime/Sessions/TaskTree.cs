@@ -46,8 +46,8 @@ internal sealed class TaskTree(Target target, IMemoryReader memory)
             return 0;
         }
 
-        var entry = Word(space + (ulong)o.Root);
         Span<byte> shift = stackalloc byte[1];
+        var entry = Word(space + (ulong)o.Root);
         for (var isRoot = true; (entry & TagMask) == NodeTag && entry > LeastAddress; isRoot = false)
         {
             var node = entry - NodeTag;

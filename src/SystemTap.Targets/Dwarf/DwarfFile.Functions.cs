@@ -79,8 +79,8 @@ public sealed unsafe partial class DwarfFile
         var linkage = die.LinkageName();
         var (file, line) = die.Declared(unit);
 
-        // Lambdas are declared nowhere, and the files of split units are known to the line table only.
-        if ((unit.IsSplit || file.Length == 0 && !inlined) && LineOf(unit, entry) is { } row)
+        // Lambdas are declared nowhere, Go tells no lines, and the files of split units are known to the line table only.
+        if ((unit.IsSplit || (file.Length == 0 || line == 0) && !inlined) && LineOf(unit, entry) is { } row)
             (file, line) = (row.File, line == 0 ? row.Line : line);
         var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : inlined || scope.Length == 0 ? name : scope + "::" + name;
         return new DwarfFunction(name, entry, inlined)
@@ -209,6 +209,10 @@ public sealed unsafe partial class DwarfFile
         {
             if (function.IsInlined)
                 return function.Entry;
+
+            // A Go function begins with a look at its stack; when that is too small it is moved and the function begins again. Behind that is where it is entered once.
+            if (function.Unit.Language == DwarfLanguage.Go)
+                return AfterPrologue(function, onlyMarked: true);
             var producer = function.Unit.Producer;
             for (var at = producer.IndexOf(" -O", StringComparison.Ordinal); at >= 0; at = producer.IndexOf(" -O", at + 3, StringComparison.Ordinal))
                 if (at + 3 == producer.Length || producer[at + 3] is not ('0' or 'g'))
@@ -239,7 +243,7 @@ public sealed unsafe partial class DwarfFile
         return false;
     }
 
-    private ulong AfterPrologue(DwarfFunction function)
+    private ulong AfterPrologue(DwarfFunction function, bool onlyMarked = false)
     {
         var end = function.Entry;
         foreach (var (start, stop) in function.Die.Ranges())
@@ -255,6 +259,6 @@ public sealed unsafe partial class DwarfFile
             if (second == 0 && line.Address > function.Entry && line.Line != 0)
                 second = line.Address;
         }
-        return second != 0 ? second : function.Entry;
+        return second != 0 && !onlyMarked ? second : function.Entry;
     }
 }

@@ -263,11 +263,24 @@ public sealed unsafe partial class DwarfFile
             return DwarfText.Of(variable.Die.Type());
     }
 
-    /// <summary>What a function returns; null for <c>void</c>.</summary>
+    /// <summary>What a function returns; null for <c>void</c>. Of a Go function: its first result, if results are in registers (Go 1.17).</summary>
     public BtfType? ReturnType(DwarfFunction function)
     {
         lock (Lock)
-            return function.Die.Type() is { } type ? Types.Convert(type) : null;
+            return Result(function)?.Type() is { } type ? Types.Convert(type) : null;
+    }
+
+    /// <summary>The DIE whose type is that of the result. Go describes results as parameters that the function sets.</summary>
+    private static DwarfDie? Result(DwarfFunction function)
+    {
+        if (function.Unit.Language != DwarfLanguage.Go)
+            return function.Die;
+        if (!function.Unit.Producer.Contains("regabi", StringComparison.Ordinal))
+            return null;
+        foreach (var die in function.Die.Children())
+            if (die.Tag() == Dw.FormalParameter && die.Flag(Dw.AtVariableParameter))
+                return die;
+        return null;
     }
 
     /// <summary>
@@ -363,6 +376,6 @@ public sealed unsafe partial class DwarfFile
     public string? ReturnText(DwarfFunction function)
     {
         lock (Lock)
-            return function.Die.Type() is { } type ? DwarfText.Of(type) : null;
+            return Result(function)?.Type() is { } type ? DwarfText.Of(type) : null;
     }
 }

@@ -55,6 +55,20 @@ public readonly struct ElfSymbol
     {
         get
         {
+            // Full symbol tables of libraries have "name@VERSION", and "name@@VERSION" for the version that new programs get.
+            var name = WrittenUtf8;
+            var version = name.IndexOf((byte)'@');
+            return version > 0 ? name[..version] : name;
+        }
+    }
+
+    /// <summary>An older version of a function, kept for programs that were linked long ago.</summary>
+    public bool IsSuperseded => WrittenUtf8 is var name && name.IndexOf((byte)'@') is > 0 and var at && at + 1 < name.Length && name[at + 1] != (byte)'@';
+
+    private ReadOnlySpan<byte> WrittenUtf8
+    {
+        get
+        {
             var span = _strings.Span;
             if (_name >= span.Length)
                 return default;
@@ -110,14 +124,20 @@ public sealed class ElfSymbols
         return best;
     }
 
-    /// <summary>The first defined symbol of a name, or null.</summary>
+    /// <summary>The first defined symbol of a name, its newest version before older ones; or null.</summary>
     public ElfSymbol? Find(string name)
     {
         var utf8 = Encoding.UTF8.GetBytes(name);
+        ElfSymbol? older = null;
         for (var i = 0; i < Count; i++)
-            if (this[i] is { IsDefined: true } symbol && symbol.NameUtf8.SequenceEqual(utf8))
+        {
+            if (this[i] is not { IsDefined: true } symbol || !symbol.NameUtf8.SequenceEqual(utf8))
+                continue;
+            if (!symbol.IsSuperseded)
                 return symbol;
-        return null;
+            older ??= symbol;
+        }
+        return older;
     }
 
     internal static ElfSymbols Read(ElfFile file) =>

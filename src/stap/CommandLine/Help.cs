@@ -39,6 +39,7 @@ internal static class Help
           -G VAR=VALUE     give global VAR its first value
           -g               guru mode: allow scripts to change things
           -m NAME          name of the session
+          -B NAME=VALUE, --modinfo NAME=VALUE   for modules: make variable, further information
         What to watch
           -c CMD           start CMD when the probes are live, end with it; target() is its process
           -x PID           target() is process PID

@@ -1,3 +1,5 @@
+using SystemTap.Bpf;
+
 namespace SystemTap.Tests.Differential;
 
 /// <summary>How two engines differ on one script.</summary>
@@ -14,6 +16,10 @@ internal static class Differential
     private const string Body = "probe BODY {", Dump = "probe DUMP {";
     private const string BeginProbe = "probe begin {", EndProbe = "probe end, error {";
 
+    /// <summary>With <c>DIFFERENTIAL_OLDER</c> set, programs are compiled as for Linux 6.1: loops by bpf_loop, functions that look their frame up.</summary>
+    private static readonly BpfFeatures? Features = Environment.GetEnvironmentVariable("DIFFERENTIAL_OLDER") is null ? null
+        : BpfFeatures.Modern with { MayGoto = false, InstructionSetV4 = false, MemoryKeys = false, UprobeMulti = false };
+
     public static Difference? Compare(string script, Dictionary<string, int> refusals, bool all = true)
     {
         var runner = EngineRunner.Shared;
@@ -23,8 +29,8 @@ internal static class Differential
             return new Difference("host " + Word(host.Refusal!), $"the host does not run it: {host.Refusal}");
         }
 
-        return Check("kernel", runner.Run(With(script, EngineRunner.KernelProbe, EndProbe)))
-            ?? (all && !host.Text.Contains("ERROR: ", StringComparison.Ordinal) && !script.Contains("exit()", StringComparison.Ordinal) ? Check("mixed", runner.Run(With(script, BeginProbe, EngineRunner.KernelProbe))) : null);
+        return Check("kernel", runner.Run(With(script, EngineRunner.KernelProbe, EndProbe), features: Features))
+            ?? (all && !host.Text.Contains("ERROR: ", StringComparison.Ordinal) && !script.Contains("exit()", StringComparison.Ordinal) ? Check("mixed", runner.Run(With(script, BeginProbe, EngineRunner.KernelProbe), features: Features)) : null);
 
         Difference? Check(string engine, EngineOutcome got)
         {

@@ -7,7 +7,7 @@ namespace SystemTap.Tests.Differential;
 
 /// <summary>
 /// Random programs on two engines. <c>DIFFERENTIAL_SEED</c> is the first seed, <c>DIFFERENTIAL_COUNT</c> how many; a difference is shrunk to the shortest body that still shows it
-/// and printed with its seed. Constructs the BPF engine refuses with a located "cannot" are skipped and counted.
+/// and printed with its seed; <c>DIFFERENTIAL_OLDER=1</c> compiles them as for Linux 6.1. Constructs the BPF engine refuses with a located "cannot" are skipped and counted.
 /// </summary>
 public sealed class DifferentialTests
 {

@@ -15,6 +15,35 @@ public sealed class ElfTests
         return got.Out;
     }
 
+    /// <summary>Full symbol tables of libraries write versions behind names; scripts do not.</summary>
+    [Fact]
+    public async Task Symbols_are_named_without_their_version()
+    {
+        Assert.SkipWhen(ProbedPrograms.Missing("x.c", "") is not null, "gcc is not installed");
+        var folder = Directory.CreateTempSubdirectory("stap-versions").FullName;
+        try
+        {
+            var source = Path.Combine(folder, "v.c");
+            await File.WriteAllTextAsync(source, "int old(void) { return 1; } int now(void) { return 2; }\n__asm__(\".symver old,answer@V_1\"); __asm__(\".symver now,answer@@V_2\");\n", TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(Path.Combine(folder, "v.map"), "V_1 { }; V_2 { global: answer; } V_1;\n", TestContext.Current.CancellationToken);
+            var library = Path.Combine(folder, "v.so");
+            var got = await SystemTap.Tests.Corpus.StapProcess.RunProgramAsync(["gcc", "-shared", "-fPIC", "-Wl,--version-script=" + Path.Combine(folder, "v.map"), "-o", library, source], null, 60, folder, null);
+            Assert.True(got.Status == 0, got.Err);
+            var symbols = ElfFile.Open(library).Symbols;
+            var now = symbols.Find("now");
+            Assert.NotNull(now);
+            var found = symbols.Find("answer");
+            Assert.NotNull(found);
+            Assert.Equal("answer", found.Value.Name);
+            Assert.Equal(now.Value.Value, found.Value.Value);
+            Assert.False(found.Value.IsSuperseded);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [Fact]
     public async Task Symbols_are_those_of_nm()
     {

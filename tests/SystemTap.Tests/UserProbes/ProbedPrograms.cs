@@ -16,7 +16,7 @@ internal static class ProbedPrograms
 
     /// <summary>
     /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, and <c>+separate</c> moves
-    /// the debug information into a file of its own, found by debug link. Sources may be C, C++ or Rust.
+    /// the debug information into a file of its own, found by debug link. Sources may be C, C++, Rust or Go.
     /// </summary>
     public static Task<string> Build(string source, string flags) =>
         Built.GetOrAdd(source + "|" + flags, _ => new Lazy<Task<string>>(() => Compile(source, flags))).Value;
@@ -32,6 +32,12 @@ internal static class ProbedPrograms
         var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? clang ? "clang++" : "g++" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : clang ? "clang" : "gcc";
         var libraries = words.Where(w => w.StartsWith("-l", StringComparison.Ordinal)).ToArray();
         words.RemoveAll(w => w.StartsWith("-l", StringComparison.Ordinal));
+        if (source.EndsWith(".go", StringComparison.Ordinal))
+        {
+            await Run(["env", "GO111MODULE=off", "GOCACHE=" + Path.Combine(Folder, "go"), "go", "build", .. words, "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source)], own);
+            return path;
+        }
+
         await Run([compiler, .. words, compiler == "rustc" ? "-Awarnings" : "-w", "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source), .. libraries], own);
         if (flags.Contains("+dwz", StringComparison.Ordinal))
         {
@@ -51,7 +57,7 @@ internal static class ProbedPrograms
     /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
     public static string? Missing(string source, string flags)
     {
-        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
+        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))));
     }

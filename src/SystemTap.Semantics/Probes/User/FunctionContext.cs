@@ -154,7 +154,7 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
 
         if (dwarf.ReturnType(function) is not { } type)
         {
-            Problem(name, "the function returns nothing");
+            Problem(name, function.Unit.Language == DwarfLanguage.Go ? "the function returns nothing, or where is known to its compiler only (before Go 1.17)" : "the function returns nothing");
             return null;
         }
 

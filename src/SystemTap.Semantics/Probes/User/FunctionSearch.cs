@@ -74,10 +74,13 @@ internal static class FunctionSearch
     {
         var byAddress = new Dictionary<ulong, int>();
         var symbols = file.Symbols;
+
+        // What an older version of a function chosen at the start stands for is not what programs call.
+        var isIndirect = !pattern.IsGlob && symbols.Find(pattern.Function) is { Type: ElfSymbolType.IndirectFunction };
         for (var i = 0; i < symbols.Count; i++)
         {
             var symbol = symbols[i];
-            if (!symbol.IsFunction || symbol.Type == ElfSymbolType.IndirectFunction || !file.IsCode(symbol.Value) || !pattern.Fits(symbol))
+            if (!symbol.IsFunction || symbol.Type == ElfSymbolType.IndirectFunction || isIndirect && symbol.IsSuperseded || !file.IsCode(symbol.Value) || !pattern.Fits(symbol))
             {
                 continue;
             }

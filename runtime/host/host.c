@@ -191,7 +191,13 @@ void stap_switch_file(void)
 {
 }
 
-void stap_delay(s64 ns) { (void)ns; }
+void stap_delay(s64 ns)
+{
+	struct timespec time = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+
+	nanosleep(&time, NULL);
+}
+
 void stap_panic(struct stap_str text) { (void)text; }
 void stap_dump_stack(void) { }
 int stap_raise_signal(s64 number) { (void)number; return 1; }

@@ -144,7 +144,6 @@ public sealed class SessionModesTests
 
     [Theory]
     [InlineData("-q")]
-    [InlineData("-b")]
     [InlineData("-F")]
     [InlineData("--monitor")]
     [InlineData("--remote=ssh://host")]

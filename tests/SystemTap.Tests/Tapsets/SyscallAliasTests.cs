@@ -131,8 +131,10 @@ public class SyscallAliasTests
         .Where(a => a.Names[0].Components[0].Name == "syscall" && a.Names[0].Components.Count == (isReturn ? 3 : 2))
         .GroupBy(a => a.Names[0].Components[1].Name).ToDictionary(g => g.Key, g => g.ToList());
 
+    /// <summary>What an alias sets, itself or by the alias that it is a second name of.</summary>
     private static HashSet<string> Assigned(AliasDefinition alias) => alias.Body.Statements.OfType<ExpressionStatement>()
-        .Select(s => s.Expression).OfType<AssignmentExpression>().Select(a => a.Target).OfType<IdentifierExpression>().Select(i => i.Name).ToHashSet();
+        .Select(s => s.Expression).OfType<AssignmentExpression>().Select(a => a.Target).OfType<IdentifierExpression>().Select(i => i.Name)
+        .Concat(alias.Points.SelectMany(p => Parsed.Value.Where(a => a.Names[0].ToString() == p.ToString())).SelectMany(Assigned)).ToHashSet();
 
     private static List<AliasDefinition> Load(string architecture)
     {

@@ -89,6 +89,10 @@ internal sealed class HostStatements
         or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
 
+    /// <summary>Entry of the kernel's stack by a fixed number: the kernel has it as well as stap, so it moves nothing.</summary>
+    public static bool IsKernelsToo(Expr? e) =>
+        e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry, Arguments: [IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack }, LongConst { Value: >= 0 and < 127 }] };
+
     /// <summary>The program with such statements marked, or the same when there are none or they cannot go.</summary>
     public static LoweredProgram Apply(LoweredProgram program, Architecture architecture)
     {
@@ -184,6 +188,11 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
+            if (IsKernelsToo(expression))
+            {
+                return;
+            }
+
             Found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id));
             if (expression is CallExpr c && _seen.Add(c.Function))
             {
@@ -229,6 +238,11 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
+            if (IsKernelsToo(expression))
+            {
+                return;
+            }
+
             Needed |= expression switch
             {
                 IntrinsicExpr i => IsStapsOnly(i.Intrinsic.Id),
@@ -255,6 +269,11 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
+            if (IsKernelsToo(expression))
+            {
+                return;
+            }
+
             _found |= _inside > 0 && expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id);
             var isKernels = expression is not null && !Purity.IsDeferrable(expression) && !(expression is IntrinsicExpr own && IsStapsOnly(own.Intrinsic.Id));
             _inside += isKernels ? 1 : 0;
@@ -309,6 +328,11 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
+            if (IsKernelsToo(expression))
+            {
+                return;
+            }
+
             if (GlobalOf(expression) is { IsReadOnly: false } g)
             {
                 facts.Globals.Add(g);

@@ -162,8 +162,8 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.UserSnapshot:
                 UserSnapshot(i.Span);
                 break;
-            case IntrinsicId.StackEntry when i.Arguments[0] is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack } && TryConstant(i.Arguments[1], out var entry) && entry is >= 0 and < 127:
-                KernelStackEntry((int)entry);
+            case IntrinsicId.StackEntry when Deferral.HostStatements.IsKernelsToo(i):
+                KernelStackEntry((int)((LongConst)i.Arguments[1]).Value);
                 break;
             case IntrinsicId.GroupCount:
                 _ = MatchSubject;

@@ -303,22 +303,3 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
         };
     }
 }
-
-/// <summary>Whether a body gives its lock back early.</summary>
-internal sealed class UnlockFinder : LoweredWalker
-{
-    private bool _found;
-
-    public static bool In(Stmt body)
-    {
-        var finder = new UnlockFinder();
-        finder.Visit(body);
-        return finder._found;
-    }
-
-    public override void Visit(Stmt? statement)
-    {
-        _found |= statement is UnlockStmt;
-        base.Visit(statement);
-    }
-}

@@ -29,7 +29,7 @@ internal sealed partial class ProgramEmitter
     {
         _probeIndexes.Add(_probeIndex);
         _hasRows |= _probeIndexColumn >= 0;
-        if (!_hasFrame || !CallFinder.In(body))
+        if (!_hasFrame || !LoweredSearch.Calls(body, static _ => true))
         {
             return;
         }
@@ -112,22 +112,3 @@ internal sealed partial class ProgramEmitter
 
 /// <summary>A column of a dispatch table: 8 bytes for a long, a padded buffer for a string.</summary>
 internal readonly record struct RowColumn(ScriptType Type, int Offset, int Capacity);
-
-/// <summary>Whether a statement calls a function of the script or the library.</summary>
-internal sealed class CallFinder : LoweredWalker
-{
-    private bool _found;
-
-    public static bool In(Stmt body)
-    {
-        var finder = new CallFinder();
-        finder.Visit(body);
-        return finder._found;
-    }
-
-    public override void Visit(Expr? expression)
-    {
-        _found |= expression is CallExpr;
-        base.Visit(expression);
-    }
-}

@@ -212,7 +212,7 @@ internal sealed partial class ProgramEmitter
         {
             // On the stack the verifier knows what the word says, so nothing is checked on ways where it is 0. Code that gives the lock back early may stand in a
             // callback, which has a stack of its own.
-            var unlocksEarly = UnlockFinder.In(body);
+            var unlocksEarly = LoweredSearch.Has<UnlockStmt>(body);
             _held = unlocksEarly ? TakeFrame(8) : prefix is not null ? TakeStack(8, onStack: true) : null;
             if (prefix is not null)
             {

@@ -165,9 +165,13 @@ public static class LoweredSearch
     }
 
     /// <summary>Whether a <c>next</c> is in the statement.</summary>
-    public static bool SaysNext(Stmt body)
+    public static bool SaysNext(Stmt body) => Has<NextStmt>(body);
+
+    /// <summary>Whether a statement of the kind is in the statement.</summary>
+    public static bool Has<T>(Stmt body)
+        where T : Stmt
     {
-        var search = new Search(s => s is NextStmt, null);
+        var search = new Search(static s => s is T, null);
         search.Visit(body);
         return search.Found;
     }

@@ -33,26 +33,13 @@ public sealed class BuildIdTests
     {
         UserProbeCorpusTests.NeedUprobes();
         var program = await ProbedPrograms.Build("semaphore.c", "-O2 -g -DWAIT");
-        using var process = Process.Start(new ProcessStartInfo("unshare", ["-m", "sh", "-c", $"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && exec /mnt/hidden"])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        using var process = InItsOwnMountNamespace(program, "exec /mnt/hidden");
         try
         {
-            if (await process.StandardOutput.ReadLineAsync() is null)
-            {
-                Assert.Skip("no mount namespace can be made here: " + await process.StandardError.ReadToEndAsync());
-            }
-
+            await Started(process);
             Assert.False(File.Exists("/mnt/hidden"));
             var script = $"probe process({process.Id}).mark(\"check\") {{ println(\"mark \", $arg1) if ($arg1 == 2) exit() }} probe begin {{ println(\"live\") }} probe timer.ms(100) {{ println(\"live\") }}";
-            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ =>
-            {
-                process.StandardInput.WriteLine();
-                process.StandardInput.Flush();
-            }, seconds: 60);
+            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ => Poke(process), seconds: 60);
             Assert.True(got.Status == 0, got.Err);
             Assert.Equal(["mark 0", "mark 1", "mark 2"], got.Out.Split('\n').Where(l => l.StartsWith("mark", StringComparison.Ordinal)));
         }
@@ -68,25 +55,12 @@ public sealed class BuildIdTests
     {
         UserProbeCorpusTests.NeedUprobes();
         var program = await ProbedPrograms.Build("callees.c", "-O2 -g");
-        using var process = Process.Start(new ProcessStartInfo("unshare", ["-m", "sh", "-c", $"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && echo ready; while read line; do /mnt/hidden; done"])
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        using var process = InItsOwnMountNamespace(program, "echo ready; while read line; do /mnt/hidden; done");
         try
         {
-            if (await process.StandardOutput.ReadLineAsync() is null)
-            {
-                Assert.Skip("no mount namespace can be made here: " + await process.StandardError.ReadToEndAsync());
-            }
-
+            await Started(process);
             var script = $"probe process(\"/proc/{process.Id}/root/mnt/hidden\").function(\"outer\").callees(2) {{ if (ppfunc() == \"leaf\") {{ print_ubacktrace_brief() exit() }} }} probe begin {{ println(\"live\") }} probe timer.ms(100) {{ println(\"live\") }}";
-            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ =>
-            {
-                process.StandardInput.WriteLine();
-                process.StandardInput.Flush();
-            }, seconds: 60);
+            var got = await StapProcess.RunAsync(["-T", "10", "-e", script], "live\nlive", _ => Poke(process), seconds: 60);
             Assert.True(got.Status == 0, got.Err);
             var names = got.Out.Split('\n').Where(l => l.Contains('+', StringComparison.Ordinal)).Select(l => l.Split('+')[0]).ToList();
             Assert.Equal(["leaf", "middle", "outer", "main"], names.Take(4));
@@ -95,5 +69,28 @@ public sealed class BuildIdTests
         {
             process.Kill();
         }
+    }
+
+    /// <summary>A shell for which /mnt is a file system that nobody else sees, with the program there as /mnt/hidden; says a line when it is ready.</summary>
+    private static Process InItsOwnMountNamespace(string program, string then) =>
+        Process.Start(new ProcessStartInfo("unshare", ["-m", "sh", "-c", $"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && {then}"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+
+    private static async Task Started(Process process)
+    {
+        if (await process.StandardOutput.ReadLineAsync() is null)
+        {
+            Assert.Skip("no mount namespace can be made here: " + await process.StandardError.ReadToEndAsync());
+        }
+    }
+
+    private static void Poke(Process process)
+    {
+        process.StandardInput.WriteLine();
+        process.StandardInput.Flush();
     }
 }

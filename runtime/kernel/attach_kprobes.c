@@ -9,7 +9,7 @@
 struct function_probe {
 	const struct stap_probe *probe;
 	int registered;
-	int is_one_of_many;	/* its entry is many_functions.c's */
+	enum { ALONE, ONE_OF_MANY, NOT_BY_FTRACE, ONLY_BY_FTRACE } many;	/* many_functions.c serves it: beside a disabled kprobe, not, without a kprobe */
 	char symbol[128];	/* MODULE:SYMBOL or SYMBOL */
 	union {
 		struct kprobe entry;
@@ -55,6 +55,7 @@ static int add_kprobe(struct function_probe *function_probe, u64 known)
 {
 	const struct stap_probe *p = function_probe->probe;
 	struct kprobe *kp = p->is_return ? &function_probe->ret.kp : &function_probe->entry;
+
 	if (known) {
 		kp->addr = (kprobe_opcode_t *)(unsigned long)known;
 	} else if (p->code.symbol && *p->code.symbol) {
@@ -66,7 +67,7 @@ static int add_kprobe(struct function_probe *function_probe, u64 known)
 	}
 	if (!p->is_return) {
 		kp->pre_handler = on_kprobe;
-		if (function_probe->is_one_of_many)
+		if (function_probe->many)
 			kp->flags = KPROBE_FLAG_DISABLED;
 		return register_kprobe(kp);
 	}
@@ -92,14 +93,31 @@ static int is_entry(const struct stap_probe *p)
 	return p->kind == STAP_PROBE_KERNEL && !p->is_return && p->code.symbol && *p->code.symbol && !p->code.offset;
 }
 
-/* Enables those that one ftrace_ops does not serve. */
-static void enable_others(int none)
+static int attach(struct function_probe *function_probe, u64 known)
+{
+	int error = add_kprobe(function_probe, known & ~(u64)STAP_FIT);
+
+	if (error)
+		stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", function_probe->probe->point, kprobe_reason(error), error);
+	function_probe->registered = !error;
+	return error;
+}
+
+/* Kprobes for those that one ftrace_ops does not serve; all, when it was refused. */
+static void attach_others(int refused)
 {
 	u32 i;
 
-	for (i = 0; i < kprobe_count; i++)
-		if (kprobes[i].registered && (none ? kprobes[i].is_one_of_many : kprobes[i].is_one_of_many < 0) && enable_kprobe(&kprobes[i].entry))
-			stap_message(STAP_RECORD_WARNING, "probe %s cannot be enabled", kprobes[i].probe->point);
+	for (i = 0; i < kprobe_count; i++) {
+		struct function_probe *one = &kprobes[i];
+
+		if (one->many == ONLY_BY_FTRACE && refused) {
+			one->many = ALONE;
+			attach(one, 0);
+		} else if (one->registered && (one->many == NOT_BY_FTRACE || (one->many == ONE_OF_MANY && refused)) && enable_kprobe(&one->entry)) {
+			stap_message(STAP_RECORD_WARNING, "probe %s cannot be enabled", one->probe->point);
+		}
+	}
 }
 
 int stap_kprobes_start(void)
@@ -119,22 +137,25 @@ int stap_kprobes_start(void)
 		entries += is_entry(p);
 	are_many = stap_many_begin(entries);
 	stap_for_each_probe(p) {
-		int error;
+		struct function_probe *one = &kprobes[i];
+		u64 address;
 
 		if (p->kind != STAP_PROBE_KERNEL)
 			continue;
-		kprobes[i].probe = p;
-		kprobes[i].is_one_of_many = are_many && is_entry(p);
-		error = add_kprobe(&kprobes[i], stap_next_function_address(p, &known));
-		if (error)
-			stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", p->point, kprobe_reason(error), error);
-		else
-			kprobes[i].registered = 1;
-		if (!error && kprobes[i].is_one_of_many && !stap_many_add(&kprobes[i].entry, p))
-			kprobes[i].is_one_of_many = -1;
 		i++;
+		one->probe = p;
+		address = stap_next_function_address(p, &known);
+		one->many = !are_many || !is_entry(p) ? ALONE : address & STAP_FIT ? ONLY_BY_FTRACE : ONE_OF_MANY;
+		if (one->many == ONLY_BY_FTRACE)
+			stap_many_add(address & ~(u64)STAP_FIT, p);
+		else if (attach(one, address) || one->many == ALONE)
+			continue;
+		else if (one->entry.flags & KPROBE_FLAG_FTRACE)
+			stap_many_add((unsigned long)one->entry.addr, p);
+		else
+			one->many = NOT_BY_FTRACE;
 	}
-	enable_others(stap_many_end() != 0);
+	attach_others(stap_many_end() != 0);
 	return 0;
 }
 

@@ -2,11 +2,15 @@
 /*
  * Entries of many functions at once.
  *
- * Each kprobe at a function's entry is a change of ftrace's filter of its own: the kernel looks at all its 50,000 patchable places, changes one and waits until all CPUs know. A
- * thousand of them take seconds to minutes. So many entries share one ftrace_ops, whose filter is set in one step. Kprobes are registered nevertheless, but disabled: that
- * is how the kernel tells which functions may not be probed, and where the place of each is. One that is not patched by ftrace is enabled as the kprobe that it is.
+ * Each kprobe at a function's entry is a change of ftrace's filter of its own: the kernel compares its place with all its patchable places, jump labels, static calls and BUG()s, looks at all
+ * 50,000 functions again to change one, and waits until all CPUs know. A thousand of them take seconds to minutes. So many entries share one ftrace_ops, whose filter is set in one step.
  *
- * A handler finds its probe by the address, in a table of buckets; probes of the same function follow each other in it. As in a kprobe's handler, the instruction pointer is that behind a breakpoint.
+ * staprun knows where the functions are, which of them ftrace can patch and which the kernel forbids to probe (kallsyms, available_filter_functions, kprobes/blacklist): it hands over the addresses
+ * of those that are fit. Of the others a kprobe is registered, disabled: that is how the kernel tells whether and where it may be. One that is not patched by ftrace is enabled as the kprobe
+ * that it is. When ftrace refuses the whole, each becomes a kprobe.
+ *
+ * A handler finds its probe by the address, in a table of buckets; probes of the same function follow each other in it. The place that ftrace patches is the function's first instruction or the one
+ * behind it (endbr64, 4 bytes). As in a kprobe's handler, the instruction pointer is that behind a breakpoint.
  */
 #include "kernel.h"
 #include <linux/kprobes.h>
@@ -64,7 +68,8 @@ long stap_take_function_addresses(const void __user *from, u64 bytes)
 	return 0;
 }
 
-/* Asked for each probe in turn. */
+/* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. */
+#define STAP_FIT 1
 static u64 stap_next_function_address(const struct stap_probe *p, u32 *at)
 {
 	return is_named(p) && *at < function_address_count ? function_addresses[(*at)++] : 0;
@@ -83,11 +88,30 @@ static u32 *many_buckets, many_count, many_bits;
 static int many_registered;
 static atomic_t many_missed = ATOMIC_INIT(0);
 
+static int run_at(unsigned long address, struct pt_regs *regs)
+{
+	u32 i;
+	int found = 0;
+
+	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next) {
+		struct stap_context *c;
+
+		if (many[i - 1].address != address)
+			continue;
+		found = 1;
+		c = stap_enter(many[i - 1].probe);
+		if (c) {
+			c->regs = regs;
+			stap_leave(c);
+		}
+	}
+	return found;
+}
+
 static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
 	struct pt_regs *regs = ftrace_get_regs(fregs);
 	unsigned long there;
-	u32 i;
 	int bit = ftrace_test_recursion_trylock(ip, parent);
 
 	if (bit < 0 || !regs) {
@@ -96,17 +120,8 @@ static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *o
 	}
 	there = regs->ip;
 	regs->ip = ip + 1;
-	for (i = many_buckets[hash_long(ip, many_bits)]; i; i = many[i - 1].next) {
-		struct stap_context *c;
-
-		if (many[i - 1].address != ip)
-			continue;
-		c = stap_enter(many[i - 1].probe);
-		if (c) {
-			c->regs = regs;
-			stap_leave(c);
-		}
-	}
+	if (!run_at(ip, regs))
+		run_at(ip - 4, regs);
 	regs->ip = there;
 	ftrace_test_recursion_unlock(bit);
 }
@@ -124,20 +139,16 @@ static int stap_many_begin(u32 n)
 	return many && many_buckets;
 }
 
-/* A registered, disabled kprobe; 0: it is to be enabled. */
-static int stap_many_add(const struct kprobe *kp, const struct stap_probe *probe)
+static void stap_many_add(unsigned long address, const struct stap_probe *probe)
 {
 	u32 *at, last;
 
-	if (!(kp->flags & KPROBE_FLAG_FTRACE))
-		return 0;
-	many[many_count] = (struct many_entry){ (unsigned long)kp->addr, probe, 0 };
+	many[many_count] = (struct many_entry){ address, probe, 0 };
 	/* At the end of its bucket: probes of one function run in the script's order. */
-	at = &many_buckets[hash_long((unsigned long)kp->addr, many_bits)];
+	at = &many_buckets[hash_long(address, many_bits)];
 	for (last = *at; last; last = *at)
 		at = &many[last - 1].next;
 	*at = ++many_count;
-	return 1;
 }
 
 /* All go live. */
@@ -179,7 +190,7 @@ static void stap_many_stop(void)
 #else
 
 static int stap_many_begin(u32 n) { return 0; }
-static int stap_many_add(const struct kprobe *kp, const struct stap_probe *probe) { return 0; }
+static void stap_many_add(unsigned long address, const struct stap_probe *probe) { }
 static int stap_many_end(void) { return 0; }
 static void stap_many_stop(void) { }
 

@@ -101,6 +101,6 @@ struct stap_status {
 #define STAP_IOC_DETACH	_IOW('s', 5, u32)		/* 1: closing the file leaves the session running */
 #define STAP_IOC_EXIT	_IO('s', 6)			/* the session shall end, as exit() does */
 #define STAP_IOC_NAMES	_IOW('s', 7, struct stap_list)	/* the names of info.function_bytes, each with its NUL */
-#define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64; 0: unknown, or not only one. Before START */
+#define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64, with bit 0 set for those that ftrace can patch; 0: unknown, or not only one. Before START */
 
 #endif

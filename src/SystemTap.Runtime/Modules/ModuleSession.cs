@@ -206,7 +206,8 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     }
 
     /// <summary>
-    /// Where the functions are that the module probes: before Linux 6.2 the kernel goes through all its symbols for each name. What is not found, or not only once, is left to the kernel.
+    /// Where the functions are that the module probes, and which of them ftrace can patch: the kernel needs milliseconds to find that out for each, and before Linux 6.2 goes through all its symbols
+    /// for each name. What is not found, or not only once, is left to the kernel.
     /// </summary>
     private void FindFunctions()
     {
@@ -223,11 +224,16 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         }
 
         var names = Encoding.ASCII.GetString(text).Split('\0')[..^1];
-        var symbols = Target.Live().KernelSymbols;
+        var target = Target.Live();
+        var symbols = target.KernelSymbols;
         var places = new ulong[names.Length];
         for (var i = 0; i < names.Length && !symbols.AddressesHidden; i++)
         {
-            places[i] = symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] ? only.Address : 0;
+            const ulong fit = 1;
+            if (symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & fit) == 0)
+            {
+                places[i] = only.Address | (target.KernelFunctions.IsTraceable(names[i], null) == true && !target.KernelFunctions.IsBlacklisted(names[i]) ? fit : 0);
+            }
         }
 
         fixed (ulong* p = places)

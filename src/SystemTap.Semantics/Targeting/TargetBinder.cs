@@ -475,7 +475,7 @@ public sealed class TargetBinder : ITargetBinder
         {
             case ContextValue.FunctionArgument when value.Index < architecture.CallArguments.Length:
                 return architecture.CallArguments[value.Index];
-            case ContextValue.FunctionReturn:
+            case ContextValue.FunctionReturn or ContextValue.SyscallReturn:
                 return architecture.ReturnValue;
             case ContextValue.Register:
                 foreach (var register in architecture.Registers)

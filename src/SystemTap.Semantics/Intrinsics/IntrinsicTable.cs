@@ -54,10 +54,10 @@ public enum IntrinsicId
     UserSymbolName, UserSymbolData, UserModule, UserSymbolLines, UserSymbolPlace,
 
     // What the BPF engine makes of the stacks above; no tapset calls them
-    KernelStackRaw, StackText, UserSnapshot, UnwoundStack,
+    KernelStackRaw, StackText, UserSnapshot, UserSnapshotFrom, UnwoundStack,
 
-    // The user stack from given registers, as text and as a snapshot
-    UserStackFrom, UserSnapshotFrom,
+    // The user stack from given registers
+    UserStackFrom,
 
     // Guru writes into the traced process and into the kernel
     WriteUser, WriteKernel,

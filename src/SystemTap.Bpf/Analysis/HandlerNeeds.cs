@@ -79,7 +79,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
                 Registers = true;
                 Frame |= expression.Type == ScriptType.String;
                 break;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry or IntrinsicId.UserSnapshot }:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry or IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom }:
                 Frame = true;
                 break;
             case InExpr e:

@@ -38,6 +38,8 @@ internal sealed partial class BodyRewriter
                     return new SequenceExpr(inner, Map(q.Value), q.Span);
                 case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } i:
                     return splitter.Rewrite(StackForStap(i));
+                case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserStackFrom }:
+                    return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
                 case IntrinsicExpr i when !HostStatements.StapCan(i.Intrinsic) && !HostStatements.IsStapsOnly(i.Intrinsic.Id):
                 case CallExpr when NeedsKernel(e):
                 case ContextExpr or DerefExpr or ColumnExpr:
@@ -82,9 +84,16 @@ internal sealed partial class BodyRewriter
     }
 
     /// <summary>A stack as stap makes it from what the kernel can send.</summary>
-    private static IntrinsicExpr StackForStap(IntrinsicExpr i) => i.Intrinsic.Id == IntrinsicId.KernelStack
-        ? new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.StackText), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.KernelStackRaw), [], i.Span)], i.Span)
-        : new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UnwoundStack), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UserSnapshot), [], i.Span)], i.Span);
+    private static IntrinsicExpr StackForStap(IntrinsicExpr i)
+    {
+        var (text, raw) = i.Intrinsic.Id switch
+        {
+            IntrinsicId.KernelStack => (IntrinsicId.StackText, IntrinsicId.KernelStackRaw),
+            IntrinsicId.UserStack => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshot),
+            _ => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshotFrom),
+        };
+        return new IntrinsicExpr(IntrinsicTable.Get(text), [new IntrinsicExpr(IntrinsicTable.Get(raw), i.Arguments, i.Span)], i.Span);
+    }
 
     private static bool NeedsKernel(Expr e)
     {

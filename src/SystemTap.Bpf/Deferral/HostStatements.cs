@@ -460,7 +460,7 @@ internal sealed class HostStatements
     };
 
     /// <summary>Stap's own evaluation of the built-in means the same for a handler of the kernel.</summary>
-    internal static bool StapCan(Intrinsic i) => i.Has(IntrinsicTraits.Deferrable) || i.Id is IntrinsicId.Exit or IntrinsicId.Error or IntrinsicId.Warn or IntrinsicId.Log
+    internal static bool StapCan(Intrinsic i) => i.Has(IntrinsicTraits.Deferrable) || i.Id is IntrinsicId.Exit or IntrinsicId.Abort or IntrinsicId.Error or IntrinsicId.Warn or IntrinsicId.Log
         or IntrinsicId.System or IntrinsicId.Printk or IntrinsicId.FtracePrint or IntrinsicId.SwitchFile or IntrinsicId.Tokenize or IntrinsicId.MatchedGroup or IntrinsicId.GroupCount
         or IntrinsicId.Random32 or IntrinsicId.InTargetSet;
 

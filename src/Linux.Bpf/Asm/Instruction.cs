@@ -85,8 +85,6 @@ public readonly struct Instruction : IEquatable<Instruction>
     public static Instruction BSwap(Reg dst, int bits) => new(Op.Alu64 | (int)AluOp.End, dst, 0, 0, bits);
     /// <summary>Host to/from big endian of the low 16, 32 or 64 bits.</summary>
     public static Instruction ToBigEndian(Reg dst, int bits) => new(Op.Alu | (int)AluOp.End | Op.X, dst, 0, 0, bits);
-    /// <summary>Host to/from little endian of the low 16, 32 or 64 bits (a truncation on little-endian hosts).</summary>
-    public static Instruction ToLittleEndian(Reg dst, int bits) => new(Op.Alu | (int)AluOp.End, dst, 0, 0, bits);
 
     // ---- memory ----
 
@@ -122,8 +120,6 @@ public readonly struct Instruction : IEquatable<Instruction>
     public static (Instruction First, Instruction Second) LdMapValue(Reg dst, int fd, int offset) => Wide(dst, Op.PseudoMapValue, fd, offset);
     /// <summary>The two slots of <c>dst = callback</c>; the distance is in slots from the next slot, as for a call.</summary>
     public static (Instruction First, Instruction Second) LdFunc(Reg dst, int distance) => Wide(dst, Op.PseudoFunc, distance, 0);
-    /// <summary>The two slots of <c>dst = address of the kernel variable with this BTF id</c>. Linux 5.10.</summary>
-    public static (Instruction First, Instruction Second) LdBtfId(Reg dst, int btfId, int btfFd = 0) => Wide(dst, Op.PseudoBtfId, btfId, btfFd);
 
     private static (Instruction, Instruction) Wide(Reg dst, byte pseudo, int low, int high) =>
         (new(Op.LdImm64, (byte)dst, pseudo, 0, low), new(0, 0, 0, 0, high));

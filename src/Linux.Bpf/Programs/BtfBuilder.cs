@@ -3,17 +3,11 @@ using System.Text;
 
 namespace Linux.Bpf;
 
-/// <summary>Linkage of a BTF variable.</summary>
-public enum BtfVarLinkage { Static = 0, GlobalAllocated = 1, GlobalExtern = 2 }
-
 /// <summary>One member of a BTF struct.</summary>
 /// <param name="Name">C identifier.</param>
 /// <param name="Type">Type id.</param>
 /// <param name="ByteOffset">Place in the struct.</param>
 public readonly record struct BtfMember(string Name, int Type, int ByteOffset);
-
-/// <summary>One variable of a BTF data section.</summary>
-public readonly record struct BtfSecVar(int Type, int Offset, int Size);
 
 /// <summary>
 /// Writes a BTF blob (format: <c>Documentation/bpf/btf.rst</c>, <c>linux/btf.h</c>). Only the kinds a generated program needs.
@@ -22,7 +16,7 @@ public readonly record struct BtfSecVar(int Type, int Offset, int Size);
 public sealed class BtfBuilder
 {
     private const int KindInt = 1, KindPtr = 2, KindArray = 3, KindStruct = 4, KindTypedef = 8, KindFunc = 12, KindFuncProto = 13,
-        KindVar = 14, KindDataSec = 15, KindDeclTag = 17;
+        KindDeclTag = 17;
 
     private readonly List<byte> _types = new(512);
     private readonly List<byte> _strings = new(512) { 0 };
@@ -111,27 +105,6 @@ public sealed class BtfBuilder
 
     /// <summary>A function.</summary>
     public int Func(string name, int proto, FuncLinkage linkage) => Head(name, KindFunc, (int)linkage, proto);
-
-    /// <summary>A variable.</summary>
-    public int Var(string name, int type, BtfVarLinkage linkage)
-    {
-        int id = Head(name, KindVar, 0, type);
-        Word((int)linkage);
-        return id;
-    }
-
-    /// <summary>A data section.</summary>
-    public int DataSec(string name, int bytes, ReadOnlySpan<BtfSecVar> variables)
-    {
-        int id = Head(name, KindDataSec, variables.Length, bytes);
-        foreach (BtfSecVar v in variables)
-        {
-            Word(v.Type);
-            Word(v.Offset);
-            Word(v.Size);
-        }
-        return id;
-    }
 
     /// <summary>A tag on a type, or on a parameter or member of it (component ≥ 0). Linux 5.16.</summary>
     public int DeclTag(string tag, int type, int component)

@@ -46,9 +46,6 @@ public interface IRingHandler
 [Flags]
 public enum RingFlags { None = 0, NoWakeup = 1, ForceWakeup = 2 }
 
-/// <summary>What <c>bpf_ringbuf_query</c> is asked for.</summary>
-public enum RingQuery { AvailableData = 0, Size = 1, ConsumerPosition = 2, ProducerPosition = 3 }
-
 /// <summary>The reader of one ring buffer map. Not thread-safe. Linux 5.8.</summary>
 public sealed unsafe class RingBuffer : IDisposable
 {

@@ -28,19 +28,12 @@ public sealed unsafe class RingPoller : IDisposable
         }
     }
 
-    /// <summary>The rings waited for.</summary>
-    public IReadOnlyList<RingBuffer> Rings => _rings;
-
     /// <summary>Waits for this ring too. The ring stays the caller's; its map must be open now.</summary>
     public void Add(RingBuffer ring)
     {
         BpfException.Check(_sys.EpollAdd(_epoll.Value, ring.Map.Fd, (ulong)_rings.Count), "ring buffer", ring.Map.Name, "wait for it");
         _rings.Add(ring);
     }
-
-    /// <summary>Waits for any other descriptor with input (a signalfd, a pipe); ends the wait with <see cref="WaitResult.Other"/>.</summary>
-    public void AddOther(int fd) =>
-        BpfException.Check(_sys.EpollAdd(_epoll.Value, fd, WakeTag - 1), "descriptor", "other", "wait for it");
 
     /// <summary>Waits at most so long; -1 = for ever. Time spent in signal handlers is not given back.</summary>
     public WaitResult Wait(int timeoutMs)
@@ -65,7 +58,7 @@ public sealed unsafe class RingPoller : IDisposable
             }
             else
             {
-                result |= tag == WakeTag - 1 ? WaitResult.Other : WaitResult.Records;
+                result |= WaitResult.Records;
             }
         }
         return result;
@@ -107,6 +100,4 @@ public enum WaitResult
     Records = 1,
     /// <summary><see cref="RingPoller.Wake"/> was called.</summary>
     Woken = 2,
-    /// <summary>A descriptor of <see cref="RingPoller.AddOther"/> has input.</summary>
-    Other = 4,
 }

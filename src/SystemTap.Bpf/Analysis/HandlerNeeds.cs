@@ -82,7 +82,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelFrame }:
                 Registers = Frame = true;
                 break;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserSnapshot }:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom }:
                 Frame = true;
                 break;
             case InExpr e:

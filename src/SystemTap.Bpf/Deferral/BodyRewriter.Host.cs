@@ -24,6 +24,8 @@ internal sealed partial class BodyRewriter
             {
                 case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } i:
                     return splitter.Rewrite(StackForStap(i));
+                case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserStackFrom }:
+                    return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
                 case not null when s.IsLeaf(e):
                     var leaf = Settle(Substitute(e, scope), before, scope, keepReads: true);
                     return isLater && !Purity.IsQuiet(leaf) ? Attempted(leaf, before, splitter) : splitter.Rewrite(leaf);
@@ -139,7 +141,14 @@ internal sealed partial class BodyRewriter
     private const int MostOfMessage = 120;
 
     /// <summary>A stack as stap makes it from what the kernel can send.</summary>
-    private static IntrinsicExpr StackForStap(IntrinsicExpr i) => i.Intrinsic.Id == IntrinsicId.KernelStack
-        ? new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.StackText), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.KernelStackRaw), [], i.Span)], i.Span)
-        : new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UnwoundStack), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UserSnapshot), [], i.Span)], i.Span);
+    private static IntrinsicExpr StackForStap(IntrinsicExpr i)
+    {
+        var (text, raw) = i.Intrinsic.Id switch
+        {
+            IntrinsicId.KernelStack => (IntrinsicId.StackText, IntrinsicId.KernelStackRaw),
+            IntrinsicId.UserStack => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshot),
+            _ => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshotFrom),
+        };
+        return new IntrinsicExpr(IntrinsicTable.Get(text), [new IntrinsicExpr(IntrinsicTable.Get(raw), i.Arguments, i.Span)], i.Span);
+    }
 }

@@ -104,7 +104,7 @@ internal sealed class HostStatements
     private HostStatements(LoweredProgram program) => _program = program;
 
     /// <summary>Built-ins whose texts only stap can make.</summary>
-    public static bool IsStapsOnly(IntrinsicId id) => id is IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.SymbolName or IntrinsicId.SymbolData
+    public static bool IsStapsOnly(IntrinsicId id) => id is IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.UserStackFrom or IntrinsicId.SymbolName or IntrinsicId.SymbolData
         or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
 

@@ -156,11 +156,13 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.WriteKernel:
                 throw Cannot("writing to kernel memory: BPF programs cannot", i.Span);
+            case IntrinsicId.WriteRegister:
+                throw Cannot(GuruWrites.What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
             case IntrinsicId.ParseLong:
                 ParseLong(i);
                 break;
-            case IntrinsicId.UserSnapshot:
-                UserSnapshot(i.Span);
+            case IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom:
+                UserSnapshot(i.Arguments, i.Span);
                 break;
             case IntrinsicId.KernelFrame:
                 KernelFrame(i.Arguments[0]);

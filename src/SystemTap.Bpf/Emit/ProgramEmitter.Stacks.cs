@@ -179,7 +179,9 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads, StackSnapshot.Lost when the ring is full.</summary>
-    private void UserSnapshot(SourceSpan span)
+    /// <param name="from">Instruction, stack and frame pointer to begin from; empty: those of the process.</param>
+    /// <param name="span">Place for messages.</param>
+    private void UserSnapshot(IReadOnlyList<Expr> from, SourceSpan span)
     {
         RequireEvent();
         if (!_c.Features.CurrentTaskBtf)
@@ -191,6 +193,14 @@ internal sealed partial class ProgramEmitter
         var architecture = _c.Target.Architecture;
         var pointers = _c.Structure("pt_regs", span);
         var mark = Marked();
+        var given = new Mem[from.Count];
+        for (var i = 0; i < given.Length; i++)
+        {
+            Long(from[i], Reg.R0);
+            given[i] = TakeFrame(8);
+            Save(given[i], Reg.R0);
+        }
+
         var id = TakeFrame(8);
         var record = TakeTemp();
         var registers = TakeTemp();
@@ -212,7 +222,15 @@ internal sealed partial class ProgramEmitter
         Move(Reg.R1, Reg.R0);
         _a.Call(Helper.TaskPtRegs);
         Move(registers.Register, Reg.R0);
-        LoadField(Reg.R2, Reg.R0, architecture.StackPointer.Offset, 8, true);
+        if (given.Length > 0)
+        {
+            Load(Reg.R2, given[1]);
+        }
+        else
+        {
+            LoadField(Reg.R2, Reg.R0, architecture.StackPointer.Offset, 8, true);
+        }
+
         Load(Reg.R1, top);
         var below = _a.NewLabel();
         _a.JumpIf(JumpOp.Le, Reg.R2, Reg.R1, below);
@@ -302,6 +320,11 @@ internal sealed partial class ProgramEmitter
             _a.Emit(Instruction.Mov(Reg.R2, (int)Math.Min(pointers.Size, StackSnapshot.RegistersSize)));
             Move(Reg.R3, at);
             _a.Call(Helper.ProbeReadKernel);
+            for (var i = 0; i < given.Length; i++)
+            {
+                Load(Reg.R1, given[i]);
+                Save(new Mem(r, StackSnapshot.Registers + (i == 0 ? architecture.InstructionPointer : i == 1 ? architecture.StackPointer : architecture.FramePointer).Offset), Reg.R1);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ using SystemTap.Language.Syntax;
 namespace SystemTap.Language.Formatting;
 
 /// <summary>
-/// Prints a tree as script text that parses to an equal tree (see <see cref="SyntaxComparer"/>): every operator inside another is in
+/// Prints a tree as script text that parses to an equal tree: every operator inside another is in
 /// parentheses, every simple statement has its semicolon. Made for <c>-p1</c>; it is no pretty formatter, comments are gone.
 /// </summary>
 public sealed partial class ScriptPrinter

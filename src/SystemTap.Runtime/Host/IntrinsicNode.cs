@@ -249,7 +249,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return m.Probe is { } p ? ProbedFunction.Name(p.Spec) ?? "" : "";
             case IntrinsicId.ProbeModule:
                 return m.Probe is { } q ? ProbedFunction.Module(q.Spec) : "";
-            case IntrinsicId.KernelStack or IntrinsicId.UserStack:
+            case IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.UserStackFrom:
                 return "";
             case IntrinsicId.StackHead:
             {

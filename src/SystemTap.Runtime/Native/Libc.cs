@@ -96,9 +96,6 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", SetLastError = true)]
     public static partial long syscall(long number, long a, long b);
 
-    [LibraryImport("libc")]
-    public static partial long sysconf(int name);
-
     [StructLayout(LayoutKind.Sequential)]
     public struct Limit
     {

@@ -53,45 +53,26 @@ public static class Formatter
     /// <summary><c>%s</c> of a script string.</summary>
     public static void Text(ByteSink sink, FormatSegment directive, long width, long precision, ReadOnlySpan<char> text)
     {
-        if (precision >= 0 && precision < text.Length)
-        {
-            text = text[..(int)precision];
-        }
-
-        var (left, pad) = Justify(directive, width, text.Length);
-        sink.Fill((byte)' ', left ? 0 : pad);
+        text = text[..Shown(precision, text.Length)];
+        var behind = PadBefore(sink, directive, width, text.Length);
         sink.Append(text);
-        sink.Fill((byte)' ', left ? pad : 0);
-        if (directive.Flag == FormatFlag.Zero)
-        {
-            sink.Append((byte)0);
-        }
+        EndText(sink, directive, behind);
     }
 
     /// <summary><c>%s</c> of bytes from a kernel record.</summary>
     public static void Text(ByteSink sink, FormatSegment directive, long width, long precision, ReadOnlySpan<byte> text)
     {
-        if (precision >= 0 && precision < text.Length)
-        {
-            text = text[..(int)precision];
-        }
-
-        var (left, pad) = Justify(directive, width, text.Length);
-        sink.Fill((byte)' ', left ? 0 : pad);
+        text = text[..Shown(precision, text.Length)];
+        var behind = PadBefore(sink, directive, width, text.Length);
         sink.Append(text);
-        sink.Fill((byte)' ', left ? pad : 0);
-        if (directive.Flag == FormatFlag.Zero)
-        {
-            sink.Append((byte)0);
-        }
+        EndText(sink, directive, behind);
     }
 
     /// <summary><c>%m</c> (the bytes) or <c>%M</c> (two hex digits each) of memory already read.</summary>
     public static void Memory(ByteSink sink, FormatSegment directive, long width, ReadOnlySpan<byte> bytes)
     {
         var hex = directive.Conversion == FormatConversion.MemoryHex;
-        var (left, pad) = Justify(directive, width, hex ? bytes.Length * 2 : bytes.Length);
-        sink.Fill((byte)' ', left ? 0 : pad);
+        var behind = PadBefore(sink, directive, width, hex ? bytes.Length * 2 : bytes.Length);
         if (hex)
         {
             var room = sink.Take(bytes.Length * 2);
@@ -106,7 +87,7 @@ public static class Formatter
             sink.Append(bytes);
         }
 
-        sink.Fill((byte)' ', left ? pad : 0);
+        sink.Fill((byte)' ', behind);
     }
 
     /// <summary>Escapes one byte as C source would: <c>\n</c>, <c>\'</c>, else three octal digits.</summary>
@@ -145,11 +126,29 @@ public static class Formatter
 
     private static byte HexDigit(int nibble) => (byte)(nibble < 10 ? '0' + nibble : 'a' + nibble - 10);
 
-    private static (bool Left, int Pad) Justify(FormatSegment directive, long width, int length)
+    private static int Shown(long precision, int length) => precision >= 0 && precision < length ? (int)precision : length;
+
+    /// <summary>Writes the blanks in front of something so long; how many come behind it.</summary>
+    private static int PadBefore(ByteSink sink, FormatSegment directive, long width, int length)
     {
-        var left = directive.Flag == FormatFlag.Left || width < 0;
         var w = width == long.MinValue ? MaxPadding : Math.Min(Math.Abs(width), MaxPadding);
-        return (left, (int)Math.Max(0, w - length));
+        var pad = (int)Math.Max(0, w - length);
+        if (directive.Flag == FormatFlag.Left || width < 0)
+        {
+            return pad;
+        }
+
+        sink.Fill((byte)' ', pad);
+        return 0;
+    }
+
+    private static void EndText(ByteSink sink, FormatSegment directive, int behind)
+    {
+        sink.Fill((byte)' ', behind);
+        if (directive.Flag == FormatFlag.Zero)
+        {
+            sink.Append((byte)0);
+        }
     }
 
     private static void Char(ByteSink sink, bool escape, bool left, int width, byte value)

@@ -63,7 +63,7 @@ public sealed partial class Session : IDisposable
             _kernel = plan.Programs.Count > 0 || plan.DataMap >= 0 ? KernelSide.Load(plan, options, Complain) : null;
             _store = _kernel?.Store ?? new MemoryGlobalStore(plan.Program.Globals);
             _evaluator = new HostEvaluator(plan.Program, _store, this);
-            
+
             // A handler of stap that prints reads the records before its print: these have an evaluator of their own.
             _recordEvaluator = _kernel is null ? null : new HostEvaluator(plan.Program, _store, this);
             _records = _recordEvaluator is null ? null : new RecordReader(plan, _output, _recordEvaluator, this);

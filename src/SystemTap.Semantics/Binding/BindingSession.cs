@@ -62,8 +62,6 @@ internal sealed class BindingSession
 
     public BodyUnit? NextUndiscovered() => _undiscovered.TryDequeue(out var unit) ? unit : null;
 
-    public void AddEntryUnit(BodyUnit unit) => EntryUnits.Add(unit);
-
     /// <summary>The unit of a function; the first request creates it and lets its file join the session.</summary>
     public BodyUnit UnitOf(FunctionSymbol function, ProbeContext context)
     {

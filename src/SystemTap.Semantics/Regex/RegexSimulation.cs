@@ -8,15 +8,14 @@ internal sealed class RegexSimulation
 {
     private readonly RegexProgram _program;
     private readonly int _slots;
-    private readonly int[] _mark;
-    private int _generation;
-    private List<(int At, int[] Saved)> _now = [], _then = [];
+    private readonly RegexWays _ways;
+    private List<RegexWay> _now = [], _then = [];
 
     public RegexSimulation(RegexProgram program)
     {
         _program = program;
         _slots = 2 * program.GroupCount;
-        _mark = new int[program.Code.Count];
+        _ways = new RegexWays(program);
         Best = new int[_slots];
     }
 
@@ -30,12 +29,12 @@ internal sealed class RegexSimulation
         _now.Clear();
         var saved = new int[_slots];
         Array.Fill(saved, -1);
-        _generation++;
-        Add(_now, 0, saved, start, text.Length);
+        _ways.Begin();
+        _ways.Follow(_now, 0, saved, start, start == 0, start == text.Length);
         for (var at = start; _now.Count > 0; at++)
         {
             _then.Clear();
-            _generation++;
+            _ways.Begin();
             var done = false;
             foreach (var (pc, positions) in _now)
             {
@@ -49,9 +48,9 @@ internal sealed class RegexSimulation
                         Best = positions;
                     }
                 }
-                else if (at < text.Length && _program.Sets[instruction.A].Contains((byte)text[at]))
+                else if (instruction.Op == RegexOp.Set && at < text.Length && _program.Sets[instruction.A].Contains((byte)text[at]))
                 {
-                    Add(_then, pc + 1, positions, at + 1, text.Length);
+                    _ways.Follow(_then, pc + 1, positions, at + 1, atStart: false, at + 1 == text.Length);
                 }
             }
 
@@ -59,38 +58,5 @@ internal sealed class RegexSimulation
         }
 
         return found;
-    }
-
-    private void Add(List<(int, int[])> list, int pc, int[] saved, int at, int end)
-    {
-        while (_mark[pc] != _generation)
-        {
-            _mark[pc] = _generation;
-            var instruction = _program.Code[pc];
-            switch (instruction.Op)
-            {
-                case RegexOp.Jump:
-                    pc = instruction.A;
-                    continue;
-                case RegexOp.Split:
-                    Add(list, instruction.A, saved, at, end);
-                    pc = instruction.B;
-                    continue;
-                case RegexOp.Save:
-                    saved = [.. saved];
-                    saved[instruction.A] = at;
-                    pc++;
-                    continue;
-                case RegexOp.Start when at == 0:
-                case RegexOp.End when at == end:
-                    pc++;
-                    continue;
-                case RegexOp.Start or RegexOp.End:
-                    return;
-                default:
-                    list.Add((pc, saved));
-                    return;
-            }
-        }
     }
 }

@@ -24,19 +24,17 @@ public sealed class TaggedDfa
     private readonly List<int[]> _recipes = [];
     private readonly Dictionary<string, int> _recipeNumbers = new(StringComparer.Ordinal);
     private readonly List<(int State, int Recipe)> _next = [];
-    private readonly int[] _mark;
-    private int _generation;
+    private readonly RegexWays _ways;
+    private readonly byte[] _samples;
 
     private sealed record State(int[] Ways, bool AtStart, int Accept, int AcceptAtEnd);
-
-    private readonly record struct Way(int Pc, int[] Saved);
 
     private TaggedDfa(RegexProgram program)
     {
         _program = program;
         Slots = 2 * program.GroupCount;
-        _mark = new int[program.Code.Count];
-        (Classes, ClassCount, _) = RegexDfa.ByteClasses(program);
+        _ways = new RegexWays(program);
+        (Classes, ClassCount, _samples) = RegexDfa.ByteClasses(program);
     }
 
     /// <summary>Class of each of the 256 bytes.</summary>
@@ -71,21 +69,20 @@ public sealed class TaggedDfa
     public static TaggedDfa? Build(RegexProgram program, int mostStates)
     {
         var dfa = new TaggedDfa(program);
-        var (_, classCount, samples) = RegexDfa.ByteClasses(program);
         dfa.Starts = [dfa.Begin(true), dfa.Begin(false)];
         for (var state = 0; state < dfa._states.Count; state++)
         {
-            for (var c = 0; c < classCount; c++)
+            for (var c = 0; c < dfa.ClassCount; c++)
             {
                 var ways = dfa._states[state].Ways;
-                dfa._generation++;
-                var list = new List<Way>();
+                dfa._ways.Begin();
+                var list = new List<RegexWay>();
                 for (var w = 0; w < ways.Length; w++)
                 {
                     var instruction = program.Code[ways[w]];
-                    if (instruction.Op == RegexOp.Set && program.Sets[instruction.A].Contains(samples[c]))
+                    if (instruction.Op == RegexOp.Set && program.Sets[instruction.A].Contains(dfa._samples[c]))
                     {
-                        dfa.Add(list, ways[w] + 1, dfa.WayOf(w), atStart: false, end: false);
+                        dfa._ways.Follow(list, ways[w] + 1, dfa.WayOf(w), Here, atStart: false, atEnd: false);
                     }
                 }
 
@@ -102,11 +99,11 @@ public sealed class TaggedDfa
 
     private (int State, int Recipe) Begin(bool atStart)
     {
-        _generation++;
-        var list = new List<Way>();
+        _ways.Begin();
+        var list = new List<RegexWay>();
         var none = new int[Slots];
         Array.Fill(none, None);
-        Add(list, 0, none, atStart, end: false);
+        _ways.Follow(list, 0, none, Here, atStart, atEnd: false);
         return Intern(list, atStart);
     }
 
@@ -122,7 +119,7 @@ public sealed class TaggedDfa
         return saved;
     }
 
-    private (int State, int Recipe) Intern(List<Way> list, bool atStart)
+    private (int State, int Recipe) Intern(List<RegexWay> list, bool atStart)
     {
         MostWays = Math.Max(MostWays, list.Count);
         var ways = new int[list.Count];
@@ -138,20 +135,20 @@ public sealed class TaggedDfa
         {
             number = _states.Count;
             _numbers.Add(key, number);
-            _states.Add(new State(ways, atStart, First(ways, atStart, end: false), First(ways, atStart, end: true)));
+            _states.Add(new State(ways, atStart, First(ways, atStart, atEnd: false), First(ways, atStart, atEnd: true)));
         }
 
         return (number, Recipe(recipe));
     }
 
     /// <summary>The recipe of the first way that is a match here, −1 when there is none.</summary>
-    private int First(int[] ways, bool atStart, bool end)
+    private int First(int[] ways, bool atStart, bool atEnd)
     {
-        _generation++;
-        var list = new List<Way>();
+        _ways.Begin();
+        var list = new List<RegexWay>();
         for (var w = 0; w < ways.Length; w++)
         {
-            Add(list, ways[w], WayOf(w), atStart, end);
+            _ways.Follow(list, ways[w], WayOf(w), Here, atStart, atEnd);
         }
 
         var match = list.FindIndex(w => _program.Code[w.Pc].Op == RegexOp.Match);
@@ -169,39 +166,5 @@ public sealed class TaggedDfa
         }
 
         return number;
-    }
-
-    // As in RegexSimulation, but ways that wait for the end of the text are kept, since only the engine knows where that is.
-    private void Add(List<Way> list, int pc, int[] saved, bool atStart, bool end)
-    {
-        while (_mark[pc] != _generation)
-        {
-            _mark[pc] = _generation;
-            var instruction = _program.Code[pc];
-            switch (instruction.Op)
-            {
-                case RegexOp.Jump:
-                    pc = instruction.A;
-                    continue;
-                case RegexOp.Split:
-                    Add(list, instruction.A, saved, atStart, end);
-                    pc = instruction.B;
-                    continue;
-                case RegexOp.Save:
-                    saved = [.. saved];
-                    saved[instruction.A] = Here;
-                    pc++;
-                    continue;
-                case RegexOp.Start when atStart:
-                case RegexOp.End when end:
-                    pc++;
-                    continue;
-                case RegexOp.Start:
-                    return;
-                default:
-                    list.Add(new Way(pc, saved));
-                    return;
-            }
-        }
     }
 }

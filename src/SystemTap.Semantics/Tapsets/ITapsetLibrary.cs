@@ -32,19 +32,3 @@ public interface ITapsetLibrary
     /// <summary>Number of files known and parsed, for <c>-v</c>.</summary>
     (int Known, int Parsed) FileCounts { get; }
 }
-
-/// <summary>A library without files.</summary>
-public sealed class EmptyTapsetLibrary : ITapsetLibrary
-{
-    public IEnumerable<string> FunctionNames => [];
-
-    public IEnumerable<string> AliasNames => [];
-
-    public (int Known, int Parsed) FileCounts => (0, 0);
-
-    public IReadOnlyList<ScriptFile> FilesWithFunction(string name) => [];
-
-    public IReadOnlyList<ScriptFile> FilesWithGlobal(string name) => [];
-
-    public IReadOnlyList<ScriptFile> FilesWithAlias(string firstComponent) => [];
-}

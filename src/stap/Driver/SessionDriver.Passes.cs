@@ -111,7 +111,7 @@ internal sealed partial class SessionDriver
         {
             Files = files,
             Library = library,
-            Expander = new Expander(resolver),
+            Expander = new ResolverExpander(resolver),
             TargetBinder = new TargetBinder(_target, _diagnostics, limits.MaxStringLength),
             Target = _target,
             Diagnostics = _diagnostics,
@@ -197,10 +197,5 @@ internal sealed partial class SessionDriver
         }
 
         return null;
-    }
-
-    private sealed class Expander(ProbeResolver resolver) : IProbeExpander
-    {
-        public IReadOnlyList<ExpandedProbe> Expand(ProbePoint point, DiagnosticBag diagnostics) => resolver.TryExpand(point, diagnostics);
     }
 }

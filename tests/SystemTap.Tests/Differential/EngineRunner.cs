@@ -198,7 +198,7 @@ internal sealed partial class EngineRunner
         {
             Files = [file],
             Library = _library,
-            Expander = new Expander(resolver),
+            Expander = new ResolverExpander(resolver),
             TargetBinder = new TargetBinder(_target, diagnostics, limits.MaxStringLength),
             Target = _target,
             Diagnostics = diagnostics,
@@ -211,11 +211,6 @@ internal sealed partial class EngineRunner
 
     [GeneratedRegex("in probe .*")]
     private static partial Regex ProbeName();
-
-    private sealed class Expander(ProbeResolver resolver) : IProbeExpander
-    {
-        public IReadOnlyList<ExpandedProbe> Expand(SystemTap.Language.Syntax.ProbePoint point, DiagnosticBag diagnostics) => resolver.TryExpand(point, diagnostics);
-    }
 
     private static int GetPpid => RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64 ? 173 : 110;
 

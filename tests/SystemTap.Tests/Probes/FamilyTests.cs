@@ -216,7 +216,7 @@ public class FamilyTests
         var source = new SystemTap.Language.Text.SourceText("/tapset/PATH/bin/x.stp", "probe sh.start = process(\"sh\").begin {}", true) { ProcessPathPrefix = "/bin/" };
         var file = SystemTap.Language.Parsing.Parser.Parse(source, new SystemTap.Language.Parsing.ParseOptions(), new())!;
         var script = Fixture.Parse("probe sh.start { next }", false);
-        var resolver = new ProbeResolver(new ResolveScope(Fixture.Live, new(), false, "bpf"), new SystemTap.Semantics.Tapsets.EmptyTapsetLibrary(), [script, file]);
+        var resolver = new ProbeResolver(new ResolveScope(Fixture.Live, new(), false, "bpf"), new EmptyTapsetLibrary(), [script, file]);
         Assert.Equal("process(\"/bin/sh\").begin", Assert.Single(resolver.Expand((SystemTap.Language.Syntax.ProbeDefinition)script.Items[0])).Point.PointText);
     }
 

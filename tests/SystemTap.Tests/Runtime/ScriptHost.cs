@@ -22,11 +22,6 @@ internal static class ScriptHost
 {
     private static string Tapset => Path.Combine(Repository.Root, "tapset");
 
-    private sealed class Expander(ProbeResolver resolver) : IProbeExpander
-    {
-        public IReadOnlyList<ExpandedProbe> Expand(ProbePoint point, DiagnosticBag diagnostics) => resolver.TryExpand(point, diagnostics);
-    }
-
     public static LoweredProgram Compile(string script, Limits? limits = null)
     {
         var diagnostics = new DiagnosticBag();
@@ -54,7 +49,7 @@ internal static class ScriptHost
         {
             Files = [file],
             Library = library,
-            Expander = new Expander(resolver),
+            Expander = new ResolverExpander(resolver),
             TargetBinder = new TargetBinder(target, diagnostics, limits.MaxStringLength),
             Target = target,
             Diagnostics = diagnostics,

@@ -86,7 +86,7 @@ public class SyscallElaborationTests
         {
             Files = [file],
             Library = library,
-            Expander = new Expander(resolver),
+            Expander = new ResolverExpander(resolver),
             TargetBinder = new TargetBinder(Machine.Value, bag, 512),
             Target = Machine.Value,
             Diagnostics = bag,
@@ -97,9 +97,4 @@ public class SyscallElaborationTests
     }
 
     private static string Messages(DiagnosticBag bag) => string.Join("\n", bag.All.Where(d => d.Severity != Severity.Warning).Select(d => d.Span + ": " + d.Message));
-
-    private sealed class Expander(ProbeResolver resolver) : IProbeExpander
-    {
-        public IReadOnlyList<ExpandedProbe> Expand(ProbePoint point, DiagnosticBag diagnostics) => resolver.TryExpand(point, diagnostics);
-    }
 }

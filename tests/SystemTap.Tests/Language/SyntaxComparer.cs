@@ -1,9 +1,9 @@
 using SystemTap.Language.Syntax;
 
-namespace SystemTap.Language.Formatting;
+namespace SystemTap.Tests.Language;
 
 /// <summary>Structural equality of trees: everything but places.</summary>
-public static class SyntaxComparer
+internal static class SyntaxComparer
 {
     /// <summary>True if two trees mean the same text. Two nulls are equal.</summary>
     public static bool Equal(SyntaxNode? a, SyntaxNode? b)

@@ -212,6 +212,14 @@ public sealed class Probe
     public Expr? Condition { get; init; }
 
     public SourceSpan Span { get; init; }
+
+    /// <summary>The same probe with another handler.</summary>
+    /// <param name="body">What it does.</param>
+    /// <param name="added">Further locals, numbered on from those there are.</param>
+    public Probe With(Stmt body, IReadOnlyList<Local>? added = null) => new()
+    {
+        Index = Index, Spec = Spec, PointText = PointText, Name = Name, Locals = added is null ? Locals : [.. Locals, .. added], Body = body, Condition = Condition, Span = Span,
+    };
 }
 
 /// <summary>A compiled-in regular expression.</summary>

@@ -69,13 +69,42 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>R0 = one address of the kernel stack, 0 when it has fewer.</summary>
-    private void KernelStackEntry(int index)
+    private void KernelFrame(Expr number)
     {
         var mark = Marked();
-        var buffer = TakeFrame(8 * (index + 1));
-        Store(buffer.At(8 * index), 0);
-        GetStack(buffer, index + 1);
-        Load(Reg.R0, buffer.At(8 * index));
+        if (TryConstant(number, out var known))
+        {
+            if (known < 0 || known >= StackDepth)
+            {
+                _a.Emit(Instruction.Mov(Reg.R0, 0));
+                return;
+            }
+
+            var buffer = TakeFrame(8 * ((int)known + 1));
+            Store(buffer.At(8 * (int)known), 0);
+            GetStack(buffer, (int)known + 1);
+            Load(Reg.R0, buffer.At(8 * (int)known));
+            Release(mark);
+            return;
+        }
+
+        var none = _a.NewLabel();
+        var index = TakeStack(8);
+        var words = TakeFrame(8 * StackDepth);
+        Long(number, Reg.R0);
+        Save(index, Reg.R0);
+        GetStack(words, StackDepth);
+        Load(Reg.R1, index);
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 3));
+        Move(Reg.R2, Reg.R0);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.JumpIf(JumpOp.Ge, Reg.R1, Reg.R2, none);
+        _a.JumpIf(JumpOp.Ge, Reg.R1, StackDepth, none);
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 3));
+        Address(Reg.R2, words);
+        _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
+        Load(Reg.R0, new Mem(Reg.R2, 0));
+        _a.Bind(none);
         Release(mark);
     }
 

@@ -143,6 +143,9 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return TextFunctions.ParseLong(text, a[1].Long(m));
             }
 
+            case IntrinsicId.KernelFrame:
+                _ = a[0].Long(m);
+                return 0; // What stap runs has no event of the kernel.
             case IntrinsicId.StackEntry:
                 return StackTexts.Entry(a[0].Text(m), a[1].Long(m));
             case IntrinsicId.GroupCount:

@@ -50,7 +50,7 @@ public enum IntrinsicId
     PerfCounter, PerfCounters,
 
     // The probed function; stacks and symbols
-    ProbeFunction, ProbeModule, PointFunction, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
+    ProbeFunction, ProbeModule, PointFunction, KernelStack, KernelFrame, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
     UserSymbolName, UserSymbolData, UserModule, UserSymbolLines, UserSymbolPlace,
 
     // What the BPF engine makes of the stacks above; no tapset calls them
@@ -241,6 +241,9 @@ public static class IntrinsicTable
         // Stacks as addresses "0x… 0x…", innermost first, at most MAXBACKTRACE; "" where there is none.
         Add(IntrinsicId.KernelStack, "kernel_stack", S, Pure | Stable | KernelRead);
         Add(IntrinsicId.UserStack, "user_stack", S, Pure | Stable | MyProcess);
+
+        // (n): the n-th address (from 0) of the kernel's stack, 0 when it has fewer. A number that the kernel has itself, unlike texts of stacks.
+        Add(IntrinsicId.KernelFrame, "kernel_frame", L, Pure | KernelRead, L);
 
         // (list, n): the n-th address (from 0) of such a list, 0 when it has fewer.
         Add(IntrinsicId.StackEntry, "stack_entry", L, Pure | Deferrable, S, L);

@@ -234,6 +234,6 @@ public sealed class SymbolContext(Target target, UserFile file, ulong address, R
 internal static class DebugInfo
 {
     public static string Missing(UserFile file) => DwarfFile.IsLibraryPresent
-        ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, or set DEBUGINFOD_URLS; build id {id[..8]}…)" : "; compile it with -g")
+        ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, {Debuginfod.Advice}; build id {id[..8]}…)" : "; compile it with -g")
         : "elfutils' libdw is not installed (package libdw1)";
 }

@@ -52,9 +52,11 @@ public sealed class RecordReader
     /// <summary>Records that did not have the promised form; always a fault of ours.</summary>
     public long Malformed { get; private set; }
 
-    // A statement that stap ran has ended the session: what is left was made by handlers that would not have started. Only then; after exit() in the kernel itself those that
-    // were running may finish.
-    private bool _hasEnded;
+    // Set once a statement that stap ran has ended the session: the probe of its handler and the last place of it whose record was read. That handler goes on to its end;
+    // all other records are of handlers that would not have started. Only then: after exit() in the kernel itself, handlers that were running may finish.
+    private (int Probe, int Site)? _ending;
+
+    private const int NoProbe = -1;
 
     /// <summary>Handles one record.</summary>
     public void Read(ReadOnlySpan<byte> record)
@@ -69,13 +71,8 @@ public sealed class RecordReader
         var site = (int)(head & 0xffffff);
         var probe = (int)BinaryPrimitives.ReadUInt32LittleEndian(record[4..]);
         var values = record[8..];
-        if (_hasEnded)
+        if (IsLate((int)(head >> 24), site, probe))
         {
-            if ((int)(head >> 24) == RecordKind.Error)
-            {
-                _session.ForgetError();
-            }
-
             return;
         }
 
@@ -224,6 +221,7 @@ public sealed class RecordReader
             }
         }
 
+        var wasStopping = _session.Stopping;
         finisher.Probe = (uint)probe < (uint)_plan.Program.Probes.Count ? _plan.Program.Probes[probe] : null;
         if (finisher.Write(_output.Buffer) is { } error)
         {
@@ -234,7 +232,37 @@ public sealed class RecordReader
             _output.Written();
         }
 
-        _hasEnded = _session.Stopping;
+        if (_session.Stopping && !wasStopping)
+        {
+            _ending = (probe, site.Plan.Number);
+        }
+    }
+
+    private bool IsLate(int kind, int site, int probe)
+    {
+        if (_ending is not { } ending)
+        {
+            return false;
+        }
+
+        if (probe == ending.Probe && (kind != RecordKind.Print || site > ending.Site))
+        {
+            _ending = kind == RecordKind.Print ? (probe, site) : ending;
+            return false;
+        }
+
+        if (probe == ending.Probe)
+        {
+            // The handler's next run.
+            _ending = (NoProbe, 0);
+        }
+
+        if (kind == RecordKind.Error)
+        {
+            _session.ForgetError();
+        }
+
+        return true;
     }
 
     private void Error(ErrorSite site, int probe, ReadOnlySpan<byte> values)

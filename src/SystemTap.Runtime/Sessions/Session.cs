@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
@@ -278,7 +279,7 @@ public sealed partial class Session : IDisposable
                 RunHandler(probe, "");
             }
 
-            _procfs?.Serve(this, _evaluator, RunHandler);
+            _procfs?.Serve(_evaluator, RunHandler);
             CheckSkips();
             if (overload?.Check(now) is { } overloaded && !_tooManyErrors)
             {
@@ -430,7 +431,7 @@ public sealed partial class Session : IDisposable
     {
         if (Background.HasLeft)
         {
-            _output.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            _output.Write(ByteText.ForTerminal(line + "\n"));
             return;
         }
 
@@ -441,7 +442,7 @@ public sealed partial class Session : IDisposable
         }
         else
         {
-            Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
+            Libc.WriteAll(2, ByteText.ForTerminal(line + "\n"));
         }
     }
 

@@ -93,12 +93,17 @@ int stap_env_copy(void *into, u64 address, u32 n, int user);
 #define STAP_SYMBOL_SIZE 768
 void stap_env_symbol(char *to, u64 address);
 
+/* Where a program's stack begins, when it is not where the event met it. */
+struct stap_frame {
+	u64 pc, sp, fp;
+};
+
 /* Stacks, innermost first; they yield how many addresses. User: by frame pointers. */
 u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most);
-u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most);
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from);
 
 /* Sends the user's registers and stack to be unwound there; yields the number of the record, 0: there is no user stack or no room. */
-s64 stap_env_snapshot(struct stap_context *c);
+s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from);
 
 /* A short lock around an insertion into an array whose lock is shared: interrupts off, spins. 0: not had (from NMI). */
 int stap_env_insert_lock(struct stap_array *array, unsigned long *state);

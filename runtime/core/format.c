@@ -347,7 +347,10 @@ static void put_rows(const struct picture *p, u32 from, u32 to)
 	}
 }
 
-/* One row per bucket, two (HIST_ELISION) empty rows kept around the data, longer empty runs shortened to a ~ line, an empty line at the end. */
+/*
+ * One row per bucket, two empty rows around the data, an empty line at the end. Empty rows further than HIST_ELISION from the data are left out, with a ~ line in
+ * their place where rows follow.
+ */
 void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat)
 {
 	const s64 *counts = stat->bucket;
@@ -375,8 +378,8 @@ void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, 
 	if (low < 0)
 		low = high = linear ? first : 64;
 	if (elision >= 0) {
-		first = low - elision > first ? low - elision : first;
-		last = high + elision < last ? high + elision : last;
+		first = low - 2 > first ? low - 2 : first;
+		last = high + 2 < last ? high + 2 : last;
 		if (!linear && low >= 64 && first < 64)
 			first = 64; /* without negative samples no negative rows, as SystemTap prints it */
 	}
@@ -402,7 +405,7 @@ void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, 
 	fill(sink, '-', p.width);
 	stap_put(sink, " count\n", 7);
 	for (i = first; i <= last; i++) {
-		s32 end = i;
+		s32 end = i, after, before;
 
 		if (counts[i] || elision < 0) {
 			put_rows(&p, (u32)i, (u32)i + 1);
@@ -410,11 +413,15 @@ void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, 
 		}
 		while (end <= last && counts[end] == 0)
 			end++;
-		if (end - i > 2 * elision) {
-			put_rows(&p, (u32)i, (u32)(i + elision));
-			fill(sink, ' ', p.label_width + 1);
-			stap_put(sink, "~\n", 2);
-			put_rows(&p, (u32)(end - elision), (u32)end);
+		after = i > first ? elision : 0;
+		before = end <= last ? elision : 0;
+		if (end - i > after + before && most) {
+			put_rows(&p, (u32)i, (u32)(i + after));
+			if (end <= last) {
+				fill(sink, ' ', p.label_width + 1);
+				stap_put(sink, "~\n", 2);
+			}
+			put_rows(&p, (u32)(end - before), (u32)end);
 		} else {
 			put_rows(&p, (u32)i, (u32)end);
 		}

@@ -75,7 +75,10 @@ static struct stap_str mark(struct stap_context *c, const char *letter, const u6
 
 #define NO_LIST ((struct stap_str){ NULL, 0 })
 
-static struct stap_str stack_text(struct stap_context *c, u32 (*walk)(struct stap_context *c, u64 *into, u32 most))
+enum stack_of { OF_KERNEL, OF_PROGRAM };
+
+/* from: where a program's stack begins; NULL: where the event met it. */
+static struct stap_str stack_text(struct stap_context *c, enum stack_of whose, const struct stap_frame *from)
 {
 	u32 most = stap_core_script->limits.max_back_trace, n, i;
 	u64 *addresses = (u64 *)stap_space(c, most * (u32)sizeof(u64));
@@ -83,7 +86,7 @@ static struct stap_str stack_text(struct stap_context *c, u32 (*walk)(struct sta
 
 	if (!addresses)
 		return STAP_EMPTY;
-	n = walk(c, addresses, most);
+	n = whose == OF_KERNEL ? stap_kernel_stack(c, addresses, most) : stap_user_stack(c, addresses, most, from);
 	stap_format_begin(c, &sink);
 	for (i = 0; i < n; i++) {
 		put_c(&sink, i ? " 0x" : "0x");
@@ -94,17 +97,29 @@ static struct stap_str stack_text(struct stap_context *c, u32 (*walk)(struct sta
 
 struct stap_str stap_kernel_stack_text(struct stap_context *c)
 {
-	return stack_text(c, stap_kernel_stack);
+	return stack_text(c, OF_KERNEL, NULL);
 }
 
-struct stap_str stap_user_stack_text(struct stap_context *c, int kept)
+static struct stap_str user_stack(struct stap_context *c, const struct stap_frame *from, int kept)
 {
 	u64 id;
 
 	if (kept)
-		return stack_text(c, stap_user_stack);
-	id = (u64)stap_env_snapshot(c);
+		return stack_text(c, OF_PROGRAM, from);
+	id = (u64)stap_env_snapshot(c, from);
 	return id ? mark(c, "S", &id, 1, NO_LIST) : STAP_EMPTY;
+}
+
+struct stap_str stap_user_stack_text(struct stap_context *c, int kept)
+{
+	return user_stack(c, NULL, kept);
+}
+
+struct stap_str stap_user_stack_from(struct stap_context *c, s64 pc, s64 sp, s64 fp, int kept)
+{
+	struct stap_frame from = { (u64)pc, (u64)sp, (u64)fp };
+
+	return user_stack(c, &from, kept);
 }
 
 s64 stap_stack_entry(struct stap_context *c, struct stap_str list, s64 n)
@@ -114,7 +129,7 @@ s64 stap_stack_entry(struct stap_context *c, struct stap_str list, s64 n)
 
 	/* A number is wanted now, so the stack that staprun would unwind does not help. */
 	if (list.n && list.s[0] == OPEN[0])
-		list = stack_text(c, stap_user_stack);
+		list = stack_text(c, OF_PROGRAM, NULL);
 	while (n >= 0 && next_address(list, &at, &address))
 		if (n-- == 0)
 			return (s64)address;

@@ -202,6 +202,8 @@ void stap_panic(struct stap_str text) { (void)text; }
 void stap_dump_stack(void) { }
 int stap_raise_signal(s64 number) { (void)number; return 1; }
 int stap_set_function_argument(struct stap_context *c, s64 n, s64 value) { (void)c; (void)n; (void)value; return 1; }
+int stap_write_register(struct stap_context *c, s64 offset, s64 size, s64 value) { (void)c; (void)offset; (void)size; (void)value; return 1; }
+s64 stap_vector_half(struct stap_context *c, u32 half) { (void)c; (void)half; return 0; }
 int stap_set_return_value(struct stap_context *c, s64 value) { (void)c; (void)value; return 1; }
 s64 stap_load_average(s64 n) { (void)n; return 0; }
 
@@ -266,8 +268,8 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at)
 /* The begin, end and timer handlers that run here have no stacks, and no kernel symbols are known. */
 void stap_env_symbol(char *to, u64 address) { snprintf(to, STAP_SYMBOL_SIZE, "0x%llx", address); }
 u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most) { (void)c; (void)into; (void)most; return 0; }
-u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most) { (void)c; (void)into; (void)most; return 0; }
-s64 stap_env_snapshot(struct stap_context *c) { (void)c; return 0; }
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from) { (void)c; (void)into; (void)most; (void)from; return 0; }
+s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from) { (void)c; (void)from; return 0; }
 
 static s64 clock_ns(clockid_t clock)
 {

@@ -663,6 +663,9 @@ static inline s64 stap_register_at(const struct stap_context *c, u32 offset)
 	return c->regs ? *(const s64 *)((const char *)c->regs + offset) : 0;
 }
 
+/* Eight bytes of a vector register of the traced program: half 2n is the lower one of register n. [env] */
+s64 stap_vector_half(struct stap_context *c, u32 half);
+
 /* Argument n (0-based) of the probed function by the ABI of the interrupted code. [env] */
 s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, s64 n);
 
@@ -683,6 +686,7 @@ void stap_dump_stack(void);
 int stap_raise_signal(s64 number);
 int stap_set_function_argument(struct stap_context *c, s64 n, s64 value);
 int stap_set_return_value(struct stap_context *c, s64 value);
+int stap_write_register(struct stap_context *c, s64 offset, s64 size, s64 value);	/* offset in struct pt_regs; size 1, 2, 4 or 8 */
 
 s64 stap_load_average(s64 n);	/* n 0, 1, 2: over 1, 5, 15 minutes, with 11 bits behind the point */
 s64 stap_current_task(struct stap_context *c);
@@ -709,6 +713,7 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at);
 /* Stacks and names of addresses [core, runtime/core/stacks.c tells of marks and `kept`]. */
 struct stap_str stap_kernel_stack_text(struct stap_context *c);
 struct stap_str stap_user_stack_text(struct stap_context *c, int kept);
+struct stap_str stap_user_stack_from(struct stap_context *c, s64 pc, s64 sp, s64 fp, int kept);
 s64 stap_stack_entry(struct stap_context *c, struct stap_str list, s64 n);
 struct stap_str stap_stack_head(struct stap_context *c, struct stap_str list, s64 n);
 struct stap_str stap_symbol_name(struct stap_context *c, s64 address);

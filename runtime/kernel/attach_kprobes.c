@@ -9,6 +9,7 @@
 struct function_probe {
 	const struct stap_probe *probe;
 	int registered;
+	enum { ALONE, ONE_OF_MANY, NOT_BY_FTRACE, ONLY_BY_FTRACE } many;	/* many_functions.c serves it: beside a disabled kprobe, not, without a kprobe */
 	char symbol[128];	/* MODULE:SYMBOL or SYMBOL */
 	union {
 		struct kprobe entry;
@@ -49,12 +50,15 @@ static int on_kretprobe(struct kretprobe_instance *instance, struct pt_regs *reg
 }
 
 
-static int add_kprobe(struct function_probe *function_probe)
+/* known: the function's address when staprun found it, else 0. */
+static int add_kprobe(struct function_probe *function_probe, u64 known)
 {
 	const struct stap_probe *p = function_probe->probe;
 	struct kprobe *kp = p->is_return ? &function_probe->ret.kp : &function_probe->entry;
 
-	if (p->code.symbol && *p->code.symbol) {
+	if (known) {
+		kp->addr = (kprobe_opcode_t *)(unsigned long)known;
+	} else if (p->code.symbol && *p->code.symbol) {
 		snprintf(function_probe->symbol, sizeof(function_probe->symbol), "%s%s%s", p->code.module ?: "", p->code.module ? ":" : "", p->code.symbol);
 		kp->symbol_name = function_probe->symbol;
 		kp->offset = p->code.offset;
@@ -63,6 +67,8 @@ static int add_kprobe(struct function_probe *function_probe)
 	}
 	if (!p->is_return) {
 		kp->pre_handler = on_kprobe;
+		if (function_probe->many)
+			kp->flags = KPROBE_FLAG_DISABLED;
 		return register_kprobe(kp);
 	}
 	function_probe->ret.handler = on_kretprobe;
@@ -82,10 +88,44 @@ static const char *kprobe_reason(int error)
 	}
 }
 
+static int is_entry(const struct stap_probe *p)
+{
+	return p->kind == STAP_PROBE_KERNEL && !p->is_return && p->code.symbol && *p->code.symbol && !p->code.offset;
+}
+
+static int attach(struct function_probe *function_probe, u64 known)
+{
+	int error = add_kprobe(function_probe, known & ~(u64)STAP_FIT);
+
+	if (error)
+		stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", function_probe->probe->point, kprobe_reason(error), error);
+	function_probe->registered = !error;
+	return error;
+}
+
+/* Kprobes for those that one ftrace_ops does not serve; all, when it was refused. */
+static void attach_others(int refused)
+{
+	u32 i;
+
+	for (i = 0; i < kprobe_count; i++) {
+		struct function_probe *one = &kprobes[i];
+
+		if (one->many == ONLY_BY_FTRACE && refused) {
+			one->many = ALONE;
+			attach(one, 0);
+		} else if (one->registered && (one->many == NOT_BY_FTRACE || (one->many == ONE_OF_MANY && refused)) && enable_kprobe(&one->entry)) {
+			stap_message(STAP_RECORD_WARNING, "probe %s cannot be enabled", one->probe->point);
+		}
+	}
+}
+
 int stap_kprobes_start(void)
 {
 	const struct stap_probe *p;
-	u32 n = stap_count(STAP_PROBE_KERNEL), i = 0;
+	u32 n = stap_count(STAP_PROBE_KERNEL), i = 0, entries = 0;
+	u32 known = 0;
+	int are_many;
 
 	if (!n)
 		return 0;
@@ -93,19 +133,29 @@ int stap_kprobes_start(void)
 	if (!kprobes)
 		return -ENOMEM;
 	kprobe_count = n;
+	stap_for_each_probe(p)
+		entries += is_entry(p);
+	are_many = stap_many_begin(entries);
 	stap_for_each_probe(p) {
-		int error;
+		struct function_probe *one = &kprobes[i];
+		u64 address;
 
 		if (p->kind != STAP_PROBE_KERNEL)
 			continue;
-		kprobes[i].probe = p;
-		error = add_kprobe(&kprobes[i]);
-		if (error)
-			stap_message(STAP_RECORD_WARNING, "probe %s cannot be registered: %s (error %d)", p->point, kprobe_reason(error), error);
-		else
-			kprobes[i].registered = 1;
 		i++;
+		one->probe = p;
+		address = stap_next_function_address(p, &known);
+		one->many = !are_many || !is_entry(p) ? ALONE : address & STAP_FIT ? ONLY_BY_FTRACE : ONE_OF_MANY;
+		if (one->many == ONLY_BY_FTRACE)
+			stap_many_add(address & ~(u64)STAP_FIT, p);
+		else if (attach(one, address) || one->many == ALONE)
+			continue;
+		else if (one->entry.flags & KPROBE_FLAG_FTRACE)
+			stap_many_add((unsigned long)one->entry.addr, p);
+		else
+			one->many = NOT_BY_FTRACE;
 	}
+	attach_others(stap_many_end() != 0);
 	return 0;
 }
 
@@ -117,6 +167,7 @@ void stap_kprobes_stop(void)
 
 	if (!kprobes)
 		return;
+	stap_many_stop();
 	/* Many at once cost one grace period; without memory for the lists, one by one. */
 	entries = kvcalloc(kprobe_count, sizeof(*entries), GFP_KERNEL);
 	returns = kvcalloc(kprobe_count, sizeof(*returns), GFP_KERNEL);

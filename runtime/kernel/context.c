@@ -154,6 +154,8 @@ static noinline int wait_for_lock(const struct stap_lock *l, u32 *tries)
 	if (in_nmi())
 		return 0;
 	while ((*tries)--) {
+		/* The holder may be a virtual CPU that waits for a physical one: a pause gives it a turn, and udelay() has none on machines without a TSC. */
+		cpu_relax();
 		udelay(stap_script.limits.try_lock_delay);
 		if (take_lock(&global_locks[l->global], l->exclusive))
 			return 1;

@@ -65,6 +65,7 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 			.transport = STAP_TRANSPORT, .cpus = nr_cpu_ids, .ring_bytes = stap_ring_bytes(),
 			.probes = stap_script.probe_count, .state = atomic_read(&stap_control.state), .user_stacks = stap_script.user_stacks, .max_back_trace = stap_script.limits.max_back_trace,
 			.bulk = stap_script.limits.bulk,
+			.function_bytes = stap_function_names(NULL),
 		};
 
 		return copy_to_user(user, &info, sizeof(info)) ? -EFAULT : 0;
@@ -88,6 +89,34 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 			return -EFAULT;
 		stap_control.detached = on != 0;
 		return 0;
+	}
+	case STAP_IOC_NAMES: {
+		struct stap_list list;
+		u64 bytes = stap_function_names(NULL);
+		char *names;
+		long error = 0;
+
+		if (copy_from_user(&list, user, sizeof(list)))
+			return -EFAULT;
+		if (!bytes || list.bytes != bytes)
+			return -EINVAL;
+		names = kvmalloc(bytes, GFP_KERNEL);
+		if (!names)
+			return -ENOMEM;
+		stap_function_names(names);
+		if (copy_to_user((void __user *)(unsigned long)list.address, names, bytes))
+			error = -EFAULT;
+		kvfree(names);
+		return error;
+	}
+	case STAP_IOC_PLACES: {
+		struct stap_list list;
+
+		if (copy_from_user(&list, user, sizeof(list)))
+			return -EFAULT;
+		if (atomic_read(&stap_control.state) != STAP_LOADED)
+			return -EBUSY;
+		return stap_take_function_addresses((void __user *)(unsigned long)list.address, list.bytes);
 	}
 	case STAP_IOC_EXIT:
 		stap_end_session(0);

@@ -51,6 +51,23 @@ int stap_set_function_argument(struct stap_context *c, s64 n, s64 value)
 	return !(user_mode(regs) ? stap_write_user(address, 8, value) : stap_write_kernel(address, 8, value));
 }
 
+int stap_write_register(struct stap_context *c, s64 offset, s64 size, s64 value)
+{
+	void *place = (char *)c->regs + offset;
+
+	if (!c->regs || offset < 0 || offset + 8 > (s64)sizeof(struct pt_regs))
+		return -EINVAL;
+	switch (size) {	/* as the processor does: 32 bits clear the upper half, less leaves the rest */
+	case 1: *(u8 *)place = (u8)value; break;
+	case 2: *(u16 *)place = (u16)value; break;
+	case 4: *(u64 *)place = (u32)value; break;
+	default: *(u64 *)place = (u64)value; break;
+	}
+	if (c->probe->is_return && offset == offsetof(struct pt_regs, ax))
+		c->value = *(s64 *)place;
+	return 0;
+}
+
 int stap_set_return_value(struct stap_context *c, s64 value)
 {
 	struct pt_regs *regs = c->regs;

@@ -145,6 +145,11 @@ wait_queue_head_t *stap_reader_queue(void);
 #define STAP_DECLARE(kind) int stap_##kind##_start(void); void stap_##kind##_stop(void);
 STAP_KINDS(STAP_DECLARE)
 
+/* Names of the kernel's functions that are probed, each with its NUL, into a buffer or (NULL) not at all; yields their bytes, 0 when they are few. Their addresses, in the same
+ * order: before Linux 6.2 the kernel goes through all its symbols for each name. */
+u64 stap_function_names(char *into);
+long stap_take_function_addresses(const void __user *from, u64 bytes);
+
 /* The user namespace of ns_uid() and its like, from the start of the session until the module goes. */
 void stap_find_user_namespace(u64 inode);
 void stap_put_user_namespace(void);

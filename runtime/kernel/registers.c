@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Registers of the event, and arguments by the calling convention. x86-64. */
 #include "kernel.h"
+#include <asm/fpu/types.h>
 
 struct register_name {
 	const char *name;
@@ -51,6 +52,48 @@ s64 stap_register(struct stap_context *c, const struct stap_place *at, struct st
 s64 stap_user_register(struct stap_context *c, const struct stap_place *at, struct stap_str name)
 {
 	return register_by_name(c, at, stap_user_registers(c), name);
+}
+
+/* movups needs no alignment; the kernel's own code leaves vector registers alone except between kernel_fpu_begin() and _end(). */
+static void live_vector(u32 n, u64 *into)
+{
+#define CASE(n) case n: asm volatile("movups %%xmm" #n ", %0" : "=m" (*(u64 (*)[2])into)); break
+	switch (n) {
+	CASE(0); CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7);
+	CASE(8); CASE(9); CASE(10); CASE(11); CASE(12); CASE(13); CASE(14); CASE(15);
+	}
+#undef CASE
+}
+
+/*
+ * The program's vector registers are in the processor as long as TIF_NEED_FPU_LOAD is off. An interrupt that wants them (kernel_fpu_begin) saves them first and sets the flag,
+ * which stays until the return to the program: so a read between two looks at a flag that was off both times is good, without a lock.
+ */
+s64 stap_vector_half(struct stap_context *c, u32 half)
+{
+	u64 both[2] = { 0, 0 };
+	const union fpregs_state *saved;
+
+	if (half >= 32)
+		return 0;
+	if (!test_thread_flag(TIF_NEED_FPU_LOAD)) {
+		live_vector(half / 2, both);
+		barrier();
+		if (!test_thread_flag(TIF_NEED_FPU_LOAD))
+			return (s64)both[half & 1];
+	}
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	saved = &x86_task_fpu(current)->fpstate->regs;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	saved = &current->thread.fpu.fpstate->regs;
+#else
+	saved = &current->thread.fpu.state;
+#endif
+	/* What has its first value (0) need not have been written. */
+	if (boot_cpu_has(X86_FEATURE_XSAVE) && !(saved->xsave.header.xfeatures & XFEATURE_MASK_SSE))
+		return 0;
+	memcpy(both, &saved->fxsave.xmm_space[half / 2 * 4], sizeof(both));
+	return (s64)both[half & 1];
 }
 
 s64 stap_ip(struct stap_context *c, const struct stap_place *at)

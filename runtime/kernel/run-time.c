@@ -16,6 +16,7 @@
 #include "attach_tracepoints.c"
 #include "attach_syscalls.c"
 #include "attach_processes.c"
+#include "many_functions.c"
 #include "attach_kprobes.c"
 #include "attach_timers.c"
 #include "attach_perf.c"

@@ -50,7 +50,7 @@ u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most)
 }
 
 /* By frame pointers: code built without them ends the walk early. */
-u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
+u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from)
 {
 	struct pt_regs *regs = stap_user_registers(c);
 	u32 n = 0, size = stap_is_compat() ? 4 : 8;
@@ -58,8 +58,8 @@ u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
 
 	if (!regs || !most)
 		return 0;
-	into[n++] = regs->ip;
-	for (frame = regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
+	into[n++] = from ? from->pc : regs->ip;
+	for (frame = from ? from->fp : regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
 		into[n++] = address;
 		if (next <= frame)
 			break;
@@ -67,11 +67,11 @@ u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most)
 	return n;
 }
 
-s64 stap_env_snapshot(struct stap_context *c)
+s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from)
 {
 	struct stap_stack_record *record = stap_run_of(c)->stack;
 	struct task_struct *task = stap_run_of(c)->task;
-	struct pt_regs *regs = stap_user_registers(c);
+	struct pt_regs *regs = stap_user_registers(c), *copied;
 	u64 page;
 
 	BUILD_BUG_ON(sizeof(struct pt_regs) > sizeof(record->registers));
@@ -82,7 +82,13 @@ s64 stap_env_snapshot(struct stap_context *c)
 	record->process = (u64)task_tgid_nr(task) << 32 | task_pid_nr(task);
 	record->length = 0;
 	memcpy(record->registers, regs, sizeof(*regs));
-	for (page = regs->sp & ~4095ull; record->length < STAP_STACK_BYTES; record->length += 4096)
+	copied = (struct pt_regs *)record->registers;
+	if (from) {
+		copied->ip = from->pc;
+		copied->sp = from->sp;
+		copied->bp = from->fp;
+	}
+	for (page = copied->sp & ~4095ull; record->length < STAP_STACK_BYTES; record->length += 4096)
 		if (!stap_env_copy(record->stack + record->length, page + record->length, 4096, 1))
 			break;
 	return stap_send(STAP_RECORD_STACK, record, offsetof(struct stap_stack_record, stack) + record->length, 0, stap_run_of(c)->waits) ? record->id : 0;

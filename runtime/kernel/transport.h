@@ -10,7 +10,7 @@
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 4
+#define STAP_TRANSPORT 5
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -63,6 +63,12 @@ struct stap_info {
 	u32 probes, state;
 	u32 user_stacks, max_back_trace;	/* prints may hold marks of user stacks and names */
 	u64 bulk;		/* a file for each CPU */
+	u64 function_bytes;	/* of the names of the kernel's functions that are probed; 0: they are few, the kernel looks them up itself */
+};
+
+/* A buffer of staprun's. */
+struct stap_list {
+	u64 address, bytes;
 };
 
 struct stap_start {
@@ -94,5 +100,7 @@ struct stap_status {
 #define STAP_IOC_STATUS	_IOR('s', 4, struct stap_status)
 #define STAP_IOC_DETACH	_IOW('s', 5, u32)		/* 1: closing the file leaves the session running */
 #define STAP_IOC_EXIT	_IO('s', 6)			/* the session shall end, as exit() does */
+#define STAP_IOC_NAMES	_IOW('s', 7, struct stap_list)	/* the names of info.function_bytes, each with its NUL */
+#define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64, with bit 0 set for those that ftrace can patch; 0: unknown, or not only one. Before START */
 
 #endif

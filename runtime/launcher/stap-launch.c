@@ -12,7 +12,8 @@
  *   stapusr (with stapsys)      modules the administrator has put into /lib/modules/RELEASE/systemtap: a folder and file of root's that nobody else can write
  *
  * What it trusts of its caller: nothing. The environment and all descriptors above 2 are dropped first; the file is opened once, checked by that
- * descriptor and loaded by it; names are checked character by character; messages go to standard error.
+ * descriptor and loaded by it; names are checked character by character; messages go to standard error. Exit status: 0; 1 after a message;
+ * 100 + the kernel's error number when it is the kernel that refuses a module.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,6 +31,9 @@
 
 static const char mark[] = "stap=script module, transport ";
 static const char name_is[] = "name=";
+
+/* Exit status when the kernel refuses a module: this and the error number (which is below 134). */
+enum { KERNEL_SAYS = 100 };
 
 __attribute__((noreturn)) static void fail(const char *what, const char *name, const char *why)
 {
@@ -151,8 +155,9 @@ static int load(const char *path, const char *ring)
 			fail("buffer size", ring, "is not a number of kilobytes");
 		snprintf(parameters, sizeof(parameters), "ring_kb=%lu", kb);
 	}
+	/* What the kernel says to the module is explained by staprun, which gets it as the exit status. */
 	if (syscall(SYS_finit_module, fd, parameters, 0))
-		fail("module", name, errno == EEXIST ? "is loaded already" : strerror(errno));
+		return KERNEL_SAYS + errno;
 	snprintf(control, sizeof(control), "/proc/systemtap/%s/control", name);
 	if (chown(control, getuid(), (gid_t)-1)) {
 		int error = errno;

@@ -42,7 +42,7 @@ public static class BpfCompiler
     private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames, bool stepwiseCalls)
     {
         var namesPrograms = ProgramNames.In(program);
-        program = HostStatements.Apply(program, target.Architecture);
+        (program, var refusal) = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
         GuruWrites.Refuse(placement.HostProbes);
         if (placement.KernelProbes.Count == 0)
@@ -78,6 +78,7 @@ public static class BpfCompiler
             ConstantMap = constants,
             LargeFrames = largeFrames,
             StepwiseCalls = stepwiseCalls,
+            Refusal = refusal,
         };
         if (options.HasTarget)
         {

@@ -96,7 +96,7 @@ public sealed class KernelCode
     {
         if (!DwarfFile.IsLibraryPresent)
             return "install elfutils' libdw (package libdw1)";
-        var package = $"install package linux-image-{target.Release}-dbg (kernel-debuginfo on Fedora) or set DEBUGINFOD_URLS";
+        var package = $"install package linux-image-{target.Release}-dbg (kernel-debuginfo on Fedora){(Debuginfod.Advice[0] == 'o' ? " " : "; ")}{Debuginfod.Advice}";
         return module is null ? package : package + $"; for a module of your own, build it with -g and keep {module}.ko in /lib/modules/{target.Release} or name its path";
     }
 

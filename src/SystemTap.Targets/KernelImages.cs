@@ -20,11 +20,6 @@ public static class KernelImages
     /// <summary>Where the image of a kernel may lie, best first. <paramref name="buildTree"/>: its build tree, or null.</summary>
     public static IEnumerable<string> Candidates(string release, string? buildTree)
     {
-        if (Environment.GetEnvironmentVariable("SYSTEMTAP_BTF") is { Length: > 0 } given)
-        {
-            yield return given;
-        }
-
         if (buildTree is not null)
         {
             yield return $"{buildTree}/vmlinux";

@@ -26,6 +26,7 @@ internal sealed class GuruWrites : LoweredWalker
         IntrinsicId.Panic => "stopping the machine",
         IntrinsicId.DumpStack => "writing the stack to the kernel log",
         IntrinsicId.SetFunctionArgument => "changing an argument of the probed function",
+        IntrinsicId.WriteRegister => "changing a value that is in a register",
         _ => "changing what the probed function returns",
     };
 
@@ -39,7 +40,7 @@ internal sealed class GuruWrites : LoweredWalker
                 throw new BpfCannotException("writing to user memory in a handler that no event of a process runs", i.Span, "write in a probe of the process");
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.RaiseSignal } i:
                 throw new BpfCannotException("a signal to the current thread in a handler that no event of a thread runs", i.Span, "call raise() in a probe of the thread");
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Panic or IntrinsicId.DumpStack or IntrinsicId.SetFunctionArgument or IntrinsicId.SetReturnValue } i:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Panic or IntrinsicId.DumpStack or IntrinsicId.SetFunctionArgument or IntrinsicId.SetReturnValue or IntrinsicId.WriteRegister } i:
                 throw new BpfCannotException(What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
             case CallExpr c:
                 for (var f = c.Function; f is not null && _seen.Add(f); f = f.NextOverload)

@@ -79,7 +79,10 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
                 Registers = true;
                 Frame |= expression.Type == ScriptType.String;
                 break;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry or IntrinsicId.UserSnapshot }:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelFrame }:
+                Registers = Frame = true;
+                break;
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom }:
                 Frame = true;
                 break;
             case InExpr e:

@@ -130,7 +130,7 @@ internal static class LockPrefix
                 ReadExpr e => IsFixed(e.Place),
                 AssignExpr e => e.Place is LocalPlace,
                 UpdateExpr e => e.Place is LocalPlace,
-                IntrinsicExpr e => e.Intrinsic.Has(IntrinsicTraits.Pure) && e.Intrinsic.Id is not (IntrinsicId.UserSnapshot or IntrinsicId.KernelStackRaw),
+                IntrinsicExpr e => e.Intrinsic.Has(IntrinsicTraits.Pure) && e.Intrinsic.Id is not (IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom or IntrinsicId.KernelStackRaw),
                 InExpr or StatExpr or BucketExpr or HistogramTextExpr or BucketsExpr or SequenceExpr or RegexExpr or EmbeddedCExpr => false,
                 _ => true,
             };

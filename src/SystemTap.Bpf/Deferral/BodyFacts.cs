@@ -39,6 +39,9 @@ internal sealed class EffectFinder : LoweredWalker
         return finder._found;
     }
 
+    /// <summary>Whether calling the function has any.</summary>
+    public static bool In(Function function) => new EffectFinder().HasEffects(function);
+
     public override void Visit(Expr? expression)
     {
         _found |= expression switch
@@ -77,7 +80,7 @@ internal sealed class EffectFinder : LoweredWalker
 }
 
 /// <summary>Removes assignments to locals that nothing reads.</summary>
-internal sealed class DeadAssignments : LoweredWalker
+internal sealed class DeadAssignments : LocalWalker
 {
     private readonly HashSet<Local> _read = new(ReferenceEqualityComparer.Instance);
     private bool _changed;
@@ -96,19 +99,12 @@ internal sealed class DeadAssignments : LoweredWalker
         }
     }
 
-    public override void Visit(Expr? expression)
+    protected override void Use(Local local, LocalUse use)
     {
-        switch (expression)
+        if (use is LocalUse.Read or LocalUse.Update)
         {
-            case ReadExpr { Place: LocalPlace p }:
-                _read.Add(p.Local);
-                break;
-            case UpdateExpr { Place: LocalPlace p }:
-                _read.Add(p.Local);
-                break;
+            _read.Add(local);
         }
-
-        base.Visit(expression);
     }
 
     private Stmt Sweep(Stmt s)

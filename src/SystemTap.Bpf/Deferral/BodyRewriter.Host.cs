@@ -1,53 +1,82 @@
 using SystemTap.Bpf.Analysis;
 using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Deferral;
 
-// A HostStmt becomes the sending of its leaves. Inside it everything stays that stap can do: operations, moved globals, locals assigned there; the rest –
-// values of the event, of the current task, of memory, of the kernel's locals – is taken out.
+// A HostStmt becomes the sending of its leaves (HostStmt.IsLeaf). Inside it everything stays that stap can do: operations, moved globals, locals assigned there.
 
 internal sealed partial class BodyRewriter
 {
     private Stmt Host(HostStmt s, Scope scope)
     {
-        var owned = AssignmentCounter.In(s.Body);
-        var foreach_ = new LoopLocals();
-        foreach_.Visit(s.Body);
         var before = new List<Stmt>();
         var splitter = new PrintSplitter();
+
+        // Something of the statement comes before what is mapped, or decides whether it is evaluated.
+        var isLater = false;
 
         Expr Map(Expr e)
         {
             switch (e)
             {
-                case ReadExpr { Place: LocalPlace p } when owned.ContainsKey(p.Local) || foreach_.Locals.Contains(p.Local):
-                    return e;
-                case ReadExpr { Place: LocalPlace }:
+                case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } i:
+                    return splitter.Rewrite(StackForStap(i));
+                case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserStackFrom }:
                     return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
-                case HistogramTextExpr h when !s.Moved.Contains(h.Aggregate):
-                    return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
+                case not null when s.IsLeaf(e):
+                    var leaf = Settle(Substitute(e, scope), before, scope, keepReads: true);
+                    return isLater && !Purity.IsQuiet(leaf) ? Attempted(leaf, before, splitter) : splitter.Rewrite(leaf);
                 case SequenceExpr q:
                     var inner = new Stmt[q.Statements.Count];
                     for (var i = 0; i < inner.Length; i++)
                     {
                         inner[i] = MapStatement(q.Statements[i]);
+                        isLater = true;
                     }
 
                     return new SequenceExpr(inner, Map(q.Value), q.Span);
-                case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } i:
-                    return splitter.Rewrite(StackForStap(i));
-                case IntrinsicExpr i when !HostStatements.StapCan(i.Intrinsic) && !HostStatements.IsStapsOnly(i.Intrinsic.Id):
-                case CallExpr when NeedsKernel(e):
-                case ContextExpr or DerefExpr or ColumnExpr:
-                    return splitter.Rewrite(Settle(Substitute(e, scope), before, scope, keepReads: true));
+                case LogicalExpr l:
+                    var left = Map(l.Left);
+                    return new LogicalExpr(l.IsAnd, left, Later(l.Right), l.Span);
+                case ConditionalExpr c:
+                    var condition = Map(c.Condition);
+                    return new ConditionalExpr(condition, Later(c.WhenTrue), Later(c.WhenFalse), c.Span);
                 default:
-                    return Mapper.Children(e, Map);
+                    return Mapper.Children(e!, Map);
             }
         }
 
-        Stmt MapStatement(Stmt statement) => Mapper.Children(statement, Map, MapStatement);
+        Expr Later(Expr e)
+        {
+            var outer = isLater;
+            isLater = true;
+            var result = Map(e);
+            isLater = outer;
+            return result;
+        }
+
+        Stmt MapStatement(Stmt statement)
+        {
+            switch (statement)
+            {
+                case IfStmt i:
+                    var condition = Map(i.Condition);
+                    isLater = true;
+                    return new IfStmt(condition, MapStatement(i.Then), i.Else is { } otherwise ? MapStatement(otherwise) : null, i.Span);
+                case LoopStmt or ForeachStmt or TryStmt:
+                    isLater = true;
+                    return Mapper.Children(statement, Map, MapStatement);
+                case BlockStmt:
+                    return Mapper.Children(statement, Map, MapStatement);
+                default:
+                    var result = Mapper.Children(statement, Map, MapStatement);
+                    isLater = true;
+                    return result;
+            }
+        }
 
         var body = MapStatement(s.Body);
         Stmt NumberStatement(Stmt statement) => Mapper.Children(statement, NumberAll, NumberStatement);
@@ -81,60 +110,45 @@ internal sealed partial class BodyRewriter
         return before.Count == 1 ? before[0] : new BlockStmt(before, s.Span);
     }
 
+    /// <summary>
+    /// A leaf that may fail, although stap perhaps never comes to it: the kernel tries it and sends value and error, and stap raises the error when the value is asked for.
+    /// </summary>
+    private ConditionalExpr Attempted(Expr leaf, List<Stmt> before, PrintSplitter splitter)
+    {
+        var span = leaf.Span;
+        var (value, message) = (NewLocal(leaf.Type), NewLocal(ScriptType.String));
+        compilation.Capacities.AtLeast(message, MostOfMessage);
+        if (leaf.Type == ScriptType.String)
+        {
+            compilation.Capacities.AtLeast(value, compilation.Capacities.Of(leaf));
+        }
+
+        _frozen.Add(value);
+        _frozen.Add(message);
+        before.Add(Set(value, leaf.Type == ScriptType.String ? new StringConst("", span) : new LongConst(0, span)));
+        before.Add(Set(message, new StringConst("", span)));
+        before.Add(new TryStmt(Set(value, leaf), message, BlockStmt.Empty, span));
+        var (known, error) = (splitter.Rewrite(Read(value)), splitter.Rewrite(Read(message)));
+        return new ConditionalExpr(new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.StringLength), [error], span),
+            new SequenceExpr([new ExprStmt(new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.Error), [error], span), span)], known, span), known, span);
+
+        ExprStmt Set(Local local, Expr to) => new(new AssignExpr(new LocalPlace(local), to, span), span);
+
+        ReadExpr Read(Local local) => new(new LocalPlace(local), span);
+    }
+
+    /// <summary>Bytes of an error's message that are sent.</summary>
+    private const int MostOfMessage = 120;
+
     /// <summary>A stack as stap makes it from what the kernel can send.</summary>
-    private static IntrinsicExpr StackForStap(IntrinsicExpr i) => i.Intrinsic.Id == IntrinsicId.KernelStack
-        ? new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.StackText), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.KernelStackRaw), [], i.Span)], i.Span)
-        : new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UnwoundStack), [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.UserSnapshot), [], i.Span)], i.Span);
-
-    private static bool NeedsKernel(Expr e)
+    private static IntrinsicExpr StackForStap(IntrinsicExpr i)
     {
-        var walker = new KernelNeed();
-        walker.Visit(e);
-        return walker.Found;
-    }
-
-    private sealed class KernelNeed : LoweredWalker
-    {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
-
-        public bool Found { get; private set; }
-
-        public override void Visit(Expr? expression)
+        var (text, raw) = i.Intrinsic.Id switch
         {
-            Found |= expression is DerefExpr or ContextExpr || (expression is IntrinsicExpr i && !HostStatements.StapCan(i.Intrinsic) && !HostStatements.IsStapsOnly(i.Intrinsic.Id));
-            if (expression is CallExpr c && _seen.Add(c.Function))
-            {
-                Visit(c.Function.Body);
-            }
-
-            // Arguments are looked at by whoever maps the call.
-            if (expression is not CallExpr)
-            {
-                base.Visit(expression);
-            }
-        }
-    }
-
-    private sealed class LoopLocals : LoweredWalker
-    {
-        public HashSet<Local> Locals { get; } = new(ReferenceEqualityComparer.Instance);
-
-        public override void Visit(Stmt? statement)
-        {
-            if (statement is ForeachStmt f)
-            {
-                foreach (var key in f.Keys)
-                {
-                    Locals.Add(key);
-                }
-
-                if (f.Value is { } value)
-                {
-                    Locals.Add(value);
-                }
-            }
-
-            base.Visit(statement);
-        }
+            IntrinsicId.KernelStack => (IntrinsicId.StackText, IntrinsicId.KernelStackRaw),
+            IntrinsicId.UserStack => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshot),
+            _ => (IntrinsicId.UnwoundStack, IntrinsicId.UserSnapshotFrom),
+        };
+        return new IntrinsicExpr(IntrinsicTable.Get(text), [new IntrinsicExpr(IntrinsicTable.Get(raw), i.Arguments, i.Span)], i.Span);
     }
 }

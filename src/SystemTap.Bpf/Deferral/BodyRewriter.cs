@@ -251,7 +251,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
                 [new RawBytesExpr(quoted.Arguments[0], quoted.Arguments[1], quoted.Intrinsic.Id == IntrinsicId.UserBufferQuoted, e.Span), quoted.Arguments[2], new LongConst(1, e.Span)], e.Span);
         }
 
-        if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } stack)
+        if (IsStack(e) && e is IntrinsicExpr stack)
         {
             // The kernel sends addresses or the stack itself, stap makes the text.
             e = StackForStap(stack);
@@ -270,7 +270,7 @@ internal sealed partial class BodyRewriter(Compilation compilation)
         return keepReads ? e : Temporary(e, before);
     }
 
-    private static bool IsStack(Expr e) => e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack };
+    private static bool IsStack(Expr e) => e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.UserStackFrom };
 
     private bool IsSettled(Expr e) => e switch
     {

@@ -1,4 +1,5 @@
 using SystemTap.Bpf.Analysis;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Targets;
@@ -16,47 +17,60 @@ namespace SystemTap.Bpf.Deferral;
 // condition of a statement stap runs: it may be empty, and then reading it would fail where the script would not have read it.
 //
 // What goes: from the first statement of a block that needs stap to the block's end. Conditions in front stay in the kernel, so filtered events cost
-// nothing. The globals touched there move to stap's memory, and with them every other kernel statement that touches them; this is repeated until
-// nothing changes. If something cannot go (a read of memory under a condition: it might fault where the script would not have read), the
-// program stays as it was and the compiler says what it cannot do.
+// nothing. A statement that may leave the handler or end the session takes everything behind it along. The globals that are changed there move to stap's memory, and with them
+// every other kernel statement that touches them; this is repeated until nothing changes. Globals that are only read stay, and their values are leaves.
+//
+// A leaf is read before the statement runs, and not each is asked for: a read of memory under a condition, or behind other effects, is tried (AttemptedLeaf), and its error is raised when
+// stap comes to it. Functions that need both sides are put in place of their calls (StapInliner).
+//
+// If something cannot go (the kernel would need a value that stap makes, to go on), the program stays as it was, and Refusal says why.
 
 /// <summary>A statement that stap runs when the record with its leaves arrives; its inner expressions are still those of the script.</summary>
-internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SystemTap.Language.Text.SourceSpan span) : Stmt(span), IEngineNode
+internal sealed class HostStmt(Stmt body, IReadOnlySet<Global> moved, SourceSpan span) : Stmt(span), IEngineNode
 {
     public Stmt Body { get; } = body;
 
     /// <summary>The globals that are in stap's memory; complete once all handlers are split.</summary>
     public IReadOnlySet<Global> Moved { get; } = moved;
 
-    /// <summary>Histograms of the body that the kernel reads and sends.</summary>
-    public IEnumerable<HistogramTextExpr> Leaves
+    private Dictionary<Local, int>? _owned;
+
+    private bool? _matches;
+
+    /// <summary>The kernel reads and sends it.</summary>
+    public bool IsLeaf(Expr e) => e switch
     {
-        get
-        {
-            var finder = new HistogramFinder();
-            finder.Visit(Body);
-            return finder.Found.Where(h => !Moved.Contains(h.Aggregate));
-        }
-    }
+        ReadExpr { Place: LocalPlace p } => !(_owned ??= AssignmentCounter.In(Body)).ContainsKey(p.Local),
+        HistogramTextExpr h => !Moved.Contains(h.Aggregate),
+        IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack or IntrinsicId.UserStack } => true,
+        IntrinsicExpr { Intrinsic.Id: IntrinsicId.MatchedGroup or IntrinsicId.GroupCount } => !(_matches ??= LoweredSearch.Has(Body, static e => e is RegexExpr)),
+        IntrinsicExpr i => !HostStatements.StapCan(i.Intrinsic) && !HostStatements.IsStapsOnly(i.Intrinsic.Id),
+        CallExpr c => HostStatements.NeedsKernel(c.Function),
+        ContextExpr or DerefExpr or ColumnExpr => true,
+        _ => HostStatements.GlobalOf(e) is { IsReadOnly: false } g && !Moved.Contains(g),
+    };
 
     /// <inheritdoc/>
     public void VisitChildren(LoweredWalker walker)
     {
-        foreach (var leaf in Leaves)
+        var finder = new LeafFinder(this);
+        finder.Visit(Body);
+        foreach (var leaf in finder.Found)
         {
             walker.Visit(leaf);
         }
     }
 
-    private sealed class HistogramFinder : LoweredWalker
+    private sealed class LeafFinder(HostStmt owner) : LoweredWalker
     {
-        public List<HistogramTextExpr> Found { get; } = [];
+        public List<Expr> Found { get; } = [];
 
         public override void Visit(Expr? expression)
         {
-            if (expression is HistogramTextExpr h)
+            if (expression is not null && owner.IsLeaf(expression))
             {
-                Found.Add(h);
+                Found.Add(expression);
+                return;
             }
 
             base.Visit(expression);
@@ -75,28 +89,29 @@ internal sealed class HostStatements
     {
         public bool NeedsStap { get; set; }
 
-        public bool NeedsKernel { get; set; }
+        public bool NeedsKernel { get; init; }
 
         public HashSet<Global> Globals { get; } = new(ReferenceEqualityComparer.Instance);
     }
 
-    private sealed class NotPossible : Exception;
+    private readonly HashSet<Global> _readInKernel = new(ReferenceEqualityComparer.Instance);
+
+    private sealed class NotPossible(string reason, SourceSpan span) : Exception(reason)
+    {
+        public SourceSpan Span { get; } = span;
+    }
 
     private HostStatements(LoweredProgram program) => _program = program;
 
     /// <summary>Built-ins whose texts only stap can make.</summary>
-    public static bool IsStapsOnly(IntrinsicId id) => id is IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.SymbolName or IntrinsicId.SymbolData
+    public static bool IsStapsOnly(IntrinsicId id) => id is IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.UserStackFrom or IntrinsicId.SymbolName or IntrinsicId.SymbolData
         or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
 
-    /// <summary>Entry of the kernel's stack by a fixed number: the kernel has it as well as stap, so it moves nothing.</summary>
-    public static bool IsKernelsToo(Expr? e) =>
-        e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackEntry, Arguments: [IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStack }, LongConst { Value: >= 0 and < 127 }] };
-
     /// <summary>The program with such statements marked, or the same when there are none or they cannot go.</summary>
-    public static LoweredProgram Apply(LoweredProgram program, Architecture architecture)
+    public static (LoweredProgram Program, HostRefusal? Refusal) Apply(LoweredProgram program, Architecture architecture)
     {
-        program = PrintInliner.Apply(RunningFunction.Apply(program, architecture));
+        program = InlinePrints(RunningFunction.Apply(program, architecture));
         var finder = new StapsOnlyFinder();
         foreach (var probe in program.Probes)
         {
@@ -108,43 +123,94 @@ internal sealed class HostStatements
 
         if (!finder.Found)
         {
-            return program;
+            return (program, null);
         }
 
         try
         {
-            return new HostStatements(program).Transform();
+            return (new HostStatements(program).Transform(), null);
         }
-        catch (NotPossible)
+        catch (NotPossible e)
         {
-            return program;
+            return (program, new HostRefusal(e.Message, e.Span));
+        }
+    }
+
+    /// <summary>
+    /// Library functions that only print something (<c>print_backtrace()</c>, <c>print_syms(list)</c>) in place of their calls: then the print is deferred like any other.
+    /// </summary>
+    private static LoweredProgram InlinePrints(LoweredProgram program)
+    {
+        Probe[]? probes = null;
+        for (var i = 0; i < program.Probes.Count; i++)
+        {
+            var p = program.Probes[i];
+            if (!p.Spec.RunsInKernel || !LoweredSearch.Calls(p.Body, OnlyPrints))
+            {
+                continue;
+            }
+
+            var locals = new FreshLocals(p);
+            probes ??= [.. program.Probes];
+            probes[i] = p.With(new StapInliner(static c => OnlyPrints(c.Function), locals.Make).Apply(p.Body), locals.Made);
+        }
+
+        return probes is null ? program : program.WithProbes(probes);
+    }
+
+    private static bool OnlyPrints(Function f)
+    {
+        var body = f.Body;
+        while (body is BlockStmt { Statements: [var only] })
+        {
+            body = only;
+        }
+
+        return f.IsTapset && body is PrintStmt;
+    }
+
+    /// <summary>Further locals of a handler.</summary>
+    private sealed class FreshLocals(Probe probe)
+    {
+        public List<Local> Made { get; } = [];
+
+        public Local Make(Local like)
+        {
+            Made.Add(new Local(probe.Locals.Count + Made.Count, like.Name, like.Type));
+            return Made[^1];
         }
     }
 
     private LoweredProgram Transform()
     {
-        Stmt[] bodies;
+        var probes = new Probe[_program.Probes.Count];
         int before;
         do
         {
             before = _moved.Count;
-            bodies = new Stmt[_program.Probes.Count];
-            for (var i = 0; i < bodies.Length; i++)
+            _readInKernel.Clear();
+            for (var i = 0; i < probes.Length; i++)
             {
-                var probe = _program.Probes[i];
-                bodies[i] = probe.Spec.RunsInKernel ? new ProbeSplit(this).Split(probe.Body) : probe.Body;
+                var p = _program.Probes[i];
+                if (!p.Spec.RunsInKernel)
+                {
+                    probes[i] = p;
+                    continue;
+                }
+
+                var locals = new FreshLocals(p);
+                var body = new ProbeSplit(this, locals.Make).Split(p.Body);
+                probes[i] = ReferenceEquals(body, p.Body) ? p : p.With(body, locals.Made);
             }
         }
         while (_moved.Count > before);
 
-        var probes = new Probe[bodies.Length];
-        for (var i = 0; i < probes.Length; i++)
+        foreach (var global in _readInKernel)
         {
-            var p = _program.Probes[i];
-            probes[i] = ReferenceEquals(bodies[i], p.Body) ? p : new Probe
+            if (_moved.Contains(global))
             {
-                Index = p.Index, Spec = p.Spec, PointText = p.PointText, Name = p.Name, Locals = p.Locals, Body = bodies[i], Condition = p.Condition, Span = p.Span,
-            };
+                throw new NotPossible($"'{global.Name}' is changed by a statement that needs such a text, and memory is read at an address that depends on it", global.Span);
+            }
         }
 
         return _program.WithProbes(probes);
@@ -154,11 +220,10 @@ internal sealed class HostStatements
     {
         if (!_functions.TryGetValue(function, out var facts))
         {
-            _functions[function] = facts = new FunctionFacts();
-            new FunctionWalker(this, facts).Visit(function.Body);
-            if (function.EmbeddedCode is not null)
+            _functions[function] = facts = new FunctionFacts { NeedsKernel = NeedsKernel(function) };
+            for (Function? f = function; f is not null; f = f.NextOverload)
             {
-                facts.NeedsKernel = true;
+                new FunctionWalker(this, facts).Visit(f.Body);
             }
         }
 
@@ -188,11 +253,6 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
-            if (IsKernelsToo(expression))
-            {
-                return;
-            }
-
             Found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id));
             if (expression is CallExpr c && _seen.Add(c.Function))
             {
@@ -238,11 +298,6 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
-            if (IsKernelsToo(expression))
-            {
-                return;
-            }
-
             Needed |= expression switch
             {
                 IntrinsicExpr i => IsStapsOnly(i.Intrinsic.Id),
@@ -269,11 +324,6 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
-            if (IsKernelsToo(expression))
-            {
-                return;
-            }
-
             _found |= _inside > 0 && expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id);
             var isKernels = expression is not null && !Purity.IsDeferrable(expression) && !(expression is IntrinsicExpr own && IsStapsOnly(own.Intrinsic.Id));
             _inside += isKernels ? 1 : 0;
@@ -296,6 +346,44 @@ internal sealed class HostStatements
         {
             _found |= GlobalOf(expression) is { } g && owner._moved.Contains(g)
                 || expression is CallExpr c && owner.Facts(c.Function).Globals.Overlaps(owner._moved);
+            base.Visit(expression);
+        }
+    }
+
+    /// <summary>Stap cannot evaluate it for a handler of the kernel.</summary>
+    private static bool IsKernels(Expr? e) => e is DerefExpr or ContextExpr or EmbeddedCExpr || (e is IntrinsicExpr i && !StapCan(i.Intrinsic));
+
+    /// <summary>Something in the function, or in what it calls, only the kernel can evaluate.</summary>
+    public static bool NeedsKernel(Function function)
+    {
+        var walker = new KernelNeed();
+        walker.Follow(function);
+        return walker.Found;
+    }
+
+    private sealed class KernelNeed : LoweredWalker
+    {
+        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
+
+        public bool Found { get; private set; }
+
+        public void Follow(Function function)
+        {
+            for (var f = function; f is not null && _seen.Add(f); f = f.NextOverload)
+            {
+                Found |= f.EmbeddedCode is not null;
+                Visit(f.Body);
+            }
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            Found |= IsKernels(expression);
+            if (expression is CallExpr c)
+            {
+                Follow(c.Function);
+            }
+
             base.Visit(expression);
         }
     }
@@ -328,11 +416,6 @@ internal sealed class HostStatements
 
         public override void Visit(Expr? expression)
         {
-            if (IsKernelsToo(expression))
-            {
-                return;
-            }
-
             if (GlobalOf(expression) is { IsReadOnly: false } g)
             {
                 facts.Globals.Add(g);
@@ -342,18 +425,13 @@ internal sealed class HostStatements
             {
                 case IntrinsicExpr i:
                     facts.NeedsStap |= IsStapsOnly(i.Intrinsic.Id);
-                    facts.NeedsKernel |= !StapCan(i.Intrinsic);
                     break;
                 case HistogramTextExpr:
                     facts.NeedsStap = true;
                     break;
-                case DerefExpr or ContextExpr or EmbeddedCExpr:
-                    facts.NeedsKernel = true;
-                    break;
                 case CallExpr c:
                     var other = owner.Facts(c.Function);
                     facts.NeedsStap |= other.NeedsStap;
-                    facts.NeedsKernel |= other.NeedsKernel;
                     facts.Globals.UnionWith(other.Globals);
                     break;
             }
@@ -362,7 +440,7 @@ internal sealed class HostStatements
         }
     }
 
-    private static Global? GlobalOf(Expr? e) => e switch
+    public static Global? GlobalOf(Expr? e) => e switch
     {
         ReadExpr r => GlobalOf(r.Place),
         AssignExpr a => GlobalOf(a.Place),
@@ -382,12 +460,12 @@ internal sealed class HostStatements
     };
 
     /// <summary>Stap's own evaluation of the built-in means the same for a handler of the kernel.</summary>
-    internal static bool StapCan(Intrinsic i) => i.Has(IntrinsicTraits.Deferrable) || i.Id is IntrinsicId.Exit or IntrinsicId.Error or IntrinsicId.Warn or IntrinsicId.Log
+    internal static bool StapCan(Intrinsic i) => i.Has(IntrinsicTraits.Deferrable) || i.Id is IntrinsicId.Exit or IntrinsicId.Abort or IntrinsicId.Error or IntrinsicId.Warn or IntrinsicId.Log
         or IntrinsicId.System or IntrinsicId.Printk or IntrinsicId.FtracePrint or IntrinsicId.SwitchFile or IntrinsicId.Tokenize or IntrinsicId.MatchedGroup or IntrinsicId.GroupCount
         or IntrinsicId.Random32 or IntrinsicId.InTargetSet;
 
     /// <summary>Splits one handler.</summary>
-    private sealed class ProbeSplit(HostStatements owner)
+    private sealed class ProbeSplit(HostStatements owner, Func<Local, Local> fresh)
     {
         private readonly List<Stmt> _regions = [];
 
@@ -425,7 +503,7 @@ internal sealed class HostStatements
                         {
                             list.Add(child);
                         }
-                        else if (child is BlockStmt || (child is IfStmt { Condition: var c } && !owner.Needs(c)))
+                        else if (IsSplit(child) && ((isTail && last) || !MayLeave(child)))
                         {
                             list.Add(Statement(child, isTail && last));
                         }
@@ -450,6 +528,45 @@ internal sealed class HostStatements
             }
         }
 
+        /// <summary>A statement of which parts stay in the kernel.</summary>
+        private bool IsSplit(Stmt s) => s is BlockStmt || (s is IfStmt { Condition: var c } && !owner.Needs(c));
+
+        /// <summary>A part that stap runs may leave the handler or end the session: what follows must not run, or its records must come with that part's.</summary>
+        private bool MayLeave(Stmt s)
+        {
+            switch (s)
+            {
+                case BlockStmt b:
+                    var first = FirstOfShared(b);
+                    for (var i = 0; i < b.Statements.Count && first < 0; i++)
+                    {
+                        if (!owner.Needs(b.Statements[i]))
+                        {
+                            continue;
+                        }
+
+                        if (!IsSplit(b.Statements[i]))
+                        {
+                            first = i;
+                        }
+                        else if (MayLeave(b.Statements[i]))
+                        {
+                            return true;
+                        }
+                    }
+
+                    return first >= 0 && b.Statements.Skip(first).Any(Leaves);
+                case IfStmt i when !owner.Needs(i.Condition):
+                    return (owner.Needs(i.Then) && MayLeave(i.Then)) || (i.Else is { } otherwise && owner.Needs(otherwise) && MayLeave(otherwise));
+                default:
+                    return Leaves(s);
+            }
+        }
+
+        private static bool Leaves(Stmt s) => LoweredSearch.SaysNext(s) || LoweredSearch.Has(s, Ends) || LoweredSearch.Calls(s, static f => LoweredSearch.Has(f.Body, Ends));
+
+        private static bool Ends(Expr e) => e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.Exit or IntrinsicId.Abort };
+
         /// <summary>Where the statements begin that share a local with one of them that needs stap and assigns it; -1 when none is shared.</summary>
         private int FirstOfShared(BlockStmt b)
         {
@@ -467,7 +584,7 @@ internal sealed class HostStatements
                     var isElsewhere = false;
                     for (var j = 0; j < b.Statements.Count; j++)
                     {
-                        isElsewhere |= j != i && Context.LocalFinder.In(b.Statements[j]).Contains(local);
+                        isElsewhere |= j != i && LocalFinder.In(b.Statements[j]).Contains(local);
                     }
 
                     if (isElsewhere)
@@ -494,7 +611,7 @@ internal sealed class HostStatements
                 var before = first;
                 for (var j = first - 1; j >= 0; j--)
                 {
-                    if (Context.LocalFinder.In(b.Statements[j]).Any(shared.Contains))
+                    if (LocalFinder.In(b.Statements[j]).Any(shared.Contains))
                     {
                         first = j;
                     }
@@ -509,27 +626,35 @@ internal sealed class HostStatements
 
         private HostStmt Region(Stmt s, bool isTail)
         {
+            s = new StapInliner(IsForBoth, fresh).Apply(s);
             new RegionCheck(owner, isTail, AssignmentCounter.In(s)).Visit(s);
             _regions.Add(s);
             return new HostStmt(s, owner._moved, s.Span);
         }
 
+        /// <summary>Neither stap nor the kernel can call it, or the kernel cannot call it for stap.</summary>
+        private bool IsForBoth(CallExpr c) =>
+            owner.Facts(c.Function) is { NeedsKernel: true } facts && (facts.NeedsStap || facts.Globals.Count > 0 || !IsQuiet(c.Function) || c.Arguments.Any(owner.Needs));
+
         /// <summary>A local assigned in a region is stap's: nothing outside that region may use it.</summary>
         private void CheckLocals(Stmt kernel)
         {
-            var outside = new HashSet<Local>(Context.LocalFinder.In(kernel), ReferenceEqualityComparer.Instance);
+            var outside = new HashSet<Local>(LocalFinder.In(kernel), ReferenceEqualityComparer.Instance);
             foreach (var region in _regions)
             {
                 foreach (var (local, _) in AssignmentCounter.In(region))
                 {
-                    if (outside.Contains(local) || _regions.Exists(r => !ReferenceEquals(r, region) && Context.LocalFinder.In(r).Contains(local)))
+                    if (outside.Contains(local) || _regions.Exists(r => !ReferenceEquals(r, region) && LocalFinder.In(r).Contains(local)))
                     {
-                        throw new NotPossible();
+                        throw new NotPossible($"variable '{local.Name}' gets such a text in one place and is used in another", region.Span);
                     }
                 }
             }
         }
     }
+
+    /// <summary>The function only computes a value: it can be called before it is asked for.</summary>
+    private static bool IsQuiet(Function f) => f.ReturnType != ScriptType.Void && (f.IsPure || !EffectFinder.In(f));
 
     /// <summary>Everything in a region can be run by stap; its globals move.</summary>
     private sealed class RegionCheck(HostStatements owner, bool isTail, Dictionary<Local, int> owned) : LoweredWalker
@@ -540,11 +665,26 @@ internal sealed class HostStatements
         private int _leaf;
 
         /// <summary>The kernel can say what it is before the statement runs.</summary>
-        private bool IsKernels(Expr e) => e switch
+        private bool KernelKnows(Expr? e) => e switch
         {
-            LongConst or StringConst or ContextExpr => true,
+            null or LongConst or StringConst or ContextExpr => true,
             ReadExpr { Place: LocalPlace p } => !owned.ContainsKey(p.Local),
-            IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Pure) && !i.Intrinsic.Has(IntrinsicTraits.Fallible) && !IsStapsOnly(i.Intrinsic.Id) && i.Arguments.All(IsKernels),
+            ReadExpr { Place: GlobalPlace p } => !owner._moved.Contains(p.Global),
+            ReadExpr { Place: ElementPlace p } => !owner._moved.Contains(p.Array) && p.Keys.All(KernelKnows),
+            IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Pure) && !IsStapsOnly(i.Intrinsic.Id) && i.Arguments.All(KernelKnows),
+            DerefExpr d => KernelKnows(d.Address),
+            BinaryExpr b => KernelKnows(b.Left) && KernelKnows(b.Right),
+            UnaryExpr u => KernelKnows(u.Operand),
+            ConcatExpr c => c.Parts.All(KernelKnows),
+            _ => false,
+        };
+
+        /// <summary>A look at a global that stays in the kernel.</summary>
+        private bool IsKernelRead(Expr e) => e switch
+        {
+            ReadExpr { Place: not LocalPlace } => KernelKnows(e),
+            InExpr i => !owner._moved.Contains(i.Array) && i.Keys.All(KernelKnows),
+            StatExpr s => !owner._moved.Contains(s.Aggregate) && s.Keys.All(KernelKnows),
             _ => false,
         };
 
@@ -561,7 +701,7 @@ internal sealed class HostStatements
             {
                 case NextStmt when !isTail:
                 case ReturnStmt:
-                    throw new NotPossible();
+                    throw new NotPossible("'next' behind it would have to skip statements of the kernel", statement.Span);
                 case DeleteStmt d:
                     Move(d.Global);
                     break;
@@ -595,7 +735,7 @@ internal sealed class HostStatements
         {
             if (expression is HistogramTextExpr histogram)
             {
-                if (_leaf == 0 && _conditional == 0 && !owner._moved.Contains(histogram.Aggregate) && histogram.Keys.All(IsKernels))
+                if (_leaf == 0 && _conditional == 0 && !owner._moved.Contains(histogram.Aggregate) && histogram.Keys.All(KernelKnows))
                 {
                     return;
                 }
@@ -608,15 +748,31 @@ internal sealed class HostStatements
             {
                 if (_leaf > 0)
                 {
-                    throw new NotPossible();
-                }
+                    if (expression is AssignExpr or UpdateExpr)
+                    {
+                        throw new NotPossible($"'{g.Name}' is changed while memory is read", expression.Span);
+                    }
 
-                Move(g);
+                    owner._readInKernel.Add(g);
+                }
+                else if (IsKernelRead(expression!))
+                {
+                    return;
+                }
+                else
+                {
+                    Move(g);
+                }
             }
 
-            if (_leaf > 0 && (expression is IntrinsicExpr { Intrinsic.Id: var id } && IsStapsOnly(id) || expression is ReadExpr { Place: LocalPlace p } && owned.ContainsKey(p.Local)))
+            if (_leaf > 0 && expression is IntrinsicExpr { Intrinsic.Id: var id } && IsStapsOnly(id))
             {
-                throw new NotPossible();
+                throw new NotPossible("the kernel would need such a text, or what is made of it, to go on", expression.Span);
+            }
+
+            if (_leaf > 0 && expression is ReadExpr { Place: LocalPlace p } && owned.ContainsKey(p.Local))
+            {
+                throw new NotPossible($"the kernel would need variable '{p.Local.Name}' to go on, which depends on such a text or changes beside it", expression.Span);
             }
 
             switch (expression)
@@ -634,43 +790,37 @@ internal sealed class HostStatements
                     Visit(c.WhenFalse);
                     _conditional--;
                     return;
-                case CallExpr c:
-                    var facts = owner.Facts(c.Function);
-                    if (facts.NeedsKernel)
+                case CallExpr c when owner.Facts(c.Function) is var facts && facts.NeedsKernel:
+                    // The kernel calls it for a leaf, whether it is asked for or not.
+                    if (facts.NeedsStap || facts.Globals.Count > 0 || !IsQuiet(c.Function))
                     {
-                        // The kernel can call it for a leaf when it touches nothing that moves and cannot fail at the wrong moment.
-                        if (_conditional > 0 || facts.NeedsStap || facts.Globals.Count > 0 || c.Type == ScriptType.Void)
-                        {
-                            throw new NotPossible();
-                        }
-
-                        VisitLeaf(c);
-                        return;
+                        throw new NotPossible($"function '{c.Function.Name}' needs the kernel and cannot be taken apart", c.Span);
                     }
 
-                    foreach (var global in facts.Globals)
+                    VisitLeaf(c);
+                    return;
+                case CallExpr c:
+                    foreach (var global in owner.Facts(c.Function).Globals)
                     {
                         Move(global);
                     }
 
                     break;
                 case IntrinsicExpr i when !StapCan(i.Intrinsic) && !IsStapsOnly(i.Intrinsic.Id):
-                    // A leaf: read before the statement runs, so it must not be able to fail where the script would not have read it.
-                    if (i.Type == ScriptType.Void || (_conditional > 0 && i.Intrinsic.Has(IntrinsicTraits.Fallible)))
+                    if (i.Type == ScriptType.Void || (_conditional > 0 && i.Intrinsic.Has(IntrinsicTraits.Fallible) && !i.Intrinsic.Has(IntrinsicTraits.Pure)))
                     {
-                        throw new NotPossible();
+                        throw new NotPossible($"'{i.Intrinsic.Name}' acts in the kernel", i.Span);
                     }
 
                     VisitLeaf(i);
                     return;
-                case DerefExpr d when _conditional == 0:
+                case DerefExpr d:
                     VisitLeaf(d);
                     return;
-                case DerefExpr:
                 case EmbeddedCExpr:
-                    throw new NotPossible();
+                    throw new NotPossible("C code cannot be left to stap", expression.Span);
                 case FormatExpr f when !Purity.IsPlainFormat(f.Segments):
-                    throw new NotPossible();
+                    throw new NotPossible("%m and %M read memory while a text is made", f.Span);
             }
 
             base.Visit(expression);
@@ -685,3 +835,8 @@ internal sealed class HostStatements
         }
     }
 }
+
+/// <summary>Why statements that need texts of stap cannot be left to it.</summary>
+/// <param name="Reason">A sentence part.</param>
+/// <param name="Span">Where it is seen.</param>
+internal sealed record HostRefusal(string Reason, SourceSpan Span);

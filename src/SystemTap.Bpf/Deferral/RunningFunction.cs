@@ -54,7 +54,7 @@ internal static class RunningFunction
             if (found)
             {
                 probes ??= [.. program.Probes];
-                probes[i] = new Probe { Index = p.Index, Spec = p.Spec, PointText = p.PointText, Name = p.Name, Locals = p.Locals, Body = body, Condition = p.Condition, Span = p.Span };
+                probes[i] = p.With(body);
             }
         }
 

@@ -31,6 +31,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     /// <summary>Functions that call others are run step by step, as recursive ones are, because calls nest deeper than the kernel allows.</summary>
     public required bool StepwiseCalls { get; init; }
 
+    /// <summary>Why statements that need texts of stap stayed with the kernel; null: they went, or there are none.</summary>
+    public Deferral.HostRefusal? Refusal { get; init; }
+
     /// <summary>Most content bytes of a string.</summary>
     public int MaxText => Limits.MaxStringLength - 1;
 

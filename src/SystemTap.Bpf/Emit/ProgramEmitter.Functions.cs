@@ -212,6 +212,7 @@ internal sealed partial class ProgramEmitter
         {
             // On the stack the verifier knows what the word says, so nothing is checked on ways where it is 0. Code that gives the lock back early may stand in a
             // callback, which has a stack of its own.
+            PlanLock(_c.Locks.ModeOf(probe));
             var unlocksEarly = LoweredSearch.Has<UnlockStmt>(body);
             _held = unlocksEarly ? TakeFrame(8) : prefix is not null ? TakeStack(8, onStack: true) : null;
             if (prefix is not null)
@@ -219,12 +220,12 @@ internal sealed partial class ProgramEmitter
                 Store(_held!.Value, 0);
                 if (unlocksEarly)
                 {
-                    PrepareUnlock(_c.Locks.ModeOf(probe));
+                    PrepareUnlock();
                 }
             }
             else
             {
-                LockHandler(probe, done);
+                LockHandler(done);
             }
         }
 
@@ -298,7 +299,7 @@ internal sealed partial class ProgramEmitter
             }
             else if (_lock is not null)
             {
-                LockHandler(probe, done);
+                LockHandler(done);
             }
 
             body = split.Under;
@@ -335,9 +336,9 @@ internal sealed partial class ProgramEmitter
         _f = before;
     }
 
-    private void LockHandler(Probe probe, Label skipped)
+    private void LockHandler(Label skipped)
     {
-        Lock(_c.Locks.ModeOf(probe), skipped);
+        Lock(skipped);
         if (_held is { } held)
         {
             Store(held, 1);

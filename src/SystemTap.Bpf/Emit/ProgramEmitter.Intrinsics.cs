@@ -156,14 +156,16 @@ internal sealed partial class ProgramEmitter
                 break;
             case IntrinsicId.WriteKernel:
                 throw Cannot("writing to kernel memory: BPF programs cannot", i.Span);
+            case IntrinsicId.WriteRegister:
+                throw Cannot(GuruWrites.What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
             case IntrinsicId.ParseLong:
                 ParseLong(i);
                 break;
-            case IntrinsicId.UserSnapshot:
-                UserSnapshot(i.Span);
+            case IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom:
+                UserSnapshot(i.Arguments, i.Span);
                 break;
-            case IntrinsicId.StackEntry when Deferral.HostStatements.IsKernelsToo(i):
-                KernelStackEntry((int)((LongConst)i.Arguments[1]).Value);
+            case IntrinsicId.KernelFrame:
+                KernelFrame(i.Arguments[0]);
                 break;
             case IntrinsicId.GroupCount:
                 _ = MatchSubject;
@@ -173,6 +175,8 @@ internal sealed partial class ProgramEmitter
                 or IntrinsicId.InstructionPointer or IntrinsicId.UserInstructionPointer or IntrinsicId.ReturnValue:
                 _event.LongIntrinsic(this, i);
                 break;
+            case IntrinsicId.StackEntry:
+                throw StapsText(i);
             default:
                 throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a handler that runs in the kernel", i.Span);
         }
@@ -286,6 +290,12 @@ internal sealed partial class ProgramEmitter
         _a.Jump(_f.FatalExit);
     }
 
+    /// <summary>A stack or a name of an address where the kernel itself would have to go on with it.</summary>
+    private BpfCannotException StapsText(IntrinsicExpr i) => Deferral.HostStatements.IsStapsOnly(i.Intrinsic.Id)
+        ? Cannot("stacks of programs and names of addresses are made by stap, not by BPF programs, and this handler cannot be left to stap"
+            + (_c.Refusal is { } refusal ? $": {refusal.Reason} ({refusal.Span})" : ""), i.Span, "only print it, or run with --runtime=kernel")
+        : Cannot($"the built-in \"{i.Intrinsic.Name}\" in a text that a kernel handler uses", i.Span, "only print it, or run with --runtime=kernel");
+
     private StringValue TextIntrinsic(IntrinsicExpr i)
     {
         switch (i.Intrinsic.Id)
@@ -319,7 +329,7 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.TableName or IntrinsicId.SyscallName:
                 return TableName(i);
             default:
-                throw Cannot($"the built-in \"{i.Intrinsic.Name}\" in a text that a kernel handler uses", i.Span, "only print it, or run with --runtime=kernel");
+                throw StapsText(i);
         }
     }
 }

@@ -23,26 +23,29 @@ internal sealed partial class ProgramEmitter
     private LockMode _lockMode;
     private Mem _sharedWord;
     private Mem? _held;
-    private bool _prepared;
     private readonly Dictionary<(LockWord, LockMode), Subprogram> _lockWaiters = [];
 
     private int LastCpu => _c.Target.PossibleCpuCount - 1;
 
-    /// <summary>Takes the handler's lock or counts a skip and goes to <paramref name="skipped"/>.</summary>
-    private void Lock(LockMode mode, Label skipped)
+    /// <summary>Before the handler's code: the side it will take, and a place for the address of the count that it raises (an address can only be kept on the stack).</summary>
+    private void PlanLock(LockMode mode)
     {
         _lockMode = mode;
+        if (mode == LockMode.Shared)
+        {
+            _sharedWord = TakeStack(8, onStack: true);
+        }
+    }
+
+    /// <summary>Takes the handler's lock or counts a skip and goes to <paramref name="skipped"/>.</summary>
+    private void Lock(Label skipped)
+    {
+        var mode = _lockMode;
         var taken = _a.NewLabel();
         _a.Call(Helper.GetSmpProcessorId);
         if (mode == LockMode.Shared)
         {
             var fail = _a.NewLabel();
-            if (!_prepared)
-            {
-                _sharedWord = TakeStack(8, onStack: true);
-            }
-
-            _prepared = false;
             Move(Reg.R2, Reg.R0);
             _a.JumpIf(JumpOp.Gt, Reg.R2, LastCpu, fail);
             _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R2, 6));
@@ -89,14 +92,12 @@ internal sealed partial class ProgramEmitter
     /// <summary>
     /// For ways to the end that do not take the lock: the verifier does not know that nothing is given back there, so there must be a valid address to give it back at.
     /// </summary>
-    private void PrepareUnlock(LockMode mode)
+    private void PrepareUnlock()
     {
-        if (mode == LockMode.Shared)
+        if (_lockMode == LockMode.Shared)
         {
-            _sharedWord = TakeStack(8, onStack: true);
             DataAddress(Reg.R1, _lock!.SharedOffset);
             Save(_sharedWord, Reg.R1);
-            _prepared = true;
         }
     }
 

@@ -69,13 +69,42 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>R0 = one address of the kernel stack, 0 when it has fewer.</summary>
-    private void KernelStackEntry(int index)
+    private void KernelFrame(Expr number)
     {
         var mark = Marked();
-        var buffer = TakeFrame(8 * (index + 1));
-        Store(buffer.At(8 * index), 0);
-        GetStack(buffer, index + 1);
-        Load(Reg.R0, buffer.At(8 * index));
+        if (TryConstant(number, out var known))
+        {
+            if (known < 0 || known >= StackDepth)
+            {
+                _a.Emit(Instruction.Mov(Reg.R0, 0));
+                return;
+            }
+
+            var buffer = TakeFrame(8 * ((int)known + 1));
+            Store(buffer.At(8 * (int)known), 0);
+            GetStack(buffer, (int)known + 1);
+            Load(Reg.R0, buffer.At(8 * (int)known));
+            Release(mark);
+            return;
+        }
+
+        var none = _a.NewLabel();
+        var index = TakeStack(8);
+        var words = TakeFrame(8 * StackDepth);
+        Long(number, Reg.R0);
+        Save(index, Reg.R0);
+        GetStack(words, StackDepth);
+        Load(Reg.R1, index);
+        _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 3));
+        Move(Reg.R2, Reg.R0);
+        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.JumpIf(JumpOp.Ge, Reg.R1, Reg.R2, none);
+        _a.JumpIf(JumpOp.Ge, Reg.R1, StackDepth, none);
+        _a.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R1, 3));
+        Address(Reg.R2, words);
+        _a.Emit(Instruction.Add64(Reg.R2, Reg.R1));
+        Load(Reg.R0, new Mem(Reg.R2, 0));
+        _a.Bind(none);
         Release(mark);
     }
 
@@ -150,7 +179,9 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>Sends registers and stack of the current process; R0 = the snapshot's number, 0 for kernel threads, StackSnapshot.Lost when the ring is full.</summary>
-    private void UserSnapshot(SourceSpan span)
+    /// <param name="from">Instruction, stack and frame pointer to begin from; empty: those of the process.</param>
+    /// <param name="span">Place for messages.</param>
+    private void UserSnapshot(IReadOnlyList<Expr> from, SourceSpan span)
     {
         RequireEvent();
         if (!_c.Features.CurrentTaskBtf)
@@ -162,6 +193,14 @@ internal sealed partial class ProgramEmitter
         var architecture = _c.Target.Architecture;
         var pointers = _c.Structure("pt_regs", span);
         var mark = Marked();
+        var given = new Mem[from.Count];
+        for (var i = 0; i < given.Length; i++)
+        {
+            Long(from[i], Reg.R0);
+            given[i] = TakeFrame(8);
+            Save(given[i], Reg.R0);
+        }
+
         var id = TakeFrame(8);
         var record = TakeTemp();
         var registers = TakeTemp();
@@ -183,7 +222,15 @@ internal sealed partial class ProgramEmitter
         Move(Reg.R1, Reg.R0);
         _a.Call(Helper.TaskPtRegs);
         Move(registers.Register, Reg.R0);
-        LoadField(Reg.R2, Reg.R0, architecture.StackPointer.Offset, 8, true);
+        if (given.Length > 0)
+        {
+            Load(Reg.R2, given[1]);
+        }
+        else
+        {
+            LoadField(Reg.R2, Reg.R0, architecture.StackPointer.Offset, 8, true);
+        }
+
         Load(Reg.R1, top);
         var below = _a.NewLabel();
         _a.JumpIf(JumpOp.Le, Reg.R2, Reg.R1, below);
@@ -273,6 +320,11 @@ internal sealed partial class ProgramEmitter
             _a.Emit(Instruction.Mov(Reg.R2, (int)Math.Min(pointers.Size, StackSnapshot.RegistersSize)));
             Move(Reg.R3, at);
             _a.Call(Helper.ProbeReadKernel);
+            for (var i = 0; i < given.Length; i++)
+            {
+                Load(Reg.R1, given[i]);
+                Save(new Mem(r, StackSnapshot.Registers + (i == 0 ? architecture.InstructionPointer : i == 1 ? architecture.StackPointer : architecture.FramePointer).Offset), Reg.R1);
+            }
         }
     }
 }

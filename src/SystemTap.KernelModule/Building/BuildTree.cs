@@ -80,7 +80,8 @@ public sealed partial class BuildTree
                 : throw Missing(wanted ?? running, $"'{path}/include/generated/utsrelease.h' does not name a release: the tree is not prepared");
         }
 
-        return new BuildTree(path, release, "\n" + config);
+        var tree = new BuildTree(path, release, "\n" + config);
+        return tree.Value("CONFIG_MODULES") == "y" ? tree : throw new ModuleBuildException($"kernel '{release}' was built without loadable modules", "use --runtime=bpf");
     }
 
     /// <summary>The package that holds the headers of a release, by the distribution's naming.</summary>

@@ -118,6 +118,10 @@ public static class ModuleBuilder
         return path;
     }
 
+    /// <summary>Makes sure that there is a compiler for a tree.</summary>
+    /// <exception cref="ModuleBuildException">There is none.</exception>
+    public static void CheckCompiler(BuildTree tree, IReadOnlyList<string> variables) => _ = CompilerOf(tree, variables);
+
     internal static Compiler CompilerOf(BuildTree tree, IReadOnlyList<string> variables) =>
         Compiler.Find(tree, variables.FirstOrDefault(v => v.StartsWith("CC=", StringComparison.Ordinal))?[3..]);
 
@@ -126,7 +130,16 @@ public static class ModuleBuilder
         var objects = new List<string> { image.Base, Compile(request, image, image.Compile, "script", request.Script) };
         if (request.Embedded is not null)
         {
-            objects.Add(Compile(request, image, image.CompileKernel, "embedded", request.Embedded));
+            var embedded = Compile(request, image, image.CompileKernel, "embedded", request.Embedded);
+            objects.Add(embedded);
+            var used = ExportedSymbols.UsedBy(embedded, request.WorkFolder, request.Echo);
+            used.ExceptWith(ExportedSymbols.DefinedBy(objects[1], request.WorkFolder, request.Echo));
+            if (ExportedSymbols.Versions(request.Tree, used, "the script's embedded C") is { } versions)
+            {
+                var (failed, output) = RuntimeImage.CompileVersions(versions, image.Compile, request.WorkFolder, request.Echo);
+                objects.Add(failed == 0 ? Path.Combine(request.WorkFolder, RuntimeImage.VersionsObject)
+                    : throw new ModuleBuildException($"the versions of kernel symbols do not compile: {RuntimeImage.FirstLine(output)}", "use -v to see the commands, -k to keep the files"));
+            }
         }
 
         var linked = Path.Combine(request.WorkFolder, "module.o");

@@ -18,6 +18,11 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
 
     private const string StubObject = "stub/script.o";
 
+    private const string DescriptionObject = "stub/module.o";
+
+    /// <summary>The versions of kernel symbols that a module uses beside those of the run-time.</summary>
+    public const string VersionsObject = "versions.o";
+
     private const string CoreObject = "core.o";
 
     /// <summary>The run-time's objects, linked to one, with the module's description.</summary>
@@ -106,7 +111,7 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         void Add(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\0"));
-        Add("recipe 3");
+        Add("recipe 4");
         Add(tree.Identity);
         Add(compiler.Identity);
         foreach (var variable in variables)
@@ -149,26 +154,42 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         }
 
         File.WriteAllText(Path.Combine(work, "kernel", "syscall_names.h"), SyscallNames(tree));
-        // The kernel side is one unit, which includes its other files, and so is the core: what kbuild does around each object costs more than to compile it.
+        // The kernel side is one unit, which includes its other files, and so is the core.
         File.WriteAllText(Path.Combine(work, CoreObject[..^1] + "c"), string.Concat(sources
             .Where(s => s.Name.EndsWith(".c", StringComparison.Ordinal) && s.Name.StartsWith("core/", StringComparison.Ordinal)).Select(s => $"#include \"{s.Name}\"\n")));
-        List<string> objects = ["kernel/run-time.o", CoreObject];
         File.WriteAllText(Path.Combine(work, "Kbuild"), $"""
             obj-m := {Placeholder}.o
-            {Placeholder}-y := {StubObject} {string.Join(' ', objects)}
+            {Placeholder}-y := {StubObject} {DescriptionObject}
             ccflags-remove-y := -pg -mrecord-mcount -mfentry
             ccflags-y := -g0 -I{work}/include -I{work}/core -Wno-declaration-after-statement -Wno-missing-prototypes -Wno-missing-declarations
 
             """);
         var cc = compiler.Command(work);
         List<string> make = ["make", "-C", tree.Path, "M=" + work, "CC=" + cc, "CONFIG_DEBUG_INFO_BTF_MODULES=", "-j", Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), .. variables.Where(v => !v.StartsWith("CC=", StringComparison.Ordinal)), "modules"];
-        var (status, text) = Tool.Run(make, work, echo);
+
+        // As soon as the build system has compiled the stub, it is known how it compiles: the rest of its work and the run-time's compilation go on side by side.
+        var stubCommand = Path.Combine(work, "stub", ".script.o.cmd");
+        var building = Task.Run(() => Tool.Run(make, work, echo));
+        while (!building.IsCompleted && !(File.Exists(stubCommand) && !File.Exists(Path.ChangeExtension(stubCommand, "d"))))
+        {
+            Thread.Sleep(2);
+        }
+
+        List<string> objects = ["kernel/run-time.o", CoreObject];
+        var compiling = File.Exists(stubCommand) ? objects.ConvertAll(o => Task.Run(() => CompilePart(Split(SavedCommand(stubCommand)).First, o, tree, work, echo))) : [];
+        var (status, text) = building.GetAwaiter().GetResult();
+        Task.WaitAll([.. compiling]);
         if (status != 0)
         {
             throw Failure(tree, compiler, status, text, final);
         }
 
-        var scriptCommand = SavedCommand(Path.Combine(work, "stub", ".script.o.cmd"));
+        foreach (var (failed, output) in compiling.Select(c => c.Result).Where(r => r.Status != 0))
+        {
+            throw Failure(tree, compiler, failed, output, final);
+        }
+
+        var scriptCommand = SavedCommand(stubCommand);
         var moduleCommand = SavedCommand(Path.Combine(work, $".{Placeholder}.o.cmd"));
         var linkCommand = SavedCommand(Path.Combine(work, $".{Placeholder}.ko.cmd"));
         var (compile, perObject) = Split(scriptCommand);
@@ -176,15 +197,21 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
         var objtool = ObjtoolWords(perObject.Count > 0 ? perObject : whole, tree);
         var link = LinkWords(linkCommand, tree);
 
-        // The run-time alone, without the stub. Where the build system leaves objtool to the whole module, its objects have not seen it yet.
-        var linker = link[0];
-        Check(Tool.Run([linker, "-m", "elf_x86_64", "-r", "-o", Path.Combine(work, "runtime.o"), .. objects.Select(o => Path.Combine(work, o))], work, echo), "linking the run-time");
-        if (perObject.Count == 0 && objtool.Count > 0)
+        // objtool sees the run-time as one object: functions whose address one part takes from another keep their entry marks.
+        var (linker, runtime) = (link[0], Path.Combine(work, "runtime.o"));
+        Check(Tool.Run([linker, "-m", "elf_x86_64", "-r", "-o", runtime, .. objects.Select(o => Path.Combine(work, o))], work, echo), "linking the run-time");
+        if (objtool.Count > 0)
         {
-            Check(Tool.Run([.. objtool, Path.Combine(work, "runtime.o")], tree.Path, echo), "objtool on the run-time");
+            Check(Tool.Run([.. objtool, runtime], tree.Path, echo), "objtool on the run-time");
         }
 
         List<string> description = [Path.Combine(work, Placeholder + ".mod.o")];
+        if (ExportedSymbols.Versions(tree, ExportedSymbols.UsedBy(runtime, work, echo), "the module run-time") is { } versions)
+        {
+            Check(CompileVersions(versions, ScriptWords(compile, compiler, work, work), work, echo), "compiling the versions of kernel symbols");
+            description.Add(Path.Combine(work, VersionsObject));
+        }
+
         if (linkCommand.Any(w => w.EndsWith(".module-common.o", StringComparison.Ordinal)))
         {
             description.Add(Path.Combine(work, ".module-common.o"));
@@ -224,6 +251,20 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
                     break;
             }
         }
+    }
+
+    /// <summary>Compiles the text of <see cref="ExportedSymbols.Versions"/> to <see cref="VersionsObject"/> in a folder.</summary>
+    public static (int Status, string Text) CompileVersions(string versions, IReadOnlyList<string> compile, string folder, Action<string>? echo)
+    {
+        var source = Path.Combine(folder, VersionsObject[..^1] + "c");
+        File.WriteAllText(source, versions);
+        return Tool.Run([.. compile, "-c", "-o", Path.Combine(folder, VersionsObject), source], folder, echo);
+    }
+
+    private static (int Status, string Text) CompilePart(List<string> stubCommand, string part, BuildTree tree, string work, Action<string>? echo)
+    {
+        var path = Path.Combine(work, part);
+        return Tool.Run([.. KernelWords(stubCommand, work), "-I", Path.Combine(work, "core"), "-c", "-o", path, path[..^1] + "c"], tree.Path, echo);
     }
 
     /// <summary>Options for code that includes no kernel header: what decides about code, not paths, names and warnings; and no tracing prologue.</summary>

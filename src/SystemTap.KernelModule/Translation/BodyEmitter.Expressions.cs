@@ -403,6 +403,8 @@ internal sealed partial class BodyEmitter
                 return new Operand(Extended("c->value", e.Size, e.IsSigned), Effect.None);
             case ContextValue.Register:
                 return new Operand(Extended($"stap_register_at(c, {e.Index})", e.Size, e.IsSigned), Effect.None);
+            case ContextValue.VectorRegister:
+                return new Operand(Extended(Store($"stap_vector_half(c, {e.Index})").Code, e.Size, e.IsSigned), Effect.None);
             case ContextValue.FunctionArgument:
                 var argument = Store($"stap_function_argument(c, {P(e.Span)}, {e.Index})");
                 CheckFailed();

@@ -120,6 +120,11 @@ internal sealed partial class BodyEmitter
                 FailIf($"!{stored.Code}", $"stap_fail_write(c, {P(e.Span)}, (u64)({A(0)}), {(user ? "1" : "0")});");
                 return operands[2];
 
+            case IntrinsicId.WriteRegister:
+                var written = Store($"stap_write_register(c, {A(0)}, {A(1)}, {A(2)})");
+                FailIf(written.Code, $"stap_fail(c, {P(e.Span)}, \"registers cannot be changed in this kind of probe\");");
+                return operands[2];
+
             // Strings.
             case IntrinsicId.StringLength: return new Operand($"(s64){A(0)}.n", reads);
             case IntrinsicId.Substring: return StoreText($"stap_substr({A(0)}, {A(1)}, {A(2)})", reads);
@@ -146,7 +151,9 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.PointFunction: return StoreText("stap_point_function(c)");
             case IntrinsicId.ProbeModule: return StoreText("stap_probe_module(c)");
             case IntrinsicId.KernelStack: return StoreText("stap_kernel_stack_text(c)");
+            case IntrinsicId.KernelFrame: return Store($"stap_stack_entry(c, stap_kernel_stack_text(c), {A(0)})");
             case IntrinsicId.UserStack: return StoreText($"stap_user_stack_text(c, {Kept})");
+            case IntrinsicId.UserStackFrom: return StoreText($"stap_user_stack_from(c, {A(0)}, {A(1)}, {A(2)}, {Kept})");
             case IntrinsicId.StackEntry: return Store($"stap_stack_entry(c, {A(0)}, {A(1)})");
             case IntrinsicId.StackHead: return StoreText($"stap_stack_head(c, {A(0)}, {A(1)})", reads);
             case IntrinsicId.SymbolName: return StoreText($"stap_symbol_name(c, {A(0)})");

@@ -1,3 +1,4 @@
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.KernelModule.Translation;
@@ -56,7 +57,7 @@ internal sealed class EmbeddedUnit
             _bodies.Line($"{type}STAP_ARG_{C.Name(function.Locals[i].Name)} = {value};");
         }
 
-        End(code, function.ReturnType);
+        End(code, function.Span, function.ReturnType);
     }
 
     // A parameter as C text: a string is a NUL-terminated copy.
@@ -94,7 +95,7 @@ internal sealed class EmbeddedUnit
             _bodies.Raw($"#define STAP_ARG_{name} (THIS->{name})");
         }
 
-        End(code, function.ReturnType);
+        End(code, function.Span, function.ReturnType);
         foreach (var name in names)
         {
             _bodies.Raw("#undef STAP_ARG_" + name);
@@ -112,7 +113,7 @@ internal sealed class EmbeddedUnit
         _prototypes.Add(signature);
         _bodies.Line($"/* statement at {C.Comment(e.Span.ToString())} */");
         Begin(signature, ScriptType.Void);
-        End(e.Code + "\n;", ScriptType.Void);
+        End(e.Code, e.Span, ScriptType.Void, after: "\n;");
         return name + "(c);";
     }
 
@@ -128,7 +129,8 @@ internal sealed class EmbeddedUnit
             Begin(signature, e.Type);
 
             // The text is an expression, or statements whose last is one.
-            End(e.Type == ScriptType.String ? $"stap_embedded_copy(STAP_RETVALUE, ({{ {e.Code}\n; }}));" : $"STAP_RETVALUE = (s64)({{ {e.Code}\n; }});", e.Type);
+            var text = e.Type == ScriptType.String;
+            End(e.Code, e.Span, e.Type, text ? "stap_embedded_copy(STAP_RETVALUE, ({ " : "STAP_RETVALUE = (s64)({ ", text ? "\n; }));" : "\n; });");
         }
 
         return name + "(c)";
@@ -160,11 +162,11 @@ internal sealed class EmbeddedUnit
             WriteAccess(w, global, name);
         }
 
-        foreach (var code in program.EmbeddedC)
+        foreach (var block in program.EmbeddedC)
         {
-            if (!code.Contains("/* pragma:suffix */", StringComparison.Ordinal))
+            if (!IsSuffix(block))
             {
-                w.Raw(code);
+                Located(w, block.Code, block.Span);
             }
         }
 
@@ -175,15 +177,32 @@ internal sealed class EmbeddedUnit
 
         w.Line();
         w.Raw(_bodies.ToString());
-        foreach (var code in program.EmbeddedC)
+        foreach (var block in program.EmbeddedC)
         {
-            if (code.Contains("/* pragma:suffix */", StringComparison.Ordinal))
+            if (IsSuffix(block))
             {
-                w.Raw(code);
+                Located(w, block.Code, block.Span);
             }
         }
 
         return w.ToString();
+    }
+
+    private static bool IsSuffix(EmbeddedBlock block) => block.Code.Contains("/* pragma:suffix */", StringComparison.Ordinal);
+
+    // With the script's line numbers, so that the compiler's messages name the script's places. Code that macros made stands nowhere in the script.
+    private static void Located(CWriter w, string code, SourceSpan span, string before = "", string after = "")
+    {
+        var at = span.Source.Content.IndexOf(code, span.Start, StringComparison.Ordinal);
+        if (at < 0)
+        {
+            w.Raw(before + code + after);
+            return;
+        }
+
+        w.Raw($"#line {C.Int(span.Source.Position(at).Line)} \"{C.Comment(span.Source.Path).Replace("\\", "", StringComparison.Ordinal).Replace("\"", "", StringComparison.Ordinal)}\"");
+        w.Raw(before + code + after);
+        w.Raw("#line 1 \"around embedded C\"");
     }
 
     private void Begin(string signature, ScriptType type, bool inStructure = false)
@@ -212,13 +231,13 @@ internal sealed class EmbeddedUnit
         }
     }
 
-    private void End(string code, ScriptType type)
+    private void End(string code, SourceSpan span, ScriptType type, string before = "", string after = "")
     {
         _bodies.Line("if (c->failed)");
         _bodies.Line("\tgoto stap_out;");
         _bodies.Raw("#define return goto stap_out");
         _bodies.Open();
-        _bodies.Raw(code);
+        Located(_bodies, code, span, before, after);
         _bodies.Close();
         _bodies.Raw("#undef return");
         _bodies.Line("goto stap_out;");

@@ -109,7 +109,7 @@ internal sealed class StackUse : LoweredWalker
         }
     }
 
-    private static bool IsOfPrograms(IntrinsicId id) => id is IntrinsicId.UserStack or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
+    private static bool IsOfPrograms(IntrinsicId id) => id is IntrinsicId.UserStack or IntrinsicId.UserStackFrom or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.ProbeFunction;
 
     /// <summary>Takes such a text without looking into it, or knows what it is.</summary>
@@ -118,7 +118,7 @@ internal sealed class StackUse : LoweredWalker
 
     private bool Carries(Expr? expression) => expression switch
     {
-        IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserStack or IntrinsicId.SymbolLines or IntrinsicId.UserSymbolLines } => true,
+        IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserStack or IntrinsicId.UserStackFrom or IntrinsicId.SymbolLines or IntrinsicId.UserSymbolLines } => true,
         IntrinsicExpr { Intrinsic.Id: IntrinsicId.StackHead } e => Carries(e.Arguments[0]),
         ReadExpr { Place: LocalPlace p } => _carriers.Contains(p.Local),
         ReadExpr { Place: GlobalPlace p } => _carriers.Contains(p.Global),

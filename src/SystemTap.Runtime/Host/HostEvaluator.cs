@@ -126,8 +126,8 @@ public sealed class PrintFinisher
     /// <summary>The record's strings, by leaf.</summary>
     public string[] Texts { get; }
 
-    /// <summary>Appends the text; gives an error's message instead of raising it.</summary>
-    public string? Write(ByteSink sink)
+    /// <summary>Appends the text; gives an error instead of raising it.</summary>
+    public RuntimeError? Write(ByteSink sink)
     {
         _machine.Reset(Probe, _body is null ? 0 : Probe?.Locals.Count ?? 0);
         _machine.LeafLongs = Longs;
@@ -154,6 +154,11 @@ public sealed class PrintFinisher
 
             return null;
         }
+        catch (AbortSignal)
+        {
+            _machine.Services.RequestExit();
+            return null;
+        }
         catch (RuntimeError error)
         {
             if (_body is null)
@@ -161,7 +166,7 @@ public sealed class PrintFinisher
                 sink.CutTo(start);
             }
 
-            return error.Message;
+            return error;
         }
     }
 }

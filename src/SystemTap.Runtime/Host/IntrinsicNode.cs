@@ -143,6 +143,9 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return TextFunctions.ParseLong(text, a[1].Long(m));
             }
 
+            case IntrinsicId.KernelFrame:
+                _ = a[0].Long(m);
+                return 0; // What stap runs has no event of the kernel.
             case IntrinsicId.StackEntry:
                 return StackTexts.Entry(a[0].Text(m), a[1].Long(m));
             case IntrinsicId.GroupCount:
@@ -246,7 +249,7 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return m.Probe is { } p ? ProbedFunction.Name(p.Spec) ?? "" : "";
             case IntrinsicId.ProbeModule:
                 return m.Probe is { } q ? ProbedFunction.Module(q.Spec) : "";
-            case IntrinsicId.KernelStack or IntrinsicId.UserStack:
+            case IntrinsicId.KernelStack or IntrinsicId.UserStack or IntrinsicId.UserStackFrom:
                 return "";
             case IntrinsicId.StackHead:
             {

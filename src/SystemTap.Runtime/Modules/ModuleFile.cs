@@ -9,10 +9,11 @@ public sealed class ModuleFile
     private const string Mark = "script module, transport ";
     private readonly Dictionary<string, string> _info;
 
-    private ModuleFile(string path, Dictionary<string, string> info)
+    private ModuleFile(string path, Dictionary<string, string> info, bool isSigned)
     {
         Path = path;
         _info = info;
+        IsSigned = isSigned;
     }
 
     /// <summary>The file.</summary>
@@ -23,6 +24,9 @@ public sealed class ModuleFile
 
     /// <summary>The kernel release it was built for.</summary>
     public string Release => _info.GetValueOrDefault("vermagic", "").Split(' ')[0];
+
+    /// <summary>A signature stands at its end.</summary>
+    public bool IsSigned { get; }
 
     /// <summary>Reads a file and makes sure that it is a script module of this version.</summary>
     /// <exception cref="ModuleException">It is not.</exception>
@@ -48,7 +52,7 @@ public sealed class ModuleFile
             throw new ModuleException($"'{path}' is not a module made by stap", "staprun loads no other modules; use insmod for them");
         }
 
-        return mark[Mark.Length..] == ModuleTransport.Version.ToString(System.Globalization.CultureInfo.InvariantCulture) ? new ModuleFile(path, info)
+        return mark[Mark.Length..] == ModuleTransport.Version.ToString(System.Globalization.CultureInfo.InvariantCulture) ? new ModuleFile(path, info, bytes.AsSpan().EndsWith("~Module signature appended~\n"u8))
             : throw new ModuleException($"module '{path}' was made by another version of stap", "build it again with 'stap -p4'");
     }
 

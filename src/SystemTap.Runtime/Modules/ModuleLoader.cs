@@ -28,7 +28,19 @@ public static unsafe class ModuleLoader
         var result = ModuleTransport.syscall(ModuleTransport.ModuleCalls.Load, file, ringKilobytes > 0 ? $"ring_kb={ringKilobytes}" : "", 0);
         var error = Marshal.GetLastPInvokeError();
         Libc.close(file);
-        if (result != 0 && !(error == 1 && Launcher() is { } launcher && Launch(launcher, ["load", Path.GetFullPath(module.Path), .. ringKilobytes > 0 ? [ringKilobytes.ToString(System.Globalization.CultureInfo.InvariantCulture)] : (string[])[]])))
+        if (result != 0 && error == 1 && Launcher() is { } launcher)
+        {
+            // Its exit status: 0, 100 + the kernel's error number, or 1 after a message of its own.
+            const int KernelSays = 100;
+            var status = Launch(launcher, ["load", Path.GetFullPath(module.Path), .. ringKilobytes > 0 ? [ringKilobytes.ToString(System.Globalization.CultureInfo.InvariantCulture)] : (string[])[]]);
+            (result, error) = (status, status - KernelSays);
+            if (status is > 0 and <= KernelSays)
+            {
+                throw new ModuleException($"module '{module.Name}' was not loaded");
+            }
+        }
+
+        if (result != 0)
         {
             throw Refusal(module, error);
         }
@@ -118,7 +130,7 @@ public static unsafe class ModuleLoader
         }
 
         var error = Marshal.GetLastPInvokeError();
-        return error == 1 && Launcher() is { } launcher && Launch(launcher, ["remove", name]) ? 0 : error;
+        return error == 1 && Launcher() is { } launcher && Launch(launcher, ["remove", name]) == 0 ? 0 : error;
     }
 
     /// <summary>The privileged helper for users who are not root (runtime/launcher): beside this program, or on PATH.</summary>
@@ -141,11 +153,11 @@ public static unsafe class ModuleLoader
         return null;
     }
 
-    private static bool Launch(string program, string[] words)
+    private static int Launch(string program, string[] words)
     {
         using var process = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(program, words));
         process!.WaitForExit();
-        return process.ExitCode == 0;
+        return process.ExitCode;
     }
 
     private static ModuleException Refusal(ModuleFile module, int error)
@@ -160,13 +172,14 @@ public static unsafe class ModuleLoader
 
         return error switch
         {
-            1 when lockdown.Contains("[integrity]", StringComparison.Ordinal) || lockdown.Contains("[confidentiality]", StringComparison.Ordinal)
-                => new ModuleException(what + "the kernel is locked down", "sign modules with a key the kernel knows, or switch secure boot off"),
             1 when File.Exists("/proc/sys/kernel/modules_disabled") && File.ReadAllText("/proc/sys/kernel/modules_disabled").Trim() == "1"
                 => new ModuleException(what + "loading of modules is switched off (kernel.modules_disabled)", "restart the machine without that setting"),
+            1 when lockdown.Contains("[integrity]", StringComparison.Ordinal) || lockdown.Contains("[confidentiality]", StringComparison.Ordinal)
+                => new ModuleException(what + "the kernel is locked down (secure boot) " + Unsigned(module), SigningHint(module)),
             1 => new ModuleException(what + "permission denied", "run as root, or as a member of the groups stapusr and stapdev through stap-launch"),
             17 => new ModuleException(what + "one of this name is loaded", $"end that session, remove it with 'staprun -d {module.Name}', or give another name with -m"),
-            126 or 127 or 129 => new ModuleException(what + "the kernel wants a signature it knows", "configure a signing key, or switch secure boot off"),
+            126 or 127 or 129 => new ModuleException(what + "the kernel loads signed modules only (module.sig_enforce) " + Unsigned(module), SigningHint(module)),
+            74 => new ModuleException(what + "its signature does not fit its content: the file was changed after it was signed", "build it again with 'stap -p4'"),
             2 => new ModuleException(what + "the kernel lacks a symbol it needs", "see the kernel log (dmesg) for its name"),
             8 => new ModuleException(what + "its format does not suit this kernel", "see the kernel log (dmesg), and build it against this kernel's headers"),
             12 => new ModuleException(what + "there is not enough memory", "make arrays (MAXMAPENTRIES) or buffers (-s) smaller"),
@@ -174,6 +187,12 @@ public static unsafe class ModuleLoader
             _ => new ModuleException(what + Marshal.GetPInvokeErrorMessage(error), "see the kernel log (dmesg)"),
         };
     }
+
+    private static string Unsigned(ModuleFile module) => module.IsSigned ? "and does not know the key of this one's signature" : "and this one has no signature";
+
+    private static string SigningHint(ModuleFile module) => module.IsSigned
+        ? "make the key's certificate known with 'mokutil --import CERTIFICATE' and a restart, or start the kernel without that setting"
+        : "set SYSTEMTAP_SIGN_KEY and SYSTEMTAP_SIGN_CERT to a key that the kernel knows (mokutil --import CERTIFICATE) when the module is built, or start the kernel without that setting";
 
     /// <summary>An exclusive lock between staprun processes; without a folder for it, none.</summary>
     private readonly struct Turn : IDisposable

@@ -6,6 +6,7 @@ using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
 using SystemTap.Runtime.Sessions;
+using SystemTap.Targets;
 
 namespace SystemTap.Runtime.Modules;
 
@@ -36,6 +37,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     private readonly MarkedText _marks;
     private readonly ByteSink _marked = new();
     private readonly int _maxBackTrace;
+    private readonly ulong _functionBytes;
     private bool _unload = true;
 
     private ModuleSession(string name, int control, SessionOptions options, bool attached)
@@ -59,6 +61,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
                 _symbols.WatchMappings();
             }
 
+            _functionBytes = info.FunctionBytes;
             _bulk = info.Bulk != 0;
             _outputs = new OutputStream?[_bulk ? info.Cpus : 1];
             _outputs[0] = OpenOutput(0);
@@ -98,6 +101,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         {
             ModuleTransport.StartRequest request = default;
             Fill(&request);
+            FindFunctions();
             started = InThread(ModuleTransport.Start, &request);
         }
 
@@ -199,6 +203,44 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         if (!more)
         {
             to.Written();
+        }
+    }
+
+    /// <summary>
+    /// Where the functions are that the module probes, and which of them ftrace can patch: the kernel needs milliseconds to find that out for each, and before Linux 6.2 goes through all its symbols
+    /// for each name. What is not found, or not only once, is left to the kernel.
+    /// </summary>
+    private void FindFunctions()
+    {
+        if (_functionBytes == 0)
+        {
+            return;
+        }
+
+        var text = new byte[_functionBytes];
+        fixed (byte* p = text)
+        {
+            var list = new ModuleTransport.List { Address = (ulong)p, Bytes = _functionBytes };
+            Call(ModuleTransport.GetNames, &list, "asked for its functions");
+        }
+
+        var names = Encoding.ASCII.GetString(text).Split('\0')[..^1];
+        var target = Target.Live();
+        var symbols = target.KernelSymbols;
+        var places = new ulong[names.Length];
+        for (var i = 0; i < names.Length && !symbols.AddressesHidden; i++)
+        {
+            const ulong fit = 1;
+            if (symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & fit) == 0)
+            {
+                places[i] = only.Address | (target.KernelFunctions.IsTraceable(names[i], null) == true && !target.KernelFunctions.IsBlacklisted(names[i]) ? fit : 0);
+            }
+        }
+
+        fixed (ulong* p = places)
+        {
+            var list = new ModuleTransport.List { Address = (ulong)p, Bytes = 8 * (ulong)places.Length };
+            Call(ModuleTransport.SetPlaces, &list, "told its functions");
         }
     }
 

@@ -58,11 +58,14 @@ public static class HistogramBuckets
 }
 
 /// <summary>
-/// SystemTap's picture of a histogram: <c>value |----- count</c>, one row per bucket, two empty rows kept around the data, long empty runs shortened
-/// to a <c>~</c> line, an empty line at the end.
+/// SystemTap's picture of a histogram: <c>value |----- count</c>, one row per bucket, two empty rows around the data, an empty line at the end. Empty rows further
+/// than HIST_ELISION from the data are left out, with a <c>~</c> line in their place where rows follow.
 /// </summary>
 public static class HistogramRenderer
 {
+    /// <summary>Empty rows on each side that belong to the picture.</summary>
+    private const int Margin = 2;
+
     /// <summary>Appends the picture.</summary>
     /// <param name="sink">Where to.</param>
     /// <param name="shape">Kind and bounds of the buckets.</param>
@@ -97,8 +100,8 @@ public static class HistogramRenderer
 
         if (elision >= 0)
         {
-            first = Math.Max(first, low - elision);
-            last = Math.Min(last, high + elision);
+            first = Math.Max(first, low - Margin);
+            last = Math.Min(last, high + Margin);
             if (!linear && low >= HistogramBuckets.Zero)
             {
                 // Without negative samples no negative rows, as SystemTap prints it.
@@ -128,12 +131,18 @@ public static class HistogramRenderer
                     end++;
                 }
 
-                if (end - i > 2 * elision)
+                // Rows behind data, and rows in front of data.
+                var (after, before) = (i > first ? elision : 0, end <= last ? elision : 0);
+                if (end - i > after + before && most > 0)
                 {
-                    Rows(i, i + elision, sink, buckets);
-                    sink.Fill((byte)' ', labelWidth + 1);
-                    sink.Append("~\n");
-                    Rows(end - elision, end, sink, buckets);
+                    Rows(i, i + after, sink, buckets);
+                    if (end <= last)
+                    {
+                        sink.Fill((byte)' ', labelWidth + 1);
+                        sink.Append("~\n");
+                    }
+
+                    Rows(end - before, end, sink, buckets);
                 }
                 else
                 {

@@ -12,6 +12,9 @@ public sealed partial class KernelSide
     /// <summary>Functions from which a slow attachment is announced.</summary>
     private const int ManyFunctions = 50;
 
+    /// <summary>Errors that are not about the function.</summary>
+    private const int NoMemory = 12, NoDevice = 19, TooManyFiles = 24;
+
     /// <summary>Attached one by one before the time of the rest is told.</summary>
     private const int Sample = 8;
 
@@ -23,6 +26,8 @@ public sealed partial class KernelSide
             return;
         }
 
+        // An event and a link for each.
+        ResourceLimits.NeedFiles(2 * (_links.Count + plan.Places.Count));
         var start = Stopwatch.GetTimestamp();
         for (var i = 0; i < plan.Places.Count; i++)
         {
@@ -33,7 +38,7 @@ public sealed partial class KernelSide
                     ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
                     : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
             }
-            catch (BpfException e)
+            catch (BpfException e) when (e.ErrorNumber is not (TooManyFiles or NoMemory or NoDevice))
             {
                 Refused(e, place, plan.Places.Count);
             }

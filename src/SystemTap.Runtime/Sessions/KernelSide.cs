@@ -125,6 +125,15 @@ public sealed partial class KernelSide : IDisposable
         _store!.KernelRuns = state == Running;
     }
 
+    /// <summary>No handler starts from now on; those that run may finish, so the kernel is still at work.</summary>
+    public void StopHandlers()
+    {
+        if (_data is { } data)
+        {
+            Volatile.Write(ref data.Word(ControlBlock.State), Stopping);
+        }
+    }
+
     /// <summary>Tells the programs the process of -x/-c and its descendants.</summary>
     public void SetTarget(int pid, IReadOnlyList<int> tree)
     {

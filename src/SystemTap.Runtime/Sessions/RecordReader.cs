@@ -52,6 +52,10 @@ public sealed class RecordReader
     /// <summary>Records that did not have the promised form; always a fault of ours.</summary>
     public long Malformed { get; private set; }
 
+    // A statement that stap ran has ended the session: what is left was made by handlers that would not have started. Only then; after exit() in the kernel itself those that
+    // were running may finish.
+    private bool _hasEnded;
+
     /// <summary>Handles one record.</summary>
     public void Read(ReadOnlySpan<byte> record)
     {
@@ -65,6 +69,16 @@ public sealed class RecordReader
         var site = (int)(head & 0xffffff);
         var probe = (int)BinaryPrimitives.ReadUInt32LittleEndian(record[4..]);
         var values = record[8..];
+        if (_hasEnded)
+        {
+            if ((int)(head >> 24) == RecordKind.Error)
+            {
+                _session.ForgetError();
+            }
+
+            return;
+        }
+
         switch ((int)(head >> 24))
         {
             case RecordKind.Print when site < _sites.Length:
@@ -213,11 +227,14 @@ public sealed class RecordReader
         finisher.Probe = (uint)probe < (uint)_plan.Program.Probes.Count ? _plan.Program.Probes[probe] : null;
         if (finisher.Write(_output.Buffer) is { } error)
         {
-            _session.CountError(ErrorText.Describe(error, site.Plan.Span, [], PointOf(probe)));
-            return;
+            _session.CountError(ErrorText.Describe(error.Message, error.Span, [], PointOf(probe)));
+        }
+        else
+        {
+            _output.Written();
         }
 
-        _output.Written();
+        _hasEnded = _session.Stopping;
     }
 
     private void Error(ErrorSite site, int probe, ReadOnlySpan<byte> values)

@@ -8,6 +8,21 @@ namespace SystemTap.Runtime.Sessions;
 /// </summary>
 public static unsafe class ResourceLimits
 {
+    /// <summary>Makes room for so many open files more than the usual few; does nothing where that is not allowed.</summary>
+    internal static void NeedFiles(int count)
+    {
+        const int files = 7;
+        const ulong usual = 200;
+        var wanted = (ulong)count + usual;
+        Libc.Limit limit;
+        if (Libc.getrlimit(files, &limit) == 0 && limit.Soft < wanted)
+        {
+            limit.Soft = wanted;
+            limit.Hard = Math.Max(limit.Hard, wanted);
+            _ = Libc.setrlimit(files, &limit);
+        }
+    }
+
     /// <summary>Sets one limit.</summary>
     /// <param name="name">as, cpu, nproc, stack or fsize.</param>
     /// <returns>null, or why it cannot be set.</returns>

@@ -146,7 +146,7 @@ public sealed partial class Session : IDisposable
         _output.Dispose();
     }
 
-    private bool Stopping => _exitRequested || _tooManyErrors;
+    internal bool Stopping => _exitRequested || _tooManyErrors;
 
     private void StartTarget()
     {
@@ -226,7 +226,12 @@ public sealed partial class Session : IDisposable
         }
     }
 
-    private long Errors => _hostErrors + (_kernel?.Errors ?? 0);
+    private long Errors => _hostErrors + (_kernel?.Errors ?? 0) - _forgotten;
+
+    private long _forgotten;
+
+    /// <summary>An error that the kernel has counted is none: its handler ran after the session's end.</summary>
+    internal void ForgetError() => _forgotten++;
 
     /// <summary>What the kernel says of the loaded programs.</summary>
     public IEnumerable<Linux.Bpf.ProgramInfo> ProgramFacts() => _kernel?.ProgramFacts() ?? [];
@@ -247,7 +252,11 @@ public sealed partial class Session : IDisposable
             Tell("ERROR: " + text);
         }
 
-        _tooManyErrors |= TooMany;
+        if (TooMany)
+        {
+            _tooManyErrors = true;
+            _kernel?.StopHandlers();
+        }
     }
 
     private void Loop()

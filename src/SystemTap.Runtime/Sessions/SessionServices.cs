@@ -47,7 +47,11 @@ public sealed partial class Session : IHostServices
     public bool InTargetSet(long pid) => TargetPid != 0 && (_kernel?.TargetSetContains(pid) ?? _targets.Contains((int)pid));
 
     /// <inheritdoc/>
-    public void RequestExit() => _exitRequested = true;
+    public void RequestExit()
+    {
+        _exitRequested = true;
+        _kernel?.StopHandlers();
+    }
 
     /// <inheritdoc/>
     public void Print(ReadOnlySpan<byte> text)
@@ -91,7 +95,7 @@ public sealed partial class Session : IHostServices
     public void SwitchFile() => _output.SwitchFile();
 
     /// <summary>abort() of a kernel handler.</summary>
-    internal void Abort() => _exitRequested = true;
+    internal void Abort() => RequestExit();
 
     // Written whole in one call: both files take one call as one record.
     private void ToKernel(string path, string text)

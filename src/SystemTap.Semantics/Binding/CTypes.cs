@@ -171,7 +171,7 @@ internal sealed class CTypes(BindingSession session)
     }
 
     private TypedValue? Loaded(TypedValue? value, SourceSpan span) =>
-        value is null ? null : value.Parts is not null ? value with { CType = null } : value.CType is null ? value : session.TargetBinder.Load(value, span);
+        value is null ? null : !value.HasValue ? value with { CType = null } : value.CType is null ? value : session.TargetBinder.Load(value, span);
 
     private static LongConst Dummy(SourceSpan span) => new(0, span);
 }

@@ -256,9 +256,10 @@ internal sealed partial class Discovery
                 break;
             case TargetVariable or TargetExpression or CastExpression or AtVarExpression:
                 RequireGuru(span, "an assignment to a target variable");
-                if (unit.Context.EntryPoint is not null)
+                // What is not the result was saved when the function was entered.
+                if (unit.Context.EntryPoint is not null && target is TargetVariable { Name: not "$return" } or TargetExpression { Value: TargetVariable { Name: not "$return" } })
                 {
-                    session.Report("semantic.assign-return", span, "target variables of a return probe cannot be assigned");
+                    session.Report("semantic.assign-return", span, "target variables of a return probe cannot be assigned, except $return");
                 }
 
                 Visit(target, used: true);
@@ -556,7 +557,8 @@ internal sealed partial class Discovery
     {
         if (unit.Context.Explain(v.Name) is { } why)
         {
-            session.Report("semantic.unreadable-target", v.Span, $"target variable '{v.Name}' cannot be read at {(unit.IsProbe ? "probe point '" + unit.Probe!.Point.PointText + "'" : unit.OwnerText)}: {why}",
+            var needsModule = unit.Context.NeedsModule(v.Name);
+            session.Report(needsModule ? "semantic.cannot-vector" : "semantic.unreadable-target", v.Span, $"target variable '{v.Name}' cannot be read at {(unit.IsProbe ? "probe point '" + unit.Probe!.Point.PointText + "'" : unit.OwnerText)}: {why}",
                 unit.Context is Probes.User.SymbolContext { EntryPoint: null } ? "use $arg1, $arg2, …" : null);
             return;
         }

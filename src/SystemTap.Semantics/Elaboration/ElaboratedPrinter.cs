@@ -19,9 +19,9 @@ public static class ElaboratedPrinter
         if (program.EmbeddedC.Count > 0)
         {
             text.Append("# global embedded code\n");
-            foreach (var code in program.EmbeddedC)
+            foreach (var block in program.EmbeddedC)
             {
-                text.Append("%{").Append(code).Append("%}\n");
+                text.Append("%{").Append(block.Code).Append("%}\n");
             }
         }
 

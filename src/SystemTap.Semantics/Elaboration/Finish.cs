@@ -27,10 +27,10 @@ internal sealed class Finish
             probes[i] = origins[i].Probe;
         }
 
-        var embedded = new List<string>();
+        var embedded = new List<EmbeddedBlock>();
         foreach (var code in builder.Session.Symbols.EmbeddedC)
         {
-            embedded.Add(code.Code);
+            embedded.Add(new EmbeddedBlock(code.Code, code.Span));
         }
 
         return (new LoweredProgram

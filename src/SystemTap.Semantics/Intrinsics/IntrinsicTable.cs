@@ -50,17 +50,20 @@ public enum IntrinsicId
     PerfCounter, PerfCounters,
 
     // The probed function; stacks and symbols
-    ProbeFunction, ProbeModule, PointFunction, KernelStack, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
+    ProbeFunction, ProbeModule, PointFunction, KernelStack, KernelFrame, UserStack, StackEntry, StackHead, SymbolName, SymbolData, SymbolModule, SymbolLines, SymbolPlace,
     UserSymbolName, UserSymbolData, UserModule, UserSymbolLines, UserSymbolPlace,
 
     // What the BPF engine makes of the stacks above; no tapset calls them
-    KernelStackRaw, StackText, UserSnapshot, UnwoundStack,
+    KernelStackRaw, StackText, UserSnapshot, UserSnapshotFrom, UnwoundStack,
+
+    // The user stack from given registers
+    UserStackFrom,
 
     // Guru writes into the traced process and into the kernel
     WriteUser, WriteKernel,
 
     // Guru: signals, waiting, stopping the machine, changing the probed function's registers; the load of the machine
-    RaiseSignal, Delay, Panic, DumpStack, SetFunctionArgument, SetReturnValue, LoadAverage,
+    RaiseSignal, Delay, Panic, DumpStack, SetFunctionArgument, SetReturnValue, WriteRegister, LoadAverage,
 }
 
 /// <summary>The closed list of built-ins (DESIGN.md §2).</summary>
@@ -239,6 +242,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.KernelStack, "kernel_stack", S, Pure | Stable | KernelRead);
         Add(IntrinsicId.UserStack, "user_stack", S, Pure | Stable | MyProcess);
 
+        // (n): the n-th address (from 0) of the kernel's stack, 0 when it has fewer. A number that the kernel has itself, unlike texts of stacks.
+        Add(IntrinsicId.KernelFrame, "kernel_frame", L, Pure | KernelRead, L);
+
         // (list, n): the n-th address (from 0) of such a list, 0 when it has fewer.
         Add(IntrinsicId.StackEntry, "stack_entry", L, Pure | Deferrable, S, L);
 
@@ -267,6 +273,10 @@ public static class IntrinsicTable
         Add(IntrinsicId.UserSnapshot, "user_snapshot", L, Pure | Stable | MyProcess);
         Add(IntrinsicId.UnwoundStack, "unwound_stack", S, Pure | Deferrable, L);
 
+        // (instruction pointer, stack pointer, frame pointer): the same from there instead of from the event's registers.
+        Add(IntrinsicId.UserStackFrom, "user_stack_from", S, Pure | MyProcess, L, L, L);
+        Add(IntrinsicId.UserSnapshotFrom, "user_snapshot_from", L, Pure | MyProcess, L, L, L);
+
         // (address, bytes 1/2/4/8, value): stores into the memory of the current process and yields the value; raises "write fault".
         Add(IntrinsicId.WriteUser, "write_user", L, Fallible | Guru, L, L, L);
 
@@ -283,6 +293,9 @@ public static class IntrinsicTable
         // (n, value): the n-th argument (from 0) of the probed function; what it returns. The kernel-module runtime only.
         Add(IntrinsicId.SetFunctionArgument, "set_function_arg", V, Fallible | Guru, L, L);
         Add(IntrinsicId.SetReturnValue, "set_return_value", V, Fallible | Guru, L);
+
+        // (offset in struct pt_regs, bytes 1/2/4/8, value): a register of the probed code, and yields the value. The kernel-module runtime only.
+        Add(IntrinsicId.WriteRegister, "write_register", L, Fallible | Guru, L, L, L);
 
         // load_average(n): over 1 (n 0), 5 (1) or 15 (2) minutes, with 11 bits behind the binary point as the kernel keeps it; 0 for other n.
         Add(IntrinsicId.LoadAverage, "load_average", L, Pure | Deferrable, L);

@@ -174,6 +174,9 @@ public enum ContextValue
     /// <summary>Register <see cref="ContextExpr.Index"/>: byte offset in pt_regs.</summary>
     Register,
 
+    /// <summary>Eight bytes of a vector register of the traced program: <see cref="ContextExpr.Index"/> is twice the register's number, plus one for the upper half. The kernel-module runtime only.</summary>
+    VectorRegister,
+
     /// <summary><c>$value</c> of a procfs write: the text written (string). For procfs read it is a local made by lowering whose final value the engine takes; see <see cref="ProcfsSpec"/>.</summary>
     ProcfsValue,
 }

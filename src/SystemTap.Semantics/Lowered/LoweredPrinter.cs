@@ -286,6 +286,7 @@ public sealed class LoweredPrinter
         ContextValue.FunctionArgument => "function argument",
         ContextValue.FunctionReturn => "function return",
         ContextValue.Register => "register",
+        ContextValue.VectorRegister => "vector register",
         _ => "procfs value",
     };
 

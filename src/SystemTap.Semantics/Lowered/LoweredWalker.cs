@@ -159,7 +159,7 @@ public static class LoweredSearch
     /// <summary>Whether a call of such a function is in the statement (bodies of called functions are not looked into).</summary>
     public static bool Calls(Stmt body, Func<Function, bool> isMeant)
     {
-        var search = new Search(null, isMeant);
+        var search = new Search(null, e => e is CallExpr call && isMeant(call.Function));
         search.Visit(body);
         return search.Found;
     }
@@ -176,7 +176,15 @@ public static class LoweredSearch
         return search.Found;
     }
 
-    private sealed class Search(Func<Stmt, bool>? isStatement, Func<Function, bool>? isFunction) : LoweredWalker
+    /// <summary>Whether such an expression is in the statement.</summary>
+    public static bool Has(Stmt body, Func<Expr, bool> isMeant)
+    {
+        var search = new Search(null, isMeant);
+        search.Visit(body);
+        return search.Found;
+    }
+
+    private sealed class Search(Func<Stmt, bool>? isStatement, Func<Expr, bool>? isExpression) : LoweredWalker
     {
         public bool Found { get; private set; }
 
@@ -188,7 +196,7 @@ public static class LoweredSearch
 
         public override void Visit(Expr? expression)
         {
-            Found |= expression is CallExpr call && isFunction is not null && isFunction(call.Function);
+            Found |= expression is not null && isExpression is not null && isExpression(expression);
             base.Visit(expression);
         }
     }

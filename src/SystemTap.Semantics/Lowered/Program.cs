@@ -10,6 +10,11 @@ namespace SystemTap.Semantics.Lowered;
 // Strings are byte strings: each char is one byte, a NUL never occurs inside, MAXSTRINGLEN-1 is the longest.
 // Longs are 64-bit signed and wrap.
 
+/// <summary>A <c>%{ … %}</c> block outside functions.</summary>
+/// <param name="Code">What stands between the brackets.</param>
+/// <param name="Span">Where.</param>
+public sealed record EmbeddedBlock(string Code, SourceSpan Span);
+
 /// <summary>The static type of a value. Statistics never are values of expressions; only globals have that type.</summary>
 public enum ScriptType
 {
@@ -41,7 +46,7 @@ public sealed class LoweredProgram
     public IReadOnlyList<RegexPattern> Regexes { get; init; } = [];
 
     /// <summary>Top-level <c>%{ … %}</c> blocks in order (kernel-module runtime only).</summary>
-    public IReadOnlyList<string> EmbeddedC { get; init; } = [];
+    public IReadOnlyList<EmbeddedBlock> EmbeddedC { get; init; } = [];
 
     /// <summary>The counters that <c>@perf</c> reads, in the order of their numbers: the probes that name them, the first of each name.</summary>
     public IEnumerable<PerfSpec> Counters => PerfSpec.Counters(Probes.Select(p => p.Spec));
@@ -207,6 +212,14 @@ public sealed class Probe
     public Expr? Condition { get; init; }
 
     public SourceSpan Span { get; init; }
+
+    /// <summary>The same probe with another handler.</summary>
+    /// <param name="body">What it does.</param>
+    /// <param name="added">Further locals, numbered on from those there are.</param>
+    public Probe With(Stmt body, IReadOnlyList<Local>? added = null) => new()
+    {
+        Index = Index, Spec = Spec, PointText = PointText, Name = Name, Locals = added is null ? Locals : [.. Locals, .. added], Body = body, Condition = Condition, Span = Span,
+    };
 }
 
 /// <summary>A compiled-in regular expression.</summary>

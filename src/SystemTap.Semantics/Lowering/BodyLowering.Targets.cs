@@ -54,6 +54,12 @@ internal sealed partial class BodyLowering
             return Missing(span);
         }
 
+        if (value.Pointee is not null)
+        {
+            _session.Report("target.no-pointer", span, "the pointer itself was optimised away: only what it points to can be read", "name a member, or print what it points to with $ or $$ behind it");
+            return Missing(span);
+        }
+
         return value.CType is null ? value.Value : _session.TargetBinder.Load(value, span).Value;
     }
 
@@ -181,7 +187,7 @@ internal sealed partial class BodyLowering
 
         if (store is null && target is TargetVariable or TargetExpression or CastExpression or AtVarExpression && Typed(target) is { } place)
         {
-            store = _session.TargetBinder.Store(place, value, span, quiet: true);
+            return _session.TargetBinder.For(_unit.Context).Store(place, value, target.Span, quiet: false) ?? value;
         }
 
         if (store is null)

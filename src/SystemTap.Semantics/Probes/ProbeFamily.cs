@@ -123,6 +123,12 @@ public sealed record TypedValue(Expr Value, CType? CType)
 {
     /// <summary>A struct, union or array that is not in one place of memory: <see cref="Value"/> then means nothing.</summary>
     public Targeting.ObjectParts? Parts { get; init; }
+
+    /// <summary>What a pointer points to that the compiler did away with: <see cref="Value"/> then means nothing, but the object can be read.</summary>
+    public Targeting.ObjectParts? Pointee { get; init; }
+
+    /// <summary><see cref="Value"/> is the value, or the object's address.</summary>
+    public bool HasValue => Parts is null && Pointee is null;
 }
 
 /// <summary>A C type of the target: where it is described, and that it lives in user or kernel memory.</summary>
@@ -163,6 +169,19 @@ public abstract class ProbeContext
 
     /// <summary>Why <see cref="Resolve"/> gave nothing for a name that the script may rightly expect (optimised out, no debug information); null when there is nothing to say.</summary>
     public virtual string? Explain(string name) => null;
+
+    /// <summary>"bpf" or "kernel": what the session's handlers can reach. Set when the point is resolved.</summary>
+    internal string Runtime { get; private set; } = "bpf";
+
+    /// <summary>Sets <see cref="Runtime"/> of the point and of those it takes values from.</summary>
+    internal void RunBy(string runtime)
+    {
+        Runtime = runtime;
+        EntryPoint?.Context.RunBy(runtime);
+    }
+
+    /// <summary><see cref="Resolve"/> gave nothing for a name only because BPF programs cannot read it: the kernel-module runtime can.</summary>
+    public virtual bool NeedsModule(string name) => false;
 
     /// <summary>What <see cref="CalledVariable"/> means here: 1 when the function was called by the one that the point names (<c>.callee</c>); null for other points.</summary>
     internal Func<SourceSpan, Expr>? CalledBy { get; set; }

@@ -207,6 +207,7 @@ public sealed class ProbeResolver
         family.Resolve(new ProbeMatch(match.Node.FormIndex, match.Point), _scope with { Diagnostics = diagnostics }, points);
         foreach (var point in points)
         {
+            point.Context.RunBy(_scope.Runtime);
             if ((path.Optional || path.Sufficient) && _scope.Obstacle?.Invoke(point) is { } obstacle)
             {
                 _obstacle = obstacle;

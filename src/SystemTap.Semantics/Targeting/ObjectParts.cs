@@ -17,7 +17,11 @@ namespace SystemTap.Semantics.Targeting;
 /// <param name="Value">A number whose low bits they are, or their address; null when they cannot be read.</param>
 /// <param name="IsAddress"><paramref name="Value"/> is an address.</param>
 /// <param name="Problem">Why they cannot be read.</param>
-public sealed record ObjectPart(long Offset, long Width, Expr? Value, bool IsAddress, string? Problem);
+public sealed record ObjectPart(long Offset, long Width, Expr? Value, bool IsAddress, string? Problem)
+{
+    /// <summary>The part is a pointer that the compiler did away with: what it would point to.</summary>
+    public ObjectParts? Pointee { get; init; }
+}
 
 /// <summary>An object in parts, or a stretch of one.</summary>
 /// <param name="parts">All parts of the whole object, in order.</param>
@@ -40,6 +44,37 @@ public sealed class ObjectParts(IReadOnlyList<ObjectPart> parts, long start, boo
         }
 
         return known >= 8 * size;
+    }
+
+    /// <summary>What the pointer at the beginning points to, when it is one that the compiler did away with.</summary>
+    public ObjectParts? Pointee()
+    {
+        foreach (var part in parts)
+        {
+            if (part.Offset == start && part.Width == 64)
+            {
+                return part.Pointee;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Some of its bits as parts of another object.</summary>
+    internal IEnumerable<ObjectPart> Placed(long offset, long width, long skip)
+    {
+        foreach (var part in parts)
+        {
+            var first = Math.Max(part.Offset, skip);
+            var last = Math.Min(part.Offset + part.Width, skip + width);
+            if (first < last)
+            {
+                var value = part.Value is { } whole && first > part.Offset && !part.IsAddress ? Shifted(whole, (int)(first - part.Offset), whole.Span)
+                    : part.Value is { } address && first > part.Offset ? TargetBinder.Offset(address, (first - part.Offset) / 8, address.Span)
+                    : part.Value;
+                yield return part with { Offset = offset + first - skip, Width = last - first, Value = value };
+            }
+        }
     }
 
     /// <summary>What lies so many bytes behind the beginning.</summary>

@@ -49,6 +49,21 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             return builder.Finish(span);
         }
 
+        if (value.Pointee is { } pointee)
+        {
+            var builder = new Builder(maxStringLength);
+            if (CTypes.Element(type) is { PointerDepth: 0 } target && CTypes.Complete(target.Type) is { IsStructOrUnion: true } or { IsArray: true })
+            {
+                Object(builder, new Source(pointee), 0, CTypes.Complete(target.Type), target.IsUser, depth, 0);
+            }
+            else
+            {
+                builder.Text("?");
+            }
+
+            return builder.Finish(span);
+        }
+
         if (type.IsInMemory)
         {
             return new CallExpr(Printer(CTypes.Complete(type.Type), type.IsUser, depth), [value.Value], span);

@@ -80,6 +80,11 @@ public sealed class TargetBinder : ITargetBinder
             return MemberOfParts(parts, own, name, span, quiet);
         }
 
+        if (value is { Pointee: { } pointee, CType: { } pointer } && CTypes.Element(pointer) is { PointerDepth: 0 } target)
+        {
+            return ObjectOfParts(pointee, target, name, span, quiet) is { } inner ? MemberCore(inner, name, span, quiet) : null;
+        }
+
         if (Struct(value, name, span, quiet) is not var (address, type, user))
         {
             return null;
@@ -141,10 +146,12 @@ public sealed class TargetBinder : ITargetBinder
         {
             case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
                 return new TypedValue(new LongConst(0, span), type with { IsInMemory = true }) { Parts = parts };
+            case BtfKind.Pointer when parts.Pointee() is { } pointee:
+                return new TypedValue(new LongConst(0, span), type) { Pointee = pointee };
             case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is > 0 and <= 8:
                 return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out var problem) is { } value
                     ? new TypedValue(value, type)
-                    : Fail(quiet, "target.part", span, $"'{name}' cannot be read: {problem}");
+                    : Fail(quiet, problem == LocationLowering.InVector ? "target.cannot-part" : "target.part", span, $"'{name}' cannot be read: {problem}");
             default:
                 return Fail(quiet, "target.not-a-value", span, $"'{type.Type.Declaration}' has no value that can be read");
         }
@@ -227,7 +234,7 @@ public sealed class TargetBinder : ITargetBinder
                 return Fail(quiet, "target.void-pointer", span, $"'{CTypes.Text(type)}' cannot be indexed: the size of its elements is not known", "say what it points to: @cast(value, \"type\")[index]");
             }
 
-            if (value.Parts is { } parts)
+            if ((value.Parts ?? value.Pointee) is { } parts)
             {
                 return index is LongConst { Value: >= 0 and < 1 << 20 } at
                     ? ObjectOfParts(parts.At(at.Value * size), element, $"[{at.Value}]", span, quiet)
@@ -248,7 +255,7 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public TypedValue? AddressOf(TypedValue value, SourceSpan span, bool quiet)
     {
-        if (value.Parts is null && value.CType is { } type)
+        if (value.HasValue && value.CType is { } type)
         {
             if (type.IsInMemory)
             {
@@ -403,9 +410,9 @@ public sealed class TargetBinder : ITargetBinder
             }
 
             text += (text.Length == 0 && segments.Count == 0 ? "" : " ") + variable.Name[1..] + "=";
-            if (value is null || depth == 0 && value.CType is { IsInMemory: true })
+            if (value is null || depth == 0 && (value.Pointee is not null || value.CType is { IsInMemory: true }))
             {
-                text += value is null ? "?" : value.CType!.Type.IsArray ? "[...]" : "{...}";
+                text += value is null || value.Pointee is not null ? "?" : value.CType!.Type.IsArray ? "[...]" : "{...}";
                 continue;
             }
 
@@ -433,9 +440,16 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet)
     {
+        if (value.Value is ContextExpr held && Held(held) is { } register)
+        {
+            return new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.WriteRegister), [new LongConst(register.Offset, span), new LongConst(held.Size, span), newValue], span);
+        }
+
         if (value.Value is not DerefExpr load)
         {
-            Fail(quiet, "target.store", span, value is { Parts: null, CType.IsInMemory: true } ? "a structure or array cannot be written as a whole" : "the value is in a register: only what is in memory can be written");
+            Fail(quiet, "target.store", span, value is { Parts: null, CType.IsInMemory: true }
+                ? "a structure or array cannot be written as a whole"
+                : "the value is not in one place that can be written: the compiler keeps it in parts, computes it, or left a constant");
             return null;
         }
 
@@ -451,6 +465,31 @@ public sealed class TargetBinder : ITargetBinder
         }
 
         return Write(newValue);
+    }
+
+    /// <summary>The register that holds a value of the event; null when none does.</summary>
+    private Register? Held(ContextExpr value)
+    {
+        var architecture = _target.Architecture;
+        switch (value.Value)
+        {
+            case ContextValue.FunctionArgument when value.Index < architecture.CallArguments.Length:
+                return architecture.CallArguments[value.Index];
+            case ContextValue.FunctionReturn or ContextValue.SyscallReturn:
+                return architecture.ReturnValue;
+            case ContextValue.Register:
+                foreach (var register in architecture.Registers)
+                {
+                    if (register.Offset == value.Index)
+                    {
+                        return register;
+                    }
+                }
+
+                return null;
+            default:
+                return null;
+        }
     }
 
     // ---------------------------------------------------------------------------------------------------------- parts

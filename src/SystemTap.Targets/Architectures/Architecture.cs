@@ -91,6 +91,9 @@ public abstract class Architecture
         return null;
     }
 
+    /// <summary>The vector register DWARF numbers so, counted from 0; null when it is none that holds C's floating-point numbers.</summary>
+    public abstract int? FindDwarfVector(int number);
+
     private static Register? Named(ReadOnlySpan<Register> registers, ReadOnlySpan<char> name)
     {
         foreach (var register in registers)

@@ -54,6 +54,8 @@ public sealed class Arm64 : Architecture
     public override Register? ReturnAddress => _registers[30];
     public override int StackArgumentsOffset => 0;
 
+    public override int? FindDwarfVector(int number) => number is >= 64 and <= 95 ? number - 64 : null;
+
     public override SyscallTable Syscalls { get; } = new(Arm64Syscalls.Source);
     public override SyscallTable CompatSyscalls { get; } = new(Arm32Syscalls.Source);
     public override string SyscallFunctionPrefix => "__arm64_sys_";

@@ -58,6 +58,8 @@ public sealed class X8664 : Architecture
     public override string SyscallFunctionPrefix => "__x64_sys_";
     public override string CompatSyscallFunctionPrefix => "__ia32_sys_";
 
+    public override int? FindDwarfVector(int number) => number is >= 17 and <= 32 ? number - 17 : null;
+
     private Register Get(string name) => FindRegister(name)!;
 
     private Register[] MakeAliases()

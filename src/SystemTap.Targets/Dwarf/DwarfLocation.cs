@@ -25,6 +25,9 @@ public sealed record DwarfLocation(DwarfLocationState State)
     public byte[]? ImplicitValue { get; init; }
 
     public long Constant { get; init; }
+
+    /// <summary>Objects that <c>DW_OP_implicit_pointer</c> points to; the operation's first number is an index of this list, its second an offset in the object.</summary>
+    public IReadOnlyList<DwarfVariable> Pointees { get; init; } = [];
 }
 
 /// <summary>Reads location attributes.</summary>
@@ -56,6 +59,7 @@ internal static unsafe class DwarfLocations
             return new DwarfLocation(DwarfLocationState.OptimizedOut);
         var list = new DwarfOp[(int)count];
         byte[]? implicitValue = null;
+        List<DwarfVariable>? pointees = null;
         for (var i = 0; i < list.Length; i++)
         {
             list[i] = operations[i];
@@ -67,6 +71,18 @@ internal static unsafe class DwarfLocations
             {
                 var inner = list[i].Number == 1 && list[i].Number2 != 0 ? *(byte*)list[i].Number2 : (byte)0;
                 list[i] = new DwarfOp(0xa3, inner is >= 0x50 and <= 0x6f ? inner - 0x50ul : ulong.MaxValue);
+            }
+            // A pointer that exists in the source only names the object it would point to.
+            if (list[i].Code is 0xa0 or 0xf2)
+            {
+                DwarfDie pointee;
+                if (LibDw.dwarf_getlocation_die(&attribute, &operations[i], &pointee) == 0)
+                {
+                    list[i] = new DwarfOp(0xa0, (ulong)(pointees ??= []).Count, list[i].Number2);
+                    pointees.Add(new DwarfVariable(pointee.Name(), false) { Die = pointee });
+                }
+                else
+                    list[i] = new DwarfOp(0xa0, ulong.MaxValue);
             }
             // Operations with a base type carry its size and encoding in their second number.
             if (list[i].Code is 0xa5 or 0xa6 or 0xa8 or 0xa9 or 0xf5 or 0xf6 or 0xf7 or 0xf9)
@@ -87,7 +103,7 @@ internal static unsafe class DwarfLocations
                     list[i] = new DwarfOp(list[i].Code is 0xa1 or 0xfb ? (byte)0x03 : (byte)0x0e, value);
             }
         }
-        return new DwarfLocation(DwarfLocationState.Found) { Operations = list, ImplicitValue = implicitValue };
+        return new DwarfLocation(DwarfLocationState.Found) { Operations = list, ImplicitValue = implicitValue, Pointees = pointees ?? [] };
     }
 
     /// <summary>The location is one expression for the whole life of the variable and counts from the frame: how unoptimised code keeps parameters.</summary>

@@ -34,6 +34,7 @@ public sealed class ElfFile
     private readonly ElfSection[] _sections;
     private readonly ElfSegment[] _segments;
     private ElfSymbols? _symbols;
+    private Tuple<ThreadLocalSlot?>? _threadLocalSlot;
 
     private ElfFile(string path, Blob data)
     {
@@ -154,6 +155,9 @@ public sealed class ElfFile
 
     /// <summary>Written in Go: its stacks move, so return probes would corrupt them.</summary>
     public bool IsGo => FindSection(".go.buildinfo") is not null || FindSection(".gopclntab") is not null || FindSection(".note.go.buildid") is not null;
+
+    /// <summary>Tells where a library's thread-local block is; null when nothing in it does.</summary>
+    public ThreadLocalSlot? ThreadLocalSlot => (_threadLocalSlot ??= new(ElfThreadLocals.Of(this))).Item1;
 
     /// <summary>The thread-local segment, or null.</summary>
     public ElfSegment? ThreadLocal

@@ -17,7 +17,10 @@ public enum SdtArgumentKind
     Register,
     Memory,
 
-    /// <summary>A form that cannot be read (vector registers, segment prefixes).</summary>
+    /// <summary>The vector register with the number <see cref="SdtArgument.Constant"/>.</summary>
+    Vector,
+
+    /// <summary>A form that cannot be read (segment prefixes).</summary>
     Unreadable,
 }
 
@@ -117,6 +120,8 @@ public sealed record SdtArgument(string Text, SdtArgumentKind Kind)
         if (operand[0] == '$')
             return Number(operand[1..]) is { } immediate ? new SdtArgument("", SdtArgumentKind.Constant) { Constant = immediate } : null;
         var open = operand.IndexOf('(');
+        if (operand.StartsWith("%xmm") && int.TryParse(operand[4..], NumberStyles.None, CultureInfo.InvariantCulture, out var vector) && vector < 16)
+            return new SdtArgument("", SdtArgumentKind.Vector) { Constant = vector };
         if (operand[0] == '%' && open < 0)
             return architecture.FindRegister(operand[1..]) is { } register ? new SdtArgument("", SdtArgumentKind.Register) { Register = register } : null;
         if (open < 0)

@@ -34,8 +34,8 @@ internal readonly unsafe struct Blob
     }
 
     /// <summary>
-    /// Maps the file privately and read-only, or reads it where mapping is refused
-    /// (sysfs BTF maps only since 6.15; pipes and procfs never do).
+    /// Maps the file read-only, or reads it where mapping is refused (sysfs BTF maps only since 6.15, and only privately; pipes and procfs never do). A shared mapping, because the
+    /// kernel writes the breakpoints of uprobes into every private one, also into ours: we would read what probes have made of the code.
     /// </summary>
     /// <exception cref="TargetException">The file is absent, unreadable or larger than 2 GiB.</exception>
     public static Blob Open(string path)
@@ -48,10 +48,13 @@ internal readonly unsafe struct Blob
                 throw new TargetException($"file \"{path}\" is larger than 2 GiB and cannot be read.");
             if (length > 0)
             {
-                const int protRead = 1, mapPrivate = 2, mapPopulate = 0x8000;
-                var address = Native.mmap(0, (nuint)length, protRead, mapPrivate | mapPopulate, (int)handle.DangerousGetHandle(), 0);
-                if (address != -1)
-                    return new Blob(null, (byte*)address, 0, (int)length);
+                const int protRead = 1, mapShared = 1, mapPrivate = 2, mapPopulate = 0x8000;
+                foreach (var kind in (ReadOnlySpan<int>)[mapShared, mapPrivate])
+                {
+                    var address = Native.mmap(0, (nuint)length, protRead, kind | mapPopulate, (int)handle.DangerousGetHandle(), 0);
+                    if (address != -1)
+                        return new Blob(null, (byte*)address, 0, (int)length);
+                }
             }
             return new Blob(File.ReadAllBytes(path));
         }

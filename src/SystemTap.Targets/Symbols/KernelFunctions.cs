@@ -94,6 +94,11 @@ public sealed class KernelFunctions
             if (allowed is not null ? allowed.Contains(symbol.Name) : prototype is not null)
                 result.Add(new KernelFunction(name, symbol.Name, module, symbol.Address, prototype));
         }
+        // Of a kernel that is not the running one only the types may be known; it decides itself, when the probes are registered, what may be probed.
+        if (!_target.IsLive && _target.KernelSymbols.Count == 0 && (module is null ? _target.KernelBtfOrNull : _target.ModuleBtf(module)) is { } btf)
+            foreach (var function in btf.MatchFunctions(pattern))
+                if (module is null || function.Id >= btf.FirstId)
+                    result.Add(new KernelFunction(function.Name, function.Name, module, 0, function));
         result.Sort(static (a, b) => string.CompareOrdinal(a.Symbol, b.Symbol) is var order and not 0 ? order : a.Address.CompareTo(b.Address));
         return result;
     }

@@ -15,6 +15,7 @@ public sealed class UserImage
     private readonly Lazy<FrameTable> _frames;
     private readonly Lazy<(ulong[] Starts, ElfSymbol[] Symbols)> _symbols;
     private readonly Lazy<DwarfFile?> _dwarf;
+    private readonly Lazy<List<PltEntry>> _stubs;
 
     private UserImage(string path, ElfFile? elf, string? openPath = null)
     {
@@ -22,6 +23,7 @@ public sealed class UserImage
         _elf = elf;
         _frames = new(() => elf is null ? FrameTable.Parse([], 0, false) : ReadFrames(elf));
         _symbols = new(ReadSymbols);
+        _stubs = new(() => elf is null ? [] : ElfPlt.Of(elf));
         _dwarf = new(() => elf is null || openPath is null ? null : DwarfFile.TryOpen(openPath));
     }
 
@@ -66,6 +68,8 @@ public sealed class UserImage
     /// <summary>The symbol that spans an address of the file, or the nearest before it within the same executable segment when it has no size.</summary>
     public ImageSymbol? Find(ulong address)
     {
+        if (Stub(address) is { } stub)
+            return stub;
         var (starts, symbols) = _symbols.Value;
         var at = Array.BinarySearch(starts, address);
         at = at < 0 ? ~at - 1 : at;
@@ -78,6 +82,29 @@ public sealed class UserImage
                 return Best(i);
         }
         return null;
+    }
+
+    /// <summary>The stub of an imported function, which has no symbol: "name@plt", as debuggers and disassemblers call it.</summary>
+    private ImageSymbol? Stub(ulong address)
+    {
+        if (_elf is null || !IsInStubs(_elf, address))
+            return null;
+        var stubs = _stubs.Value;
+        for (var i = stubs.Count - 1; i >= 0; i--)
+        {
+            const ulong largest = 16;
+            if (stubs[i].Address <= address)
+                return address - stubs[i].Address < largest ? new ImageSymbol(stubs[i].Name + "@plt", stubs[i].Address, largest) : null;
+        }
+        return null;
+    }
+
+    private static bool IsInStubs(ElfFile elf, ulong address)
+    {
+        foreach (var section in elf.Sections)
+            if (address >= section.Address && address - section.Address < section.Size && section.Address != 0)
+                return section.Name is ".plt" or ".plt.sec" or ".plt.got";
+        return false;
     }
 
     // Of several names for one place the one people know: global before local, without underscores before with.

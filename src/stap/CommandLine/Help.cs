@@ -40,6 +40,7 @@ internal static class Help
           -g               guru mode: allow scripts to change things
           -m NAME          name of the session
           -B NAME=VALUE, --modinfo NAME=VALUE   for modules: make variable, further information
+          --sign-module    make a module signed with SYSTEMTAP_SIGN_KEY and SYSTEMTAP_SIGN_CERT, or not at all
         What to watch
           -c CMD           start CMD when the probes are live, end with it; target() is its process
           -x PID           target() is process PID

@@ -129,7 +129,7 @@ internal static partial class OptionParser
                 case "remote-prefix": break;
                 case "use-server-on-error" when value == "no": break;
                 case "use-server" or "use-server-on-error" or "list-servers" or "trust-servers" or "use-http-server": throw Later("--" + name, "the compile server");
-                case "sign-module": throw new UsageException("option '--sign-module': modules are signed without it wherever a key is found", "set SYSTEMTAP_SIGN_KEY and SYSTEMTAP_SIGN_CERT to the key and its certificate");
+                case "sign-module": options.MustSign = true; break;
                 case "build-as": throw new UsageException("option '--build-as': stap builds modules as the user who runs it", "run stap -p4 as that user and staprun as root");
                 case "debug": throw new UsageException("option '--debug': modules keep no debug information of their own", "use -k to keep the C text and -vv to see the commands that build it");
                 case "sysroot" or "sysenv": throw Later("--" + name, "running scripts for another system");

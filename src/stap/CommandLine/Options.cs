@@ -59,6 +59,9 @@ internal sealed class Options
 
     public bool KeepTemporary { get; set; }
 
+    /// <summary>A module without a signature is of no use.</summary>
+    public bool MustSign { get; set; }
+
     public bool Timing { get; set; }
 
     /// <summary><c>--example</c>: the script is one of the examples that come with stap.</summary>

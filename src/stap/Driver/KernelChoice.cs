@@ -44,12 +44,22 @@ internal static class KernelChoice
         {
             Release = tree.Release,
             Architecture = live.Architecture,
-            BtfSource = () => KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null),
+            BtfSource = () => Types(tree),
             LinkedSymbols = () => SystemMap(tree),
             ConfigText = tree.Config,
             BuildId = null,
             BuildTree = tree.Path,
         });
+    }
+
+    private static byte[]? Types(BuildTree tree)
+    {
+        if (Environment.GetEnvironmentVariable("SYSTEMTAP_BTF") is { Length: > 0 } given)
+        {
+            return KernelImages.ReadBtf(given, CacheFolder) ?? throw new UsageException($"the file '{given}' of SYSTEMTAP_BTF {(File.Exists(given) ? "holds no types (BTF)" : "does not exist")}", "name a kernel image (vmlinux or vmlinuz) or a BTF file");
+        }
+
+        return KernelImages.Candidates(tree.Release, tree.Path).Select(path => KernelImages.ReadBtf(path, CacheFolder)).FirstOrDefault(b => b is not null);
     }
 
     /// <summary>The kernel's System.map; null where there is none. Some distributions install one line of text in its place.</summary>

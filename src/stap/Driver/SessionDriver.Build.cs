@@ -16,11 +16,25 @@ internal sealed partial class SessionDriver
 {
     private string? _cannot;
     private PreparedRuntime? _runtime;
+    private readonly string? _moduleReason;
+    private (string Key, string Certificate)? _signing;
 
-    private static bool WantsModule(Options options) => options.Runtime == "kernel"
-        || (options.Runtime == "auto" && options.Mode == Mode.Run && options.LastPass >= 3
-            && (options.BuildVariables.Count > 0 && HasBuildTree(options) || options.Bulk || (options.ModuleName is not null || options.KeepTemporary) && options.LastPass == 4
-                || options.KernelRelease is { } release && release != Target.Live().Release));
+    /// <summary>What asks for a module before anything of the script is known; null: nothing does.</summary>
+    private static string? ModuleReason(Options options)
+    {
+        if (options.Runtime != "auto" || options.Mode != Mode.Run || options.LastPass < 3)
+        {
+            return options.Runtime == "kernel" ? "option '--runtime=kernel'" : null;
+        }
+
+        return options.Bulk ? "option '-b', a file of output for each CPU,"
+            : options.MustSign ? "option '--sign-module'"
+            : options.BuildVariables.Count > 0 && HasBuildTree(options) ? "option '-B'"
+            : options.ModuleName is not null && options.LastPass == 4 ? "option '-m' with '-p4'"
+            : options.KeepTemporary && options.LastPass == 4 ? "option '-k' with '-p4'"
+            : options.KernelRelease is { } release && release != Target.Live().Release ? "option '-r', another kernel than the running one,"
+            : null;
+    }
 
     // What -B says of a build means nothing where nothing can be built: BPF sessions have no use for it.
     private static bool HasBuildTree(Options options)
@@ -41,7 +55,7 @@ internal sealed partial class SessionDriver
     {
         try
         {
-            _ = BuildTree.Find(_options.KernelRelease, _target.Release);
+            ModuleBuilder.CheckCompiler(Tree(), _options.BuildVariables);
             return null;
         }
         catch (ModuleBuildException e)
@@ -118,14 +132,14 @@ internal sealed partial class SessionDriver
                     WorkFolder = work,
                     Variables = _options.BuildVariables,
                     UseCache = _options.UseModuleCache && !_options.KeepTemporary,
-                    Signing = SigningKey(),
+                    Signing = _signing,
                     Runtime = _runtime,
                     Echo = _options.Verbose(4, 2) ? Console.Error.WriteLine : null,
                 });
             }
             catch (ModuleBuildException e)
             {
-                Console.Error.WriteLine($"ERROR: {e.Message}\nhint: {e.Hint}");
+                Console.Error.WriteLine($"ERROR: {(_options.Runtime == "auto" ? $"{_moduleReason} needs the kernel-module runtime: " : "")}{e.Message}\nhint: {e.Hint}");
                 return Failed(4, "compilation");
             }
 
@@ -210,7 +224,8 @@ internal sealed partial class SessionDriver
     }
 
     /// <summary><c>SYSTEMTAP_SIGN_KEY</c> and <c>SYSTEMTAP_SIGN_CERT</c>, or <c>signing_key.pem</c> and <c>signing_key.x509</c> in SYSTEMTAP_DIR.</summary>
-    private static (string, string)? SigningKey()
+    /// <exception cref="UsageException">There is none, and <c>--sign-module</c> asks for one.</exception>
+    private (string, string)? SigningKey()
     {
         if (Environment.GetEnvironmentVariable("SYSTEMTAP_NOSIGN") is { Length: > 0 })
         {
@@ -224,6 +239,9 @@ internal sealed partial class SessionDriver
 
         var folder = Environment.GetEnvironmentVariable("SYSTEMTAP_DIR") is { Length: > 0 } own ? own : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/", ".systemtap");
         var (pem, x509) = (Path.Combine(folder, "signing_key.pem"), Path.Combine(folder, "signing_key.x509"));
-        return File.Exists(pem) && File.Exists(x509) ? (pem, x509) : null;
+        return File.Exists(pem) && File.Exists(x509) ? (pem, x509)
+            : !_options.MustSign ? null
+            : throw new UsageException($"option '--sign-module': there is no key: neither SYSTEMTAP_SIGN_KEY and SYSTEMTAP_SIGN_CERT nor '{pem}' with its '{Path.GetFileName(x509)}'",
+                "make a key and its certificate with 'openssl req -new -x509 -newkey rsa:2048 -nodes', and make the certificate known with 'mokutil --import'");
     }
 }

@@ -10,7 +10,7 @@ namespace SystemTap.Cli.Driver;
 // Passes 3 to 5 of the kernel-module runtime.
 internal sealed partial class SessionDriver
 {
-    private bool UsesModule { get; }
+    private bool UsesModule => _moduleReason is not null;
 
     /// <summary>What <c>%( runtime == … %)</c> sees.</summary>
     private string RuntimeName => UsesModule ? "kernel" : "bpf";

@@ -34,7 +34,7 @@ internal sealed partial class SessionDriver
     public SessionDriver(Options options)
     {
         _options = options;
-        UsesModule = WantsModule(options);
+        _moduleReason = ModuleReason(options);
         _target = KernelChoice.Find(options);
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
@@ -61,6 +61,12 @@ internal sealed partial class SessionDriver
             return Background.Start();
         }
 
+        if (_moduleReason is not null && _options.Runtime == "auto")
+        {
+            Report(1, $"{_moduleReason} is why this becomes a kernel module");
+        }
+
+        _signing = UsesModule ? SigningKey() : null;
         _runtime = BeginRuntime();
         try
         {

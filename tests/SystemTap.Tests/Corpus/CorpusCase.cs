@@ -22,7 +22,7 @@ public enum CorpusEngine
 /// must contain), <c>NAME.args</c> (words of the command line, one a line) and <c>NAME.status</c>.</item>
 /// <item><c>NAME.cases</c>: many small ones. <c>=== title</c> starts a case; lines that begin with <c>%args</c>, <c>%words</c>, <c>%status</c>,
 /// <c>%needs</c>, <c>%engine host|kernel</c> or <c>%match</c> right after it are its head; then comes the script; <c>--- out</c> and <c>--- err</c> start
-/// the expected output and the error lines. Cases for virtual machines (tests/vm/cases) may also have <c>%kernels</c>, <c>%runtimes</c>, <c>%module</c> and a part
+/// the expected output and the error lines. Cases for virtual machines (tests/vm/cases) may also have <c>%kernels</c>, <c>%runtimes</c>, <c>%module</c>, <c>%program</c> and a part
 /// <c>--- sh</c>: shell commands that are run instead of the script and call it as <c>$RUN</c>.</item>
 /// </list>
 /// A script with <c>probe BODY {</c> makes two cases with one expectation: the same statements run in the host evaluator and in the BPF engine.
@@ -69,6 +69,9 @@ public sealed record CorpusCase
 
     /// <summary>A module of tests/vm/modules, built for the kernel and put beside the script as NAME.ko; "" for none. Virtual machines only.</summary>
     public string Module { get; init; } = "";
+
+    /// <summary>A program of tests/programs and the flags to compile it with; PROGRAM stands for its path. "" for none. Virtual machines only.</summary>
+    public string Program { get; init; } = "";
 
     /// <summary>Compares the output line by line as patterns of <c>*</c>.</summary>
     public bool Match { get; init; }
@@ -184,6 +187,7 @@ public sealed record CorpusCase
             Kernels = draft.Kernels,
             Runtimes = draft.Runtimes,
             Module = draft.Module,
+            Program = draft.Program,
             Engine = engine,
         };
         if (!draft.Script.Contains(Body, StringComparison.Ordinal))
@@ -236,6 +240,8 @@ public sealed record CorpusCase
 
         public string Module { get; set; } = "";
 
+        public string Program { get; set; } = "";
+
         public CorpusEngine? Engine { get; set; }
 
         public void Head(string line, string path)
@@ -253,6 +259,7 @@ public sealed record CorpusCase
                 case "%kernels": Kernels = value; break;
                 case "%runtimes": Runtimes = value; break;
                 case "%module": Module = value; break;
+                case "%program": Program = value; break;
                 case "%match": Match = true; break;
                 case "%engine": Engine = value == "host" ? CorpusEngine.Host : value == "kernel" ? CorpusEngine.Kernel : CorpusEngine.AsIs; break;
                 default: throw new InvalidDataException($"{path}: '{key}' is no head line of a case");

@@ -16,6 +16,7 @@ public sealed class IntrinsicCoverageTests
         [IntrinsicId.KernelStackRaw] = "made by the BPF engine for itself",
         [IntrinsicId.StackText] = "made by the BPF engine for itself",
         [IntrinsicId.UserSnapshot] = "made by the BPF engine for itself",
+        [IntrinsicId.UserSnapshotFrom] = "made by the BPF engine for itself",
         [IntrinsicId.UnwoundStack] = "made by the BPF engine for itself",
     };
 

@@ -88,9 +88,12 @@ public class BindingErrorTests
     public void GuruMayPrintk() => Assert.Equal("_stap_printk(1, \"x\")", Elaborated.Bodies("probe begin { printk(1, \"x\") }", new ElaborationOptions { GuruMode = true }));
 
     [Fact]
-    public void ReturnProbesDoNotAssign() =>
-        Assert.Contains("semantic.assign-return@1:29 target variables of a return probe cannot be assigned",
-            Elaborated.Fails("probe fake.syscall.return { $return = 5 }", new ElaborationOptions { GuruMode = true }));
+    public void ReturnProbesAssignTheResultOnly()
+    {
+        Assert.Contains("semantic.assign-return@1:29 target variables of a return probe cannot be assigned, except $return",
+            Elaborated.Fails("probe fake.syscall.return { $a = 5 }", new ElaborationOptions { GuruMode = true }));
+        Assert.Equal("", Elaborated.Warns("probe fake.syscall.return { $return = 5 }", new ElaborationOptions { GuruMode = true }));
+    }
 
     [Theory]
     [InlineData("probe begin { x = 1; println(2) }", "semantic.elided-assignment@1:15 Eliding assignment to 'x' [nothing reads it]")]

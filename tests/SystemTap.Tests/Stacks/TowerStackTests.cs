@@ -44,6 +44,19 @@ public partial class TowerStackTests
         Assert.True(theirs.SequenceEqual(chain), output + run);
     }
 
+    /// <summary>At the stub of an imported function, where the frame has another size at each of its instructions.</summary>
+    [Theory]
+    [InlineData("-O2")]
+    [InlineData("-O1 -no-pie")]
+    [InlineData("-O2 -fcf-protection -Wl,-z,now")]
+    public void The_stack_at_a_stub_begins_with_its_name(string options)
+    {
+        StapRun.Need();
+        var program = Build(options);
+        var run = StapRun.Stapped("-e", "probe process(\"" + program + "\").plt(\"library_call\") { print_ubacktrace() }", "-c", program).Succeeded();
+        Assert.Equal(["library_call@plt", "second", "first", "main"], run.Lines.Take(4).Select(l => NameOf().Match(l).Groups[1].Value));
+    }
+
     /// <summary>The program is gone when its last stack is named; the call that never returned is the end of main.</summary>
     [Fact]
     public void The_stack_of_the_last_system_call_has_names()
@@ -54,7 +67,7 @@ public partial class TowerStackTests
         Assert.Contains(run.Lines, l => l.StartsWith("main+0x", StringComparison.Ordinal));
     }
 
-    [GeneratedRegex(@"0x[0-9a-f]+ : ([A-Za-z_][\w.]*)\+")]
+    [GeneratedRegex(@"0x[0-9a-f]+ : ([A-Za-z_][\w.@]*)\+")]
     private static partial Regex NameOf();
 
     [GeneratedRegex(@"^#\d+\s+(?:0x[0-9a-f]+ in )?(<signal handler called>|[\w.]+)")]

@@ -147,7 +147,9 @@ public sealed class ElfTests
     [InlineData("%rax", SdtArgumentKind.Register, 8, false, 0, "rax", null, 1, null)]
     [InlineData("%ax", SdtArgumentKind.Register, 2, false, 0, "ax", null, 1, null)]
     [InlineData("1@%ah", SdtArgumentKind.Register, 1, false, 0, "ah", null, 1, null)]
-    [InlineData("8f@%xmm0", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
+    [InlineData("8f@%xmm0", SdtArgumentKind.Vector, 8, false, 0, null, null, 1, null)]
+    [InlineData("-4f@%xmm15", SdtArgumentKind.Vector, 4, true, 15, null, null, 1, null)]
+    [InlineData("8f@%xmm16", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
     [InlineData("8@%fs:16", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
     [InlineData("8@", SdtArgumentKind.Unreadable, 8, false, 0, null, null, 1, null)]
     public void Argument_forms_of_x86(string text, SdtArgumentKind kind, int size, bool signed, long constant, string? register, string? index, int scale, string? symbol)

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text;
 using SystemTap.Tests.Corpus;
+using SystemTap.Tests.UserProbes;
 using Xunit;
 
 namespace SystemTap.Tests.Vm;
@@ -25,6 +26,20 @@ internal static class VmModules
                 yield return "-w";
             }
         }
+    }
+
+    /// <summary>The case with the path of the program that it probes, compiled on this machine; the path is null when it probes none.</summary>
+    public static async Task<(CorpusCase Case, string? Program)> WithProgramAsync(CorpusCase one)
+    {
+        if (one.Program.Length == 0)
+        {
+            return (one, null);
+        }
+
+        var words = one.Program.Split(' ', 2);
+        var path = await ProbedPrograms.Build(words[0], words.ElementAtOrDefault(1) ?? "");
+        string Fill(string text) => text.Replace("PROGRAM", path, StringComparison.Ordinal);
+        return (one with { Script = Fill(one.Script), Shell = one.Shell is { } shell ? Fill(shell) : null, Options = [.. one.Options.Select(Fill)] }, path);
     }
 
     /// <summary>The module that a case probes (tests/vm/modules), as a file beside its script; none when it probes none.</summary>

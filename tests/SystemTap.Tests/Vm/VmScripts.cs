@@ -88,12 +88,18 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
     {
         var (cases, results) = (new Dictionary<string, VmCase>(), new Dictionary<string, VmResult>());
         var warnings = new Dictionary<string, string>();
-        foreach (var (key, one, runtime) in Selected(kernel))
+        foreach (var (key, written, runtime) in Selected(kernel))
         {
+            var (one, program) = await VmModules.WithProgramAsync(written);
             var files = await VmModules.ProbedAsync(kernel, one);
+            if (program is not null)
+            {
+                files.Add("program", await File.ReadAllBytesAsync(program));
+            }
+
             if (runtime == "bpf")
             {
-                cases.Add(key, Folder(one, "stap " + Quote([.. VmModules.Emulation(one), .. one.Options]) + " script.stp " + Quote(one.Words), files));
+                cases.Add(key, Folder(one, "stap " + Quote([.. VmModules.Emulation(one), .. one.Options]) + " script.stp " + Quote(one.Words), files, program));
             }
             else
             {
@@ -107,7 +113,7 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
                 {
                     warnings[key] = built.Err;
                     files[name + ".ko"] = module;
-                    cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", files));
+                    cases.Add(key, Folder(one, $"staprun {Quote(VmModules.RunOptions(one))} {name}.ko", files, program));
                 }
             }
         }
@@ -124,10 +130,11 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         return results;
     }
 
-    private static VmCase Folder(CorpusCase one, string run, Dictionary<string, byte[]> files)
+    private static VmCase Folder(CorpusCase one, string run, Dictionary<string, byte[]> files, string? program)
     {
+        var place = program is null ? "" : $"mkdir -p {Path.GetDirectoryName(program)}; cp program {program}; chmod +x {program}\n";
         files["script.stp"] = Encoding.Latin1.GetBytes(one.Script);
-        files["cmd"] = Encoding.Latin1.GetBytes(one.Shell is { } shell ? $"RUN='{run.Replace("'", "'\\''", StringComparison.Ordinal)}'\nrun() {{ eval \"$RUN\"; }}\n{shell}" : "exec " + run + "\n");
+        files["cmd"] = Encoding.Latin1.GetBytes(place + (one.Shell is { } shell ? $"RUN='{run.Replace("'", "'\\''", StringComparison.Ordinal)}'\nrun() {{ eval \"$RUN\"; }}\n{shell}" : "exec " + run + "\n"));
         return new VmCase(files);
     }
 

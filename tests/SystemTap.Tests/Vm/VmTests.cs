@@ -44,3 +44,18 @@ public sealed class VmEnduranceTests
         Assert.True(output is not null, reason);
     }
 }
+
+/// <summary>What staprun says where the kernel loads no module of ours (tests/vm/refusals.sh): signatures enforced, locked down, switched off.</summary>
+public sealed class VmRefusalTests
+{
+    /// <summary>The newest kernel; all with <c>./test --all</c>.</summary>
+    public static TheoryData<string> Kernels => [.. VirtualMachine.All ? VirtualMachine.Kernels : VirtualMachine.Kernels[^1..]];
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public async Task Kernels_that_load_no_module_are_told_with_what_to_change(string kernel)
+    {
+        var (output, reason) = await VirtualMachine.AloneAsync("refusals.sh", kernel);
+        Assert.True(output is not null, reason);
+    }
+}

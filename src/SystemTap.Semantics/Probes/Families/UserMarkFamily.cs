@@ -140,8 +140,13 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
                 }
 
                 return new DerefExpr(address, argument.Size, argument.IsSigned, true, span);
+            case SdtArgumentKind.Vector when ReadsVectors:
+                return LocationLowering.Narrow(new ContextExpr(ContextValue.VectorRegister, 2 * (int)argument.Constant, span), argument.Size, argument.IsSigned, span);
+            case SdtArgumentKind.Vector:
+                problem = LocationLowering.InVector;
+                return null;
             default:
-                problem = $"its place '{argument.Text}' cannot be read by BPF programs";
+                problem = $"its place '{argument.Text}' cannot be read";
                 return null;
         }
     }

@@ -57,7 +57,7 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
         if (!file.IsUser)
         {
             // Of a kernel that is not the running one only distances are known: from the place itself, in the same section.
-            Expr value = StackEntry(frame.Number + 1);
+            Expr value = KernelFrame(frame.Number + 1);
             if (IsElsewhere)
             {
                 var section = file.Dwarf!.SectionAt(address).Section;
@@ -119,15 +119,14 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
     /// for tracing: the kernel aligns functions to 16 bytes.
     /// </summary>
     private BinaryExpr Here() => _isEntry
-        ? new BinaryExpr(BinaryOperator.BitAnd, StackEntry(0), Constant(-16), span)
-        : new BinaryExpr(BinaryOperator.Subtract, StackEntry(0), Constant(1), span);
+        ? new BinaryExpr(BinaryOperator.BitAnd, KernelFrame(0), Constant(-16), span)
+        : new BinaryExpr(BinaryOperator.Subtract, KernelFrame(0), Constant(1), span);
 
     private bool IsElsewhere => file.Kernel is { } kernel && kernel.Loaded(address) is null;
 
     private long? Loaded(ulong linked) => file.Kernel is null ? (long)linked : IsElsewhere ? unchecked((long)(linked - address)) : (long?)file.Kernel.Loaded(linked);
 
-    private IntrinsicExpr StackEntry(int number) => new(IntrinsicTable.Get(IntrinsicId.StackEntry),
-        [new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.KernelStack), [], span), Constant(number)], span);
+    private IntrinsicExpr KernelFrame(int number) => new(IntrinsicTable.Get(IntrinsicId.KernelFrame), [Constant(number)], span);
 
     /// <summary>The return address of a frame, and what is known of the caller's when that is known.</summary>
     private (Expr ReturnAddress, Func<ulong, Frame> Caller)? Unwind(Frame frame)

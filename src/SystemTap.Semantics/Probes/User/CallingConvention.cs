@@ -18,8 +18,6 @@ namespace SystemTap.Semantics.Probes.User;
 /// <summary>The C calling conventions.</summary>
 internal static class CallingConvention
 {
-    private const string InVector = "it is in a floating-point or vector register, which BPF programs cannot read";
-
     /// <summary>What the members of an object ask for, for each eight bytes.</summary>
     private ref struct Classes(Span<bool> integer, Span<bool> real)
     {
@@ -29,7 +27,7 @@ internal static class CallingConvention
     }
 
     /// <summary>Where the parts of a returned structure are; null when it is in the caller's memory and its address is returned.</summary>
-    public static ObjectParts? Returned(Architecture architecture, BtfType type, bool isUser, SourceSpan span)
+    public static ObjectParts? Returned(Architecture architecture, BtfType type, bool isUser, bool readsVectors, SourceSpan span)
     {
         var classes = new Classes([false, false], [false, false]);
         if (type.Size is > 16 or <= 0 || !Classify(type, 0, classes, 0) && architecture.ReturnsMixedStructures)
@@ -42,14 +40,14 @@ internal static class CallingConvention
             classes.Integer.Fill(classes.Integer[0] || classes.Integer[1]);
         }
 
-        return InRegisters(type.Size, classes, [architecture.ReturnValue, architecture.SecondReturnValue], isUser, span);
+        return InRegisters(type.Size, classes, [architecture.ReturnValue, architecture.SecondReturnValue], readsVectors ? 0 : null, isUser, span);
     }
 
     /// <summary>
     /// A parameter at a function's first instruction; null when the convention does not tell. Functions that the compiler knows all callers of
     /// need not keep to it.
     /// </summary>
-    public static TypedValue? Passed(Architecture architecture, DwarfFile dwarf, DwarfFunction function, DwarfVariable wanted, bool isUser, SourceSpan span, out string? problem)
+    public static TypedValue? Passed(Architecture architecture, DwarfFile dwarf, DwarfFunction function, DwarfVariable wanted, bool isUser, bool readsVectors, SourceSpan span, out string? problem)
     {
         problem = null;
         if (!architecture.ReturnsMixedStructures || !function.IsExternal || function.IsInlined || function.Unit.Language is DwarfLanguage.Rust or DwarfLanguage.Go
@@ -58,7 +56,7 @@ internal static class CallingConvention
             return null;
         }
 
-        var general = dwarf.ReturnType(function)?.Stripped is { IsStructOrUnion: true } result && (dwarf.ReturnsByReference(function) || Returned(architecture, result, isUser, span) is null) ? 1 : 0;
+        var general = dwarf.ReturnType(function)?.Stripped is { IsStructOrUnion: true } result && (dwarf.ReturnsByReference(function) || Returned(architecture, result, isUser, readsVectors, span) is null) ? 1 : 0;
         var vector = 0;
         long stack = architecture.StackArgumentsOffset;
         foreach (var parameter in parameters)
@@ -96,7 +94,7 @@ internal static class CallingConvention
             {
                 if (isWanted)
                 {
-                    var place = InRegisters(size, classes, architecture.CallArguments[general..], isUser, span);
+                    var place = InRegisters(size, classes, architecture.CallArguments[general..], readsVectors ? vector : null, isUser, span);
                     return parameter.ByReference
                         ? new TypedValue(place.Read(0, 64, false, span, out _)!, new CType(type, isUser, true))
                         : UserContext.Typed(new LocationLowering.Result(new LongConst(0, span), false) { Parts = place }, type, isUser, span, out problem);
@@ -128,15 +126,21 @@ internal static class CallingConvention
         return null;
     }
 
-    private static ObjectParts InRegisters(long size, Classes classes, ReadOnlySpan<Register> registers, bool isUser, SourceSpan span)
+    /// <param name="size">Bytes.</param>
+    /// <param name="classes">What goes where.</param>
+    /// <param name="registers">The general registers that are next.</param>
+    /// <param name="vector">The vector register that is next; null when the runtime cannot read them.</param>
+    /// <param name="isUser">Pointers in it are user pointers.</param>
+    /// <param name="span">Place for messages.</param>
+    private static ObjectParts InRegisters(long size, Classes classes, ReadOnlySpan<Register> registers, int? vector, bool isUser, SourceSpan span)
     {
         var parts = new List<ObjectPart>();
         var next = 0;
         for (var i = 0; i * 8 < size; i++)
         {
-            parts.Add(classes.InGeneral(i)
-                ? new ObjectPart(i * 64, 64, new ContextExpr(ContextValue.Register, registers[next++].Offset, span), false, null)
-                : new ObjectPart(i * 64, 64, null, false, InVector));
+            parts.Add(classes.InGeneral(i) ? new ObjectPart(i * 64, 64, new ContextExpr(ContextValue.Register, registers[next++].Offset, span), false, null)
+                : vector is { } first ? new ObjectPart(i * 64, 64, new ContextExpr(ContextValue.VectorRegister, 2 * (first + i - next), span), false, null)
+                : new ObjectPart(i * 64, 64, null, false, LocationLowering.InVector));
         }
 
         return new ObjectParts(parts, 0, isUser);

@@ -70,7 +70,7 @@ public class FunctionContext : UserContext
         var location = new LocationLowering(Site(), span);
         var found = location.Run(place);
         if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry
-            && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
+            && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, ReadsVectors, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
         {
             Problem(name, unreadable);
             return passed;
@@ -100,7 +100,10 @@ public class FunctionContext : UserContext
         IsUser = File.IsUser,
         FrameBase = () => _dwarf.FrameBase(_function, Address),
         CanonicalFrame = () => _dwarf.CanonicalFrame(Address),
-        ThreadLocal = (offset, span) => ThreadLocal(Target, File, offset, span),
+        ThreadLocal = (offset, span) => ThreadLocal(Target, File, Loaded, offset, span),
+        ThreadLocalProblem = ThreadLocalProblem(File),
+        Locate = other => _dwarf.Location(other, Address),
+        ReadsVectors = ReadsVectors,
         HasRegisters = true,
         IsEntry = Address == _function.Entry,
     };
@@ -162,8 +165,19 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
         var value = new ContextExpr(ContextValue.FunctionReturn, 0, span);
         if (stripped.IsFloat)
         {
-            Problem(name, $"a result of type '{type.Declaration}' is in a floating-point register, which BPF programs cannot read");
-            return null;
+            if (stripped.Size > 8 || !File.IsUser)
+            {
+                Problem(name, $"a result of type '{type.Declaration}' does not fit a script's number");
+                return null;
+            }
+
+            if (!ReadsVectors)
+            {
+                Problem(name, LocationLowering.InVector);
+                return null;
+            }
+
+            value = new ContextExpr(ContextValue.VectorRegister, 0, span);
         }
 
         if (stripped.IsStructOrUnion)
@@ -175,7 +189,7 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
             }
 
             // Larger structures are written to the caller's memory, and their address is the result.
-            var parts = dwarf.ReturnsByReference(function) ? null : CallingConvention.Returned(Target.Architecture, stripped, File.IsUser, span);
+            var parts = dwarf.ReturnsByReference(function) ? null : CallingConvention.Returned(Target.Architecture, stripped, File.IsUser, ReadsVectors, span);
             return new TypedValue(value, new CType(type, File.IsUser, true)) { Parts = parts };
         }
 
@@ -220,6 +234,6 @@ public sealed class SymbolContext(Target target, UserFile file, ulong address, R
 internal static class DebugInfo
 {
     public static string Missing(UserFile file) => DwarfFile.IsLibraryPresent
-        ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, or set DEBUGINFOD_URLS; build id {id[..8]}…)" : "; compile it with -g")
+        ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, {Debuginfod.Advice}; build id {id[..8]}…)" : "; compile it with -g")
         : "elfutils' libdw is not installed (package libdw1)";
 }

@@ -30,6 +30,15 @@ internal sealed class LocationSite
     /// <summary>Address of a thread-local variable from its offset in the file's thread-local block; null when it cannot be known.</summary>
     public required Func<long, SourceSpan, Expr?> ThreadLocal { get; init; }
 
+    /// <summary>Why <see cref="ThreadLocal"/> gave nothing.</summary>
+    public required string ThreadLocalProblem { get; init; }
+
+    /// <summary>Where another variable is at the same place; null when that cannot be asked.</summary>
+    public Func<DwarfVariable, DwarfLocation>? Locate { get; init; }
+
+    /// <summary>The session's runtime can read the program's vector registers.</summary>
+    public required bool ReadsVectors { get; init; }
+
     /// <summary>The event has the registers of that place.</summary>
     public required bool HasRegisters { get; init; }
 
@@ -50,10 +59,20 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
     {
         /// <summary>An object that is in several places: <see cref="Value"/> then means nothing.</summary>
         public ObjectParts? Parts { get; init; }
+
+        /// <summary>A pointer that the compiler did away with: what it would point to. <see cref="Value"/> then means nothing.</summary>
+        public ObjectParts? Pointee { get; init; }
     }
 
+    /// <summary>The end of a sentence about a value that only the kernel-module runtime reads.</summary>
+    public const string InVector = "it is in a floating-point or vector register, which BPF programs cannot read: --runtime=kernel reads it";
+
+    private const string NoPointer = "the pointer itself was optimised away, only what it points to can be read";
+
     /// <summary>Runs the location of a variable; null when it cannot be read, with <see cref="Problem"/>.</summary>
-    public Result? Run(DwarfLocation location)
+    public Result? Run(DwarfLocation location) => Run(location, 0);
+
+    private Result? Run(DwarfLocation location, int depth)
     {
         switch (location.State)
         {
@@ -68,7 +87,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                 return null;
         }
 
-        return Pieces(location);
+        return Pieces(location, depth);
     }
 
     /// <summary>Runs a plain expression, such as a frame base.</summary>
@@ -80,10 +99,10 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             return null;
         }
 
-        return Single(operations, 0, operations.Count, null, depth) is { } result ? result.Value : null;
+        return Single(new DwarfLocation(DwarfLocationState.Found) { Operations = operations }, 0, operations.Count, depth) is { } result ? result.Value : null;
     }
 
-    private Result? Pieces(DwarfLocation location)
+    private Result? Pieces(DwarfLocation location, int depth)
     {
         var operations = location.Operations;
         var parts = new List<ObjectPart>();
@@ -103,16 +122,24 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             {
                 parts.Add(new ObjectPart(offset, width, null, false, "the compiler kept no value of this part here (optimised out)"));
             }
-            else if (Single(operations, start, i, location.ImplicitValue, 0) is { } piece)
+            else if (Single(location, start, i, depth) is not { } piece)
+            {
+                parts.Add(new ObjectPart(offset, width, null, false, Problem));
+            }
+            else if (piece.Pointee is { } pointee)
+            {
+                parts.Add(new ObjectPart(offset, width, null, false, NoPointer) { Pointee = pointee });
+            }
+            else if (piece.Parts is { } inner)
+            {
+                parts.AddRange(inner.Placed(offset, width, skip));
+            }
+            else
             {
                 // Bits that are not the lowest of their place begin before the part does.
                 parts.Add(skip == 0 || piece.IsAddress
                     ? new ObjectPart(offset, width, skip == 0 ? piece.Value : Plus(piece.Value, skip / 8), piece.IsAddress, null)
                     : new ObjectPart(offset, width, Binary(BinaryOperator.ShiftRightLogical, piece.Value, Constant(skip)), false, null));
-            }
-            else
-            {
-                parts.Add(new ObjectPart(offset, width, null, false, Problem));
             }
 
             Problem = null;
@@ -120,11 +147,12 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             start = i + 1;
         }
 
-        return parts.Count > 0 ? new Result(Constant(0), false) { Parts = new ObjectParts(parts, 0, site.IsUser) } : Single(operations, 0, operations.Count, location.ImplicitValue, 0);
+        return parts.Count > 0 ? new Result(Constant(0), false) { Parts = new ObjectParts(parts, 0, site.IsUser) } : Single(location, 0, operations.Count, depth);
     }
 
-    private Result? Single(IReadOnlyList<DwarfOp> operations, int from, int to, byte[]? implicitValue, int depth)
+    private Result? Single(DwarfLocation location, int from, int to, int depth)
     {
+        var operations = location.Operations;
         if (depth > 4)
         {
             Problem = "the debug information refers to itself";
@@ -154,7 +182,13 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                     stack.Push(Constant(op.Code - Op.Lit0));
                     break;
                 case >= Op.Reg0 and < Op.Breg0 or Op.Regx:
-                    if (Register(op.Code == Op.Regx ? (int)op.Number : op.Code - Op.Reg0) is not { } register)
+                    var number = op.Code == Op.Regx ? (int)op.Number : op.Code - Op.Reg0;
+                    if (Vector(number) is { } vector)
+                    {
+                        return vector;
+                    }
+
+                    if (Register(number) is not { } register)
                     {
                         return null;
                     }
@@ -205,7 +239,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                 case Op.TlsAddress or Op.GnuPushTls:
                     if (stack.Count == 0 || stack.Pop() is not LongConst offset || site.ThreadLocal(offset.Value, span) is not { } address)
                     {
-                        Problem = "it is thread-local, and only those of programs (not of libraries) can be found";
+                        Problem = site.ThreadLocalProblem;
                         return null;
                     }
 
@@ -215,7 +249,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                     isValue = true;
                     break;
                 case Op.ImplicitValue:
-                    if (implicitValue is not { } bytes)
+                    if (location.ImplicitValue is not { } bytes)
                     {
                         Problem = "it exists as a constant only";
                         return null;
@@ -223,8 +257,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
                     return Constants(bytes);
                 case Op.ImplicitPointer or Op.GnuImplicitPointer:
-                    Problem = "what it points to was optimised away";
-                    return null;
+                    return Pointer(location, op, depth + 1);
                 case Op.Nop:
                     break;
                 default:
@@ -246,6 +279,41 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         return new Result(stack.Pop(), !isValue);
     }
+
+    /// <summary>A pointer that exists in the source only: its value when what it points to is in memory, else the object itself.</summary>
+    private Result? Pointer(DwarfLocation location, DwarfOp op, int depth)
+    {
+        if (depth > 4 || site.Locate is not { } locate || op.Number >= (ulong)location.Pointees.Count)
+        {
+            Problem = "what it points to was optimised away";
+            return null;
+        }
+
+        if (Run(locate(location.Pointees[(int)op.Number]), depth) is not { } target)
+        {
+            Problem = "of what it points to: " + Problem;
+            return null;
+        }
+
+        var offset = (long)op.Number2;
+        if (target is { IsAddress: true, Parts: null })
+        {
+            return new Result(Plus(target.Value, offset), false);
+        }
+
+        var parts = target.Parts ?? new ObjectParts([target.Pointee is { } pointee
+            ? new ObjectPart(0, 64, null, false, NoPointer) { Pointee = pointee }
+            : new ObjectPart(0, 64, target.Value, false, null)], 0, site.IsUser);
+        return new Result(Constant(0), false) { Pointee = parts.At(offset) };
+    }
+
+    /// <summary>A vector register: sixteen bytes; null when the number is none, or when it cannot be read.</summary>
+    private Result? Vector(int number) =>
+        site is { ReadsVectors: true, HasRegisters: true } && site.Architecture.FindDwarfVector(number) is { } vector
+            ? new Result(Constant(0), false) { Parts = new ObjectParts([Half(2 * vector, 0), Half((2 * vector) + 1, 64)], 0, site.IsUser) }
+            : null;
+
+    private ObjectPart Half(int half, long offset) => new(offset, 64, new ContextExpr(ContextValue.VectorRegister, half, span), false, null);
 
     /// <summary>An object whose bytes are written in the debug information.</summary>
     private Result Constants(byte[] bytes)
@@ -367,7 +435,9 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             return new ContextExpr(ContextValue.Register, register.Offset, span);
         }
 
-        Problem = "it is in a floating-point or vector register, which BPF programs cannot read";
+        Problem = !site.IsUser || site.Architecture.FindDwarfVector(number) is null ? "it is in a register that programs in the kernel cannot read"
+            : site.ReadsVectors ? "the debug information computes it from a floating-point register"
+            : InVector;
         return null;
     }
 

@@ -29,6 +29,12 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     /// <inheritdoc/>
     public override string? Explain(string name) => _problems.GetValueOrDefault(name);
 
+    /// <inheritdoc/>
+    public override bool NeedsModule(string name) => Explain(name) is { } why && why.EndsWith(LocationLowering.InVector, StringComparison.Ordinal);
+
+    /// <summary>The session's runtime can read vector registers of programs.</summary>
+    protected bool ReadsVectors => File.IsUser && Runtime == "kernel";
+
     protected void Problem(string name, string? text)
     {
         if (text is not null)
@@ -77,10 +83,24 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
             : null;
     }
 
-    /// <summary>A thread-local variable of the program: behind the thread pointer on arm64, before it on x86.</summary>
-    public static Expr? ThreadLocal(Target target, UserFile file, long offset, SourceSpan span)
+    /// <summary>Why <see cref="ThreadLocal"/> finds nothing.</summary>
+    public static string ThreadLocalProblem(UserFile file) =>
+        file.Elf.IsProgram ? "it is thread-local, and the kernel's types do not tell where threads keep such variables"
+        : file.Elf.ThreadLocalSlot is null ? "it is thread-local, and nothing in its library tells where threads keep it: the library's own code never asks"
+        : "it is thread-local, and where its library is loaded cannot be known at this event";
+
+    /// <summary>
+    /// A thread-local variable. Of the program: behind the thread pointer on arm64, before it on x86. Of a library (x86): where the dynamic linker has told the library's own code,
+    /// at a distance from the thread pointer or in the table of blocks that each thread has (glibc's DTV, also for libraries that were loaded by dlopen).
+    /// </summary>
+    /// <param name="target">The machine.</param>
+    /// <param name="file">Which file's.</param>
+    /// <param name="loaded">Where an address of the file, as linked, is loaded.</param>
+    /// <param name="offset">In the file's thread-local block.</param>
+    /// <param name="span">Place for messages.</param>
+    public static Expr? ThreadLocal(Target target, UserFile file, Func<ulong, SourceSpan, Expr?> loaded, long offset, SourceSpan span)
     {
-        if (file.Elf.ThreadLocal is not { } segment || !file.Elf.IsProgram)
+        if (file.Elf.ThreadLocal is not { } segment)
         {
             return null;
         }
@@ -92,6 +112,17 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
         }
 
         var alignment = (long)Math.Max(1, segment.Alignment);
+        if (target.Architecture.Name == "x86_64" && !file.Elf.IsProgram)
+        {
+            return OfTask(target, span, ("task_struct", "thread"), ("thread_struct", "fsbase")) is { } thread && file.Elf.ThreadLocalSlot is { } slot && loaded(slot.Address, span) is { } place
+                ? OfLibrary(thread, slot, place, offset, span) : null;
+        }
+
+        if (!file.Elf.IsProgram)
+        {
+            return null;
+        }
+
         if (target.Architecture.Name == "x86_64")
         {
             var size = ((long)segment.MemorySize + alignment - 1) / alignment * alignment;
@@ -100,6 +131,35 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
 
         var head = (16 + alignment - 1) / alignment * alignment;
         return OfTask(target, span, ("task_struct", "thread"), ("thread_struct", "uw.tp_value")) is { } tp ? TargetBinder.Offset(tp, head + offset, span) : null;
+    }
+
+    private static Expr OfLibrary(Expr thread, ThreadLocalSlot slot, Expr place, long offset, SourceSpan span)
+    {
+        switch (slot.Kind)
+        {
+            case ThreadLocalSlotKind.Distance:
+                return Distance(Load(place));
+            case ThreadLocalSlotKind.Module:
+                return Block(Load(place));
+            default:
+                // Distances are below the thread pointer, addresses are not negative.
+                var argument = Load(TargetBinder.Offset(place, 8, span));
+                return new ConditionalExpr(new BinaryExpr(BinaryOperator.Less, argument, new LongConst(0, span), span), Distance(argument), Block(Load(argument)), span);
+        }
+
+        DerefExpr Load(Expr address) => new(address, 8, false, true, span);
+
+        Expr Distance(Expr distance) => TargetBinder.Offset(new BinaryExpr(BinaryOperator.Add, thread, distance, span), offset - slot.Offset, span);
+
+        // dtv[-1] is how many rows the thread's table has, dtv[n] the block of file n: none (-1) until the thread first asks for it. Address 0 then gives a read fault.
+        Expr Block(Expr number)
+        {
+            var table = Load(TargetBinder.Offset(thread, 8, span));
+            var row = Load(new BinaryExpr(BinaryOperator.Add, table, new BinaryExpr(BinaryOperator.Multiply, number, new LongConst(16, span), span), span));
+            var rows = Load(TargetBinder.Offset(table, -16, span));
+            var known = new BinaryExpr(BinaryOperator.GreaterOrEqual, rows, number, span);
+            return TargetBinder.Offset(new ConditionalExpr(known, row, new LongConst(0, span), span), offset, span);
+        }
     }
 
     /// <summary>A chain of members from the current task: pointers are followed, structures within are entered.</summary>
@@ -149,6 +209,11 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
                 {
                     Parts = result.IsAddress ? null : result.Parts ?? new ObjectParts([new ObjectPart(0, 64, result.Value, false, null)], 0, isUser),
                 };
+            case BtfKind.Pointer when result.Pointee is { } pointee:
+                return new TypedValue(result.Value, ctype) { Pointee = pointee };
+            case var _ when result.Pointee is not null:
+                problem = "what it points to was optimised away";
+                return null;
             case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when result.Parts is { } parts && stripped.Size is > 0 and <= 8:
                 return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out problem) is { } gathered ? new TypedValue(gathered, ctype) : null;
             case BtfKind.Pointer:

@@ -68,17 +68,20 @@ internal static class UserVariables
         }
 
         var here = context is not null && ReferenceEquals(context.File, user) ? context : null;
+        Expr? Loaded(ulong address, SourceSpan s) => here is not null ? here.Loaded(address, s) : UserContext.Loaded(target, user, address, s);
         string? problem = null;
         foreach (var variable in dwarf.Globals(plain, here?.Unit, file))
         {
             var site = new LocationSite
             {
                 Architecture = target.Architecture,
-                Loaded = (a, s) => here is not null ? here.Loaded(a, s) : UserContext.Loaded(target, user, a, s),
+                Loaded = Loaded,
                 IsUser = user.IsUser,
                 FrameBase = static () => [],
                 CanonicalFrame = static () => [],
-                ThreadLocal = (offset, s) => UserContext.ThreadLocal(target, user, offset, s),
+                ThreadLocal = (offset, s) => UserContext.ThreadLocal(target, user, Loaded, offset, s),
+                ThreadLocalProblem = UserContext.ThreadLocalProblem(user),
+                ReadsVectors = false,
                 HasRegisters = false,
                 IsEntry = false,
             };

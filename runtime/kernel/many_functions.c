@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Entries of many functions at once.
+ *
+ * Each kprobe at a function's entry is a change of ftrace's filter of its own: the kernel compares its place with all its patchable places, jump labels, static calls and BUG()s, looks at all
+ * 50,000 functions again to change one, and waits until all CPUs know. A thousand of them take seconds to minutes. So many entries share one ftrace_ops, whose filter is set in one step.
+ *
+ * staprun knows where the functions are, which of them ftrace can patch and which the kernel forbids to probe (kallsyms, available_filter_functions, kprobes/blacklist): it hands over the addresses
+ * of those that are fit. Of the others a kprobe is registered, disabled: that is how the kernel tells whether and where it may be. One that is not patched by ftrace is enabled as the kprobe
+ * that it is. When ftrace refuses the whole, each becomes a kprobe.
+ *
+ * A handler finds its probe by the address, in a table of buckets; probes of the same function follow each other in it. The place that ftrace patches is the function's first instruction or the one
+ * behind it (endbr64, 4 bytes). As in a kprobe's handler, the instruction pointer is that behind a breakpoint.
+ */
+#include "kernel.h"
+#include <linux/kprobes.h>
+#include <linux/ftrace.h>
+#include <linux/hash.h>
+
+#define STAP_MANY_FUNCTIONS 16	/* from so many on it is worth it */
+
+static u64 *function_addresses;
+static u32 function_address_count;
+
+static int is_named(const struct stap_probe *p)
+{
+	return p->kind == STAP_PROBE_KERNEL && p->code.symbol && *p->code.symbol && !p->code.module && !p->code.offset;
+}
+
+u64 stap_function_names(char *into)
+{
+	const struct stap_probe *p;
+	u64 bytes = 0;
+	u32 n = 0;
+
+	stap_for_each_probe(p)
+		if (is_named(p)) {
+			u32 length = strlen(p->code.symbol) + 1;
+
+			if (into)
+				memcpy(into + bytes, p->code.symbol, length);
+			bytes += length;
+			n++;
+		}
+	return n < STAP_MANY_FUNCTIONS ? 0 : bytes;
+}
+
+long stap_take_function_addresses(const void __user *from, u64 bytes)
+{
+	const struct stap_probe *p;
+	u32 n = 0;
+	u64 *taken;
+
+	stap_for_each_probe(p)
+		n += is_named(p);
+	if (bytes != n * sizeof(u64))
+		return -EINVAL;
+	taken = kvmalloc(bytes, GFP_KERNEL);
+	if (!taken)
+		return -ENOMEM;
+	if (copy_from_user(taken, from, bytes)) {
+		kvfree(taken);
+		return -EFAULT;
+	}
+	kvfree(function_addresses);
+	function_addresses = taken;
+	function_address_count = n;
+	return 0;
+}
+
+/* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. */
+#define STAP_FIT 1
+static u64 stap_next_function_address(const struct stap_probe *p, u32 *at)
+{
+	return is_named(p) && *at < function_address_count ? function_addresses[(*at)++] : 0;
+}
+
+#if defined(CONFIG_DYNAMIC_FTRACE_WITH_REGS) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)
+
+struct many_entry {
+	unsigned long address;
+	const struct stap_probe *probe;
+	u32 next;		/* 1 + the next of the same bucket, 0: none */
+};
+
+static struct many_entry *many;
+static u32 *many_buckets, many_count, many_bits;
+static int many_registered;
+static atomic_t many_missed = ATOMIC_INIT(0);
+
+static int run_at(unsigned long address, struct pt_regs *regs)
+{
+	u32 i;
+	int found = 0;
+
+	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next) {
+		struct stap_context *c;
+
+		if (many[i - 1].address != address)
+			continue;
+		found = 1;
+		c = stap_enter(many[i - 1].probe);
+		if (c) {
+			c->regs = regs;
+			stap_leave(c);
+		}
+	}
+	return found;
+}
+
+static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+	struct pt_regs *regs = ftrace_get_regs(fregs);
+	unsigned long there;
+	int bit = ftrace_test_recursion_trylock(ip, parent);
+
+	if (bit < 0 || !regs) {
+		atomic_inc(&many_missed);
+		return;
+	}
+	there = regs->ip;
+	regs->ip = ip + 1;
+	if (!run_at(ip, regs))
+		run_at(ip - 4, regs);
+	regs->ip = there;
+	ftrace_test_recursion_unlock(bit);
+}
+
+static struct ftrace_ops many_ops = { .func = on_many, .flags = FTRACE_OPS_FL_SAVE_REGS };
+
+/* Room for so many entries; 0: they are few, or there is none, and each is a kprobe of its own. */
+static int stap_many_begin(u32 n)
+{
+	if (n < STAP_MANY_FUNCTIONS)
+		return 0;
+	many_bits = order_base_2(n) + 1;
+	many = kvcalloc(n, sizeof(*many), GFP_KERNEL);
+	many_buckets = kvcalloc(1u << many_bits, sizeof(*many_buckets), GFP_KERNEL);
+	return many && many_buckets;
+}
+
+static void stap_many_add(unsigned long address, const struct stap_probe *probe)
+{
+	u32 *at, last;
+
+	many[many_count] = (struct many_entry){ address, probe, 0 };
+	/* At the end of its bucket: probes of one function run in the script's order. */
+	at = &many_buckets[hash_long(address, many_bits)];
+	for (last = *at; last; last = *at)
+		at = &many[last - 1].next;
+	*at = ++many_count;
+}
+
+/* All go live. */
+static int stap_many_end(void)
+{
+	unsigned long *addresses;
+	u32 i;
+	int error;
+
+	if (!many_count)
+		return 0;
+	addresses = kvcalloc(many_count, sizeof(*addresses), GFP_KERNEL);
+	if (!addresses)
+		return -ENOMEM;
+	for (i = 0; i < many_count; i++)
+		addresses[i] = many[i].address;
+	error = ftrace_set_filter_ips(&many_ops, addresses, many_count, 0, 1);
+	kvfree(addresses);
+	if (!error)
+		error = register_ftrace_function(&many_ops);
+	many_registered = !error;
+	return error;
+}
+
+static void stap_many_stop(void)
+{
+	if (many_registered)
+		unregister_ftrace_function(&many_ops);
+	ftrace_free_filter(&many_ops);
+	many_registered = 0;
+	stap_add_skips(STAP_SKIP_KPROBE, atomic_xchg(&many_missed, 0));
+	kvfree(many);
+	kvfree(many_buckets);
+	many = NULL;
+	many_buckets = NULL;
+	many_count = 0;
+}
+
+#else
+
+static int stap_many_begin(u32 n) { return 0; }
+static void stap_many_add(unsigned long address, const struct stap_probe *probe) { }
+static int stap_many_end(void) { return 0; }
+static void stap_many_stop(void) { }
+
+#endif

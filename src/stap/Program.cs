@@ -1,6 +1,6 @@
-using System.Text;
 using SystemTap.Cli.CommandLine;
 using SystemTap.Cli.Driver;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Output;
 using SystemTap.Runtime.Sessions;
 
@@ -30,7 +30,7 @@ internal static class Program
         Options options;
         try
         {
-            options = OptionParser.Parse([.. RcFile.Words(), .. args.Select(ToBytes)]);
+            options = OptionParser.Parse([.. RcFile.Words(), .. args.Select(ByteText.FromText)]);
         }
         catch (UsageException e)
         {
@@ -100,20 +100,6 @@ internal static class Program
         }
 
         return 1;
-    }
-
-    /// <summary>Command-line text in the form scripts are kept in: one char for each byte.</summary>
-    private static string ToBytes(string text)
-    {
-        foreach (var c in text)
-        {
-            if (c >= 0x80)
-            {
-                return Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(text));
-            }
-        }
-
-        return text;
     }
 
     private static void Complain(string message, string? hint)

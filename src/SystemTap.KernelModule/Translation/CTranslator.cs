@@ -1,4 +1,5 @@
 using System.Globalization;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.KernelModule.Translation;
@@ -71,7 +72,7 @@ public static class CTranslator
         {
             if (probe.Span.Source is { IsTapset: false } source)
             {
-                return source.Path;
+                return ByteText.FromText(source.Path);
             }
         }
 

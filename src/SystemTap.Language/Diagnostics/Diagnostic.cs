@@ -58,13 +58,20 @@ public sealed class Diagnostic
 
     /// <summary>Places this came through, innermost first: macro uses, alias uses, callers. Each is printed as <c>in expansion of macro '@x': FILE:LINE:COL</c> or the like.</summary>
     public IReadOnlyList<(string What, SourceSpan Span)> Context { get; init; } = [];
+
+    /// <summary>Reports of the same kind at the same place that are not listed: those of the other events that one written probe stands for.</summary>
+    public int More { get; internal set; }
 }
 
-/// <summary>Where passes put their diagnostics. Identical (code, message, place) reports are kept once.</summary>
+/// <summary>
+/// Where passes put their diagnostics. Identical (code, message, place) reports are kept once. Of those that differ in the message only, as the
+/// 350 events of <c>syscall.*</c> make them, the first is kept and the others are counted.
+/// </summary>
 public sealed class DiagnosticBag
 {
     private readonly List<Diagnostic> _all = [];
     private readonly HashSet<(string, string, SourceText?, int)> _seen = [];
+    private readonly Dictionary<(string, SourceText, int), Diagnostic> _places = [];
 
     /// <summary>All reports in order.</summary>
     public IReadOnlyList<Diagnostic> All => _all;
@@ -83,11 +90,18 @@ public sealed class DiagnosticBag
             return;
         }
 
-        _all.Add(diagnostic);
         if (diagnostic.Severity != Severity.Warning)
         {
             ErrorCount++;
         }
+
+        if (diagnostic.Span is { Source: not null } span && !_places.TryAdd((diagnostic.Code, span.Source, span.Start), diagnostic))
+        {
+            _places[(diagnostic.Code, span.Source, span.Start)].More++;
+            return;
+        }
+
+        _all.Add(diagnostic);
     }
 
     /// <summary>Adds a semantic error.</summary>

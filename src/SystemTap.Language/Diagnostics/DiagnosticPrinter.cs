@@ -9,8 +9,8 @@ namespace SystemTap.Language.Diagnostics;
 /// </summary>
 /// <remarks>
 /// Source text is shown with control bytes made visible, tabs as they are (the caret line repeats them, so it stays aligned
-/// at any tab width), and cut to a window around the caret when the line is long. Text is in byte form, as everywhere; the
-/// writer must be Latin-1 for the bytes of the script to come out unchanged.
+/// at any tab width), and cut to a window around the caret when the line is long. Lines of the script are in byte form, paths in messages
+/// may be ordinary text: the writer must turn both into bytes (<see cref="ByteText.ForTerminal"/>), and a line is given to it in one piece.
 /// </remarks>
 public sealed class DiagnosticPrinter
 {
@@ -100,6 +100,11 @@ public sealed class DiagnosticPrinter
             WriteVisible(related.ToString());
             _writer.Write('\n');
             WriteSource("     source: ", related);
+        }
+
+        if (diagnostic.More > 0)
+        {
+            _writer.Write($"\tand {diagnostic.More} more of this kind at the same place\n");
         }
 
         if (diagnostic.Hint is { } hint)

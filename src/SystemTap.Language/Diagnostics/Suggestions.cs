@@ -65,6 +65,10 @@ public static class Suggestions
         return found.ConvertAll(static f => f.Name);
     }
 
+    /// <summary><c>did you mean 'a', 'b'?</c>; null when no name is near.</summary>
+    public static string? DidYouMean(string name, IEnumerable<string> candidates, int count = 3) =>
+        Find(name, candidates, count) is { Count: > 0 } near ? "did you mean '" + string.Join("', '", near) + "'?" : null;
+
     /// <summary>
     /// Damerau–Levenshtein distance (insert, delete, replace, swap neighbours; a piece is edited
     /// once). Anything above <paramref name="limit"/> comes out as limit + 1.

@@ -201,6 +201,15 @@ public sealed class Lexer
         }
 
         var operatorKind = OperatorScanner.Scan(text, start, out var length);
+        if (operatorKind == TokenKind.Junk)
+        {
+            // A letter of several bytes is one piece of junk.
+            while (start + length < text.Length && (text[start + length] & 0xc0) == 0x80)
+            {
+                length++;
+            }
+        }
+
         _pos = start + length;
         token = operatorKind == TokenKind.Junk
             ? new Token(TokenKind.Junk, _source, start, length, junk: JunkReason.UnexpectedCharacter)

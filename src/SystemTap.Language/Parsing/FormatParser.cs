@@ -8,8 +8,8 @@ public static class FormatParser
 {
     private const int MaxSize = 65_535;
 
-    /// <summary>The pieces of a format. On an error the problem says what is wrong and the list is what came before.</summary>
-    public static IReadOnlyList<FormatSegment> Parse(string format, out string? problem)
+    /// <summary>The pieces of a format. On an error the problem says what is wrong, with a hint, and the list is what came before.</summary>
+    public static IReadOnlyList<FormatSegment> Parse(string format, out (string Message, string Hint)? problem)
     {
         problem = null;
         var segments = new List<FormatSegment>();
@@ -37,8 +37,8 @@ public static class FormatParser
             if (Directive(format, ref i) is not { } segment)
             {
                 problem = i >= format.Length
-                    ? $"format directive '{Lexing.TokenFacts.Shorten(format[start..])}' has no conversion letter"
-                    : $"format directive '{Lexing.TokenFacts.Shorten(format[start..(i + 1)])}' is not valid";
+                    ? ($"format directive '{Lexing.TokenFacts.Shorten(format[start..])}' has no conversion letter", "write %% for a percent sign")
+                    : ($"format directive '{Lexing.TokenFacts.Shorten(format[start..(i + 1)])}' is not valid", HintFor(format[i]));
                 return segments;
             }
 
@@ -49,6 +49,17 @@ public static class FormatParser
         Flush(segments, ref escaped, format, literalStart, i);
         return segments;
     }
+
+    /// <summary>What to do about a character that a directive cannot have.</summary>
+    private static string HintFor(char wrong) => wrong switch
+    {
+        'l' or 'h' or 'j' or 'z' or 'q' or 'L' => "all numbers have 64 bits: write no size, as in %d or %x",
+        'e' or 'f' or 'g' or 'a' => "there are no fractions; print the parts, as in printf(\"%d.%03d\", us / 1000, us % 1000)",
+        '$' => "values are taken in their order",
+        '0' or '+' or '-' or ' ' or '#' => "a directive has one flag at most",
+        'b' => "%b writes 1, 2, 4 or 8 bytes",
+        _ => "a directive ends in one of d i u x X o p c s b m M; write %% for a percent sign",
+    };
 
     /// <summary>How many values a format takes, counting <c>*</c> widths and precisions.</summary>
     public static int ArgumentCount(IReadOnlyList<FormatSegment> segments)

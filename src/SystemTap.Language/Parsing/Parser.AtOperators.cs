@@ -125,7 +125,7 @@ public sealed partial class Parser
         }
 
         var near = Suggestions.Nearest(word, TokenFacts.BuiltInWords) ?? Suggestions.Nearest(word, _options.Macros.KnownNames);
-        Error("parse.unknown-operator", $"unknown operator '@{TokenFacts.Shorten(word)}'", near is null ? null : $"did you mean '@{near}'");
+        Error("parse.unknown-operator", $"unknown operator '@{TokenFacts.Shorten(word)}'", near is null ? null : $"did you mean '@{near}'?");
     }
 
     private DerefExpression Deref(int start, string word)

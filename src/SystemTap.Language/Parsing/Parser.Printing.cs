@@ -66,9 +66,9 @@ public sealed partial class Parser
             if (format is not null)
             {
                 var parsed = FormatParser.Parse(format.Value, out var problem);
-                if (problem is not null)
+                if (problem is var (message, hint))
                 {
-                    SoftError("parse.format", format.Span, problem);
+                    SoftError("parse.format", format.Span, message, hint);
                 }
                 else
                 {

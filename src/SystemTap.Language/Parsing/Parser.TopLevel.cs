@@ -72,12 +72,7 @@ public sealed partial class Parser
                 Advance(); // what is left behind by "};"
                 break;
             default:
-                string? hint = null;
-                if (_kind == TokenKind.Identifier && Suggestions.Nearest(Current.Text!, TopLevelWords) is { } near)
-                {
-                    hint = $"did you mean '{near}'";
-                }
-
+                var hint = _kind == TokenKind.Identifier ? Suggestions.DidYouMean(Current.Text!, TopLevelWords, 1) : null;
                 Error("parse.expected-definition", "expected 'probe', 'global', 'private', 'function', or '%{'", hint);
                 break;
         }

@@ -231,7 +231,12 @@ public sealed partial class Parser
             case JunkReason.NestedArgument:
                 return ("lex.nested-argument", "script argument holds another '$N' or '@N'; arguments are not substituted in arguments", null);
             default:
-                return ("lex.junk", "character begins no token", null);
+                return ("lex.junk", "character begins no token", TokenFacts.Written(token)[0] switch
+                {
+                    '\'' => "strings stand in double quotes",
+                    >= (char)0x80 => "names are made of the letters a to z, digits and '_'; other letters may stand in strings and comments",
+                    _ => null,
+                });
         }
     }
 

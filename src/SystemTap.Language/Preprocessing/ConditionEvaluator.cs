@@ -233,9 +233,9 @@ internal sealed class ConditionEvaluator(List<Token> tokens, Token open, Preproc
 
     private bool? UnknownOperand(in Token token)
     {
-        if (token.Kind == TokenKind.Identifier && Suggestions.Nearest(token.Text!, OperandNames) is { } near)
+        if (token.Kind == TokenKind.Identifier)
         {
-            Hint = $"did you mean '{near}'";
+            Hint = Suggestions.DidYouMean(token.Text!, OperandNames, 1);
         }
 
         return Fail(token, "parse.condition-operand", "expected " + Operands + " in the condition");

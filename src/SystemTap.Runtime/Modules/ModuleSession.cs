@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
@@ -417,12 +418,12 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     {
         if (Background.HasLeft)
         {
-            _outputs[0]!.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            _outputs[0]!.Write(ByteText.ForTerminal(line + "\n"));
             return;
         }
 
         Flush();
-        Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
+        Libc.WriteAll(2, ByteText.ForTerminal(line + "\n"));
     }
 
     private void Reap()

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 
 namespace SystemTap.Runtime.Output;
@@ -22,11 +23,25 @@ public static class StandardStreams
         }
 
         Console.SetOut(new StreamWriter(Output(), Encoding.Latin1) { AutoFlush = true });
-        Console.SetError(new StreamWriter(new Writer(2), new UTF8Encoding(false)) { AutoFlush = true });
+        Console.SetError(new MessageWriter());
     }
 
     /// <summary>Standard output, unbuffered.</summary>
     public static Stream Output() => new Writer(1);
+
+    /// <summary>Standard error: messages name paths of the operating system and show bytes of the script.</summary>
+    private sealed class MessageWriter : TextWriter
+    {
+        public override Encoding Encoding => Encoding.UTF8;
+
+        public override void Write(char value) => Write([value]);
+
+        public override void Write(char[] buffer, int index, int count) => Write(buffer.AsSpan(index, count));
+
+        public override void Write(string? value) => Write(value.AsSpan());
+
+        public override void Write(ReadOnlySpan<char> buffer) => Libc.WriteAll(2, ByteText.ForTerminal(buffer));
+    }
 
     private sealed class Writer(int fd) : Stream
     {

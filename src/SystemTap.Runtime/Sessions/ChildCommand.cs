@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 
 namespace SystemTap.Runtime.Sessions;
@@ -44,7 +46,7 @@ internal sealed class ChildCommand : IDisposable
         var script = simple ? $"kill -STOP $$; exec {command}" : $"kill -STOP $$; exec /bin/sh -c '{command.Replace("'", "'\\''", StringComparison.Ordinal)}'";
         if (simple)
         {
-            RequireProgram(command.Trim().Split((char[])[' ', '\t'], 2)[0]);
+            RequireProgram(ByteText.ToText(command).Trim().Split((char[])[' ', '\t'], 2)[0]);
         }
 
         var pid = Spawn(script);
@@ -55,18 +57,12 @@ internal sealed class ChildCommand : IDisposable
             : throw new IOException($"command \"{command}\" could not be held at its start (wait status {status}); check that /bin/sh works");
     }
 
-    /// <summary>Runs a shell command, not waited for; the caller reaps it.</summary>
+    /// <summary>Runs a shell command in byte form, not waited for; the caller reaps it.</summary>
     /// <exception cref="IOException">No shell.</exception>
     public static unsafe int Spawn(string script)
     {
-        var texts = new[] { "sh", "-c", script };
-        var arguments = stackalloc byte*[4];
-        for (var i = 0; i < 3; i++)
-        {
-            arguments[i] = (byte*)Marshal.StringToCoTaskMemUTF8(texts[i]);
-        }
-
-        arguments[3] = null;
+        var text = new byte[script.Length + 1];
+        Encoding.Latin1.GetBytes(script, text);
 
         // The child must not inherit ignored SIGPIPE (.NET ignores it) or a blocked mask.
         var attributes = stackalloc byte[512];
@@ -82,11 +78,11 @@ internal sealed class ChildCommand : IDisposable
         Libc.posix_spawnattr_setsigmask(attributes, none);
         Libc.posix_spawnattr_setsigdefault(attributes, all);
         Libc.posix_spawnattr_setflags(attributes, 0x04 | 0x08);
-        int pid;
-        var error = Libc.posix_spawn(&pid, "/bin/sh", null, attributes, arguments, Libc.Environment());
-        for (var i = 0; i < 3; i++)
+        int pid, error;
+        fixed (byte* shell = "sh\0"u8, option = "-c\0"u8, command = text)
         {
-            Marshal.FreeCoTaskMem((nint)arguments[i]);
+            var arguments = stackalloc byte*[] { shell, option, command, null };
+            error = Libc.posix_spawn(&pid, "/bin/sh", null, attributes, arguments, Libc.Environment());
         }
 
         return error == 0 ? pid : throw new IOException($"/bin/sh cannot be started: {Marshal.GetPInvokeErrorMessage(error)}");

@@ -1,40 +1,54 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Runtime.Sessions;
 
-// procfs probes of a BPF session: FIFOs in /var/tmp/systemtap-USER/MODULE/ (or $SYSTEMTAP_DIR/MODULE/). A write probe's FIFO is held open for reading
-// and its handler runs with what was written. A read probe's FIFO has no reader until someone opens it, and nothing tells that but trying to open it
-// for writing; so it is tried every 20 ms. After an answer the FIFO is made anew under the same name: the old reader sees the end of its text, and a
-// new one cannot be mistaken for it. "__stdin" is stap's own standard input, one byte per handler run.
+// procfs probes of a BPF session: FIFOs in /var/tmp/systemtap-USER/MODULE/ (or $SYSTEMTAP_DIR/MODULE/).
+//
+// A file with write probes only is held open for reading, and the handlers run with what was written. A file with a read probe has no reader until
+// someone opens it, and nothing tells that but trying to open it for writing; so it is tried every 20 ms. After an answer the FIFO is made anew under
+// the same name: the old reader sees the end of its text, and a new one cannot be mistaken for it.
+//
+// A file with both must not be held open: our own end would look like a reader, which would be answered, and the answer be taken for something
+// written. So after readers writers are looked for too: an open for reading lets a waiting writer go on; when there is none (a read says end of file), it is
+// closed at once, else when the writer has closed. (A writer that comes in the microsecond between would find its reader gone.)
+//
+// "__stdin" is stap's own standard input, one byte per handler run.
 
 /// <summary>Serves the procfs and input probes of a session.</summary>
 internal sealed class ProcfsFiles : IDisposable
 {
-    private sealed class Entry
+    private sealed class Entry(string path)
     {
-        public required Probe Probe { get; init; }
+        /// <summary>Empty for standard input.</summary>
+        public string Path { get; } = path;
 
-        public required ProcfsSpec Spec { get; init; }
+        public Probe? Reader { get; set; }
 
-        public required string Path { get; init; }
+        public List<Probe> Writers { get; } = [];
 
+        /// <summary>What was written comes from here; −1 while nothing can.</summary>
         public int Fd { get; set; } = -1;
+
+        public bool IsStandardInput => Path.Length == 0;
+
+        /// <summary>Bits that the probes' umasks take away.</summary>
+        public uint Umask { get; set; }
     }
 
     private const string StandardInput = "__stdin";
     private readonly string _folder;
-    private readonly List<Entry> _readers = [];
-    private readonly List<Entry> _writers = [];
+    private readonly List<Entry> _entries = [];
     private readonly List<string> _folders = [];
 
     private ProcfsFiles(string folder) => _folder = folder;
 
     /// <summary>True when readers must be looked for from time to time.</summary>
-    public bool NeedsPolling => _readers.Count > 0;
+    public bool NeedsPolling => _entries.Exists(e => e.Reader is not null);
 
     /// <summary>Creates the files of a session's procfs probes; null when there are none.</summary>
     /// <exception cref="IOException">A file cannot be made.</exception>
@@ -50,6 +64,7 @@ internal sealed class ProcfsFiles : IDisposable
             }
         }
 
+        files?.Open();
         return files;
     }
 
@@ -57,7 +72,7 @@ internal sealed class ProcfsFiles : IDisposable
     public int Watch(Span<Libc.PollFd> fds)
     {
         var count = 0;
-        foreach (var entry in _writers)
+        foreach (var entry in _entries)
         {
             if (entry.Fd >= 0 && count < fds.Length)
             {
@@ -69,32 +84,32 @@ internal sealed class ProcfsFiles : IDisposable
     }
 
     /// <summary>Answers readers and hands over what was written.</summary>
-    public void Serve(Session session, HostEvaluator evaluator, Action<Probe, string> run)
+    public void Serve(HostEvaluator evaluator, Action<Probe, string> run)
     {
-        foreach (var entry in _writers)
+        foreach (var entry in _entries)
         {
-            TakeWritten(entry, run);
-        }
-
-        foreach (var entry in _readers)
-        {
-            Answer(entry, evaluator, run);
+            if (entry.Fd >= 0)
+            {
+                TakeWritten(entry, run);
+            }
+            else if (entry.Reader is not null && !Answer(entry, evaluator, run) && entry.Writers.Count > 0)
+            {
+                entry.Fd = Libc.open(entry.Path, Libc.OpenNonBlock | Libc.OpenCloseOnExec, 0);
+                TakeWritten(entry, run);
+            }
         }
     }
 
     public void Dispose()
     {
-        foreach (var entry in _writers)
+        foreach (var entry in _entries)
         {
             if (entry.Fd > 0)
             {
                 Libc.close(entry.Fd);
             }
-        }
 
-        foreach (var entry in (Entry[])[.. _readers, .. _writers])
-        {
-            if (entry.Path.Length > 0)
+            if (!entry.IsStandardInput)
             {
                 // Somebody may be waiting in open() for our end; with the name gone it would wait for ever. Opening both ends lets it go on, and closing
                 // them is its end of file.
@@ -107,8 +122,7 @@ internal sealed class ProcfsFiles : IDisposable
             }
         }
 
-        _readers.Clear();
-        _writers.Clear();
+        _entries.Clear();
         for (var i = _folders.Count - 1; i >= 0; i--)
         {
             if (Directory.Exists(_folders[i]) && !Directory.EnumerateFileSystemEntries(_folders[i]).Any())
@@ -130,34 +144,48 @@ internal sealed class ProcfsFiles : IDisposable
 
     private void Add(Probe probe, ProcfsSpec spec)
     {
-        if (spec.Path == StandardInput)
+        var path = spec.Path == StandardInput ? "" : Path.Combine(_folder, ByteText.ToText(spec.Path));
+        var entry = _entries.Find(e => e.Path == path);
+        if (entry is null)
         {
-            if (spec.IsWrite)
+            _entries.Add(entry = new Entry(path));
+        }
+
+        entry.Umask |= (uint)spec.Umask;
+        if (spec.IsWrite)
+        {
+            entry.Writers.Add(probe);
+        }
+        else if (!entry.IsStandardInput)
+        {
+            entry.Reader ??= probe;
+        }
+    }
+
+    private void Open()
+    {
+        foreach (var entry in _entries)
+        {
+            if (entry.IsStandardInput)
             {
-                _writers.Add(new Entry { Probe = probe, Spec = spec, Path = "", Fd = 0 });
+                entry.Fd = entry.Writers.Count > 0 ? 0 : -1;
+                continue;
             }
 
-            return;
-        }
+            MakeFolder(Path.GetDirectoryName(entry.Path)!);
+            MakeFifo(entry);
+            if (entry.Reader is not null)
+            {
+                continue;
+            }
 
-        var path = Path.Combine(_folder, spec.Path);
-        MakeFolder(Path.GetDirectoryName(path)!);
-        MakeFifo(path, spec);
-        var entry = new Entry { Probe = probe, Spec = spec, Path = path };
-        if (!spec.IsWrite)
-        {
-            _readers.Add(entry);
-            return;
+            // Read-write, so that the end of one writer is not the end of the file.
+            entry.Fd = Libc.open(entry.Path, Libc.OpenReadWrite | Libc.OpenNonBlock | Libc.OpenCloseOnExec, 0);
+            if (entry.Fd < 0)
+            {
+                throw new IOException($"procfs file \"{entry.Path}\" cannot be opened: {Marshal.GetLastPInvokeErrorMessage()}");
+            }
         }
-
-        // Read-write, so that the end of one writer is not the end of the file.
-        entry.Fd = Libc.open(path, Libc.OpenReadWrite | Libc.OpenNonBlock | Libc.OpenCloseOnExec, 0);
-        if (entry.Fd < 0)
-        {
-            throw new IOException($"procfs file \"{path}\" cannot be opened: {Marshal.GetLastPInvokeErrorMessage()}");
-        }
-
-        _writers.Add(entry);
     }
 
     private void MakeFolder(string folder)
@@ -181,68 +209,81 @@ internal sealed class ProcfsFiles : IDisposable
         _folders.Add(folder);
     }
 
-    private static void MakeFifo(string path, ProcfsSpec spec)
+    /// <summary>Puts a new FIFO in the place of an old one, so that the name is always there.</summary>
+    private static void MakeFifo(Entry entry)
     {
-        File.Delete(path);
-        var mode = (spec.IsWrite ? 0x80u : 0x100u) | 0x80u | 0x100u;
-        if (Libc.mkfifo(path, mode & ~(uint)spec.Umask) != 0)
+        var made = entry.Path + ".new";
+        File.Delete(made);
+        if (Libc.mkfifo(made, 0x180 /* 0600 */ & ~entry.Umask) != 0)
         {
-            throw new IOException($"procfs file \"{path}\" cannot be made: {Marshal.GetLastPInvokeErrorMessage()}");
+            throw new IOException($"procfs file \"{entry.Path}\" cannot be made: {Marshal.GetLastPInvokeErrorMessage()}");
         }
+
+        File.Move(made, entry.Path, overwrite: true);
     }
 
+    /// <summary>Runs the write probes with what is there; at the end of what a writer or standard input gives, closes.</summary>
     private static unsafe void TakeWritten(Entry entry, Action<Probe, string> run)
     {
-        if (entry.Fd < 0)
+        if (entry.IsStandardInput)
         {
-            return;
-        }
-
-        Libc.PollFd ready = new() { Fd = entry.Fd, Events = Libc.PollIn };
-        if (Libc.Poll(new Span<Libc.PollFd>(ref ready), 0) == 0)
-        {
-            return;
+            Libc.PollFd ready = new() { Fd = entry.Fd, Events = Libc.PollIn };
+            if (Libc.Poll(new Span<Libc.PollFd>(ref ready), 0) == 0)
+            {
+                return;
+            }
         }
 
         var buffer = stackalloc byte[4096];
-        var most = entry.Spec.MaxSize is > 0 and < 4096 ? entry.Spec.MaxSize : 4096;
-        var n = Libc.read(entry.Fd, buffer, (nuint)most);
-        if (n <= 0)
+        var most = 4096L;
+        foreach (var probe in entry.Writers)
         {
-            if (entry.Path.Length == 0)
+            most = ((ProcfsSpec)probe.Spec).MaxSize is > 0 and var size ? Math.Min(size, most) : most;
+        }
+
+        var n = Libc.read(entry.Fd, buffer, (nuint)most);
+        if (n == 0)
+        {
+            if (!entry.IsStandardInput)
             {
-                // End of standard input: there will be no more.
-                entry.Fd = -1;
+                Libc.close(entry.Fd);
             }
 
+            entry.Fd = -1;
+        }
+
+        if (n <= 0)
+        {
             return;
         }
 
         var text = Encoding.Latin1.GetString(buffer, (int)n);
-        if (entry.Path.Length > 0)
+        if (!entry.IsStandardInput)
         {
-            run(entry.Probe, text);
+            entry.Writers.ForEach(probe => run(probe, text));
             return;
         }
 
         foreach (var c in text)
         {
-            run(entry.Probe, c.ToString());
+            entry.Writers.ForEach(probe => run(probe, c.ToString()));
         }
     }
 
-    private static void Answer(Entry entry, HostEvaluator evaluator, Action<Probe, string> run)
+    /// <summary>Gives a waiting reader what the read probe says; false when nobody waits.</summary>
+    private static bool Answer(Entry entry, HostEvaluator evaluator, Action<Probe, string> run)
     {
         var fd = Libc.open(entry.Path, Libc.OpenWriteOnly | Libc.OpenNonBlock | Libc.OpenCloseOnExec, 0);
         if (fd < 0)
         {
-            return;
+            return false;
         }
 
-        run(entry.Probe, "");
-        var text = entry.Spec.Value is { } local ? evaluator.TextOf(local) : "";
+        run(entry.Reader!, "");
+        var text = ((ProcfsSpec)entry.Reader!.Spec).Value is { } local ? evaluator.TextOf(local) : "";
         Libc.WriteAll(fd, Encoding.Latin1.GetBytes(text));
-        MakeFifo(entry.Path, entry.Spec);
+        MakeFifo(entry);
         Libc.close(fd);
+        return true;
     }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Native;
 
 namespace SystemTap.Runtime.Sessions;
@@ -6,24 +7,24 @@ namespace SystemTap.Runtime.Sessions;
 /// <summary>Starting the program that runs once more.</summary>
 public static unsafe class Self
 {
-    /// <summary>Words this process was given, without the program's name (and without those of a host that runs it).</summary>
+    /// <summary>Words this process was given, in byte form, without the program's name (and without those of a host that runs it).</summary>
     public static IReadOnlyList<string> Words
     {
         get
         {
-            var words = Encoding.UTF8.GetString(File.ReadAllBytes("/proc/self/cmdline")).Split('\0');
+            var words = Encoding.Latin1.GetString(File.ReadAllBytes("/proc/self/cmdline")).Split('\0');
             var hosted = Path.GetFileName(Environment.ProcessPath) == "dotnet" ? 2 : 1;
             return words.Length > hosted ? words[hosted..^1] : [];
         }
     }
 
-    /// <summary>A shell command that starts this program with words; none: those of this process.</summary>
+    /// <summary>A shell command, in byte form, that starts this program with words; none: those of this process.</summary>
     public static string Command(IReadOnlyList<string> words)
     {
-        var text = new StringBuilder(Quoted(Environment.ProcessPath ?? "/proc/self/exe"));
+        var text = new StringBuilder(Quoted(ByteText.FromText(Environment.ProcessPath ?? "/proc/self/exe")));
         if (Path.GetFileName(Environment.ProcessPath) == "dotnet")
         {
-            text.Append(' ').Append(Quoted(Path.Combine(AppContext.BaseDirectory, "stap.dll")));
+            text.Append(' ').Append(Quoted(ByteText.FromText(Path.Combine(AppContext.BaseDirectory, "stap.dll"))));
         }
 
         foreach (var word in words.Count > 0 ? words : Words)

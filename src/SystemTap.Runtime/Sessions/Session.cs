@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Runtime.Output;
@@ -287,7 +288,7 @@ public sealed partial class Session : IDisposable
                 RunHandler(probe, "");
             }
 
-            _procfs?.Serve(this, _evaluator, RunHandler);
+            _procfs?.Serve(_evaluator, RunHandler);
             CheckSkips();
             if (overload?.Check(now) is { } overloaded && !_tooManyErrors)
             {
@@ -439,7 +440,7 @@ public sealed partial class Session : IDisposable
     {
         if (Background.HasLeft)
         {
-            _output.Write(Encoding.Latin1.GetBytes(line + "\n"));
+            _output.Write(ByteText.ForTerminal(line + "\n"));
             return;
         }
 
@@ -450,7 +451,7 @@ public sealed partial class Session : IDisposable
         }
         else
         {
-            Libc.WriteAll(2, Encoding.Latin1.GetBytes(line + "\n"));
+            Libc.WriteAll(2, ByteText.ForTerminal(line + "\n"));
         }
     }
 

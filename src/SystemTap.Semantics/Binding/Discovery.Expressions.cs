@@ -73,6 +73,11 @@ internal sealed partial class Discovery
                 break;
             case StatisticAddExpression s:
                 VisitTarget(s.Target, isRead: false, s.Span);
+                if (s.Target is IdentifierExpression name && Lookup(name) is LocalSymbol)
+                {
+                    session.Report("semantic.aggregate-operand", name.Span, $"'{name.Name}' collects values and is no global", $"add 'global {name.Name}'");
+                }
+
                 Visit(s.Value, used: true);
                 break;
             case TernaryExpression t:
@@ -341,11 +346,7 @@ internal sealed partial class Discovery
         }
         else
         {
-            var near = Suggestions.Find(call.Name, session.Symbols.FunctionNames.Concat(Parser.PrintNames));
-            if (near.Count > 0)
-            {
-                hint = "did you mean '" + string.Join("', '", near) + "'?";
-            }
+            hint = Suggestions.DidYouMean(call.Name, session.Symbols.FunctionNames.Concat(Parser.PrintNames));
         }
 
         session.Report("semantic.unresolved-function", call.NameSpan, $"unresolved function '{call.Name}'", hint);
@@ -568,10 +569,8 @@ internal sealed partial class Discovery
             names.Add(variable.Name);
         }
 
-        var near = Suggestions.Find(v.Name, names);
-        var hint = near.Count > 0 ? "did you mean '" + string.Join("', '", near) + "'?"
-            : names.Count > 0 ? "available: " + string.Join(", ", names)
-            : null;
+        var hint = v.Name == "$return" && unit.Probe?.Point.Spec is SyscallSpec or KernelFunctionSpec or UserFunctionSpec ? "results are known at the return: add .return to the probe point"
+            : Suggestions.DidYouMean(v.Name, names) ?? (names.Count > 0 ? "available: " + string.Join(", ", names) : "this kind of probe point has no target variables");
         var where = unit.IsProbe ? "probe point '" + unit.Probe!.Point.PointText + "'" : unit.OwnerText;
         session.Report("semantic.unresolved-target", v.Span, $"target variable '{v.Name}' does not exist at {where}", hint);
     }

@@ -316,7 +316,7 @@ internal sealed partial class Discovery(BindingSession session, BodyUnit unit)
             session.Diagnostics.Add(new Diagnostic("semantic.unresolved-array", Severity.SemanticError,
                 $"unresolved array '{id.Name}': it has no global declaration", span)
             {
-                Hint = Suggestions.Nearest(id.Name, session.Symbols.GlobalNames) is { } near ? $"did you mean '{near}'?" : $"add 'global {id.Name}'",
+                Hint = Suggestions.DidYouMean(id.Name, session.Symbols.GlobalNames, 1) ?? $"add 'global {id.Name}'",
             });
         }
 
@@ -378,6 +378,8 @@ internal sealed partial class Discovery(BindingSession session, BodyUnit unit)
     /// <summary>Probe conditions: globals, literals and operators only.</summary>
     private sealed class ConditionChecker(BindingSession session, BodyUnit unit) : SyntaxWalker
     {
+        private const string ConditionHint = "let the handler test it: { if (!(…)) next; … }";
+
         public override void Visit(Expression? expression)
         {
             switch (expression)
@@ -391,14 +393,14 @@ internal sealed partial class Discovery(BindingSession session, BodyUnit unit)
                     if (session.Symbols.FindGlobal(id.Name, id.Span.Source, false) is null)
                     {
                         session.Report("semantic.condition", id.Span,
-                            $"probe condition of '{unit.Probe?.Name}' names '{id.Name}', which is not a global", "conditions may use globals, literals and operators only");
+                            $"probe condition of '{unit.Probe?.Name}' names '{id.Name}', which is not a global", ConditionHint);
                         return;
                     }
 
                     break;
                 default:
                     session.Report("semantic.condition", expression.Span,
-                        $"probe condition of '{unit.Probe?.Name}' may use globals, literals and operators only");
+                        $"probe condition of '{unit.Probe?.Name}' may use globals, literals and operators only", ConditionHint);
                     return;
             }
 

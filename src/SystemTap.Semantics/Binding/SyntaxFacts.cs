@@ -41,6 +41,9 @@ internal static class SyntaxFacts
         }
     }
 
+    /// <summary>Adds the plain names that a block assigns, changes or deletes.</summary>
+    public static void AddWritten(BlockStatement? block, HashSet<string> names) => new WriteCollector(names).Visit(block);
+
     private sealed class WriteCollector(HashSet<string> names) : SyntaxWalker
     {
         public override void Visit(Statement? statement)

@@ -179,8 +179,9 @@ internal sealed partial class TypeInference
         switch (b.Operator)
         {
             case BinaryOperator.Concat:
-                Require(b.Left, ScriptType.String);
-                Require(b.Right, ScriptType.String);
+                var hint = ConcatHint(b);
+                Require(b.Left, ScriptType.String, hint);
+                Require(b.Right, ScriptType.String, hint);
                 return ScriptType.String;
             case BinaryOperator.LogicalAnd or BinaryOperator.LogicalOr:
                 if (session.Conditions.Evaluate(_unit, b) is not null)
@@ -209,6 +210,14 @@ internal sealed partial class TypeInference
                 return ScriptType.Long;
         }
     }
+
+    // What looks like C to a newcomer, and is the operator '.' to us.
+    private static string? ConcatHint(BinaryExpression b) => (b.Left, b.Right) switch
+    {
+        (NumberLiteral, NumberLiteral) => "there are no fractions: numbers are whole, and '.' joins texts",
+        (TargetVariable or TargetExpression, IdentifierExpression id) => $"'.' joins texts; members are reached by '->': write ->{id.Name}",
+        _ => null,
+    };
 
     /// <summary>Both must have the same type, long or string.</summary>
     private ScriptType? RequireSame(Expression left, Expression right, ScriptType? wanted)
@@ -415,7 +424,14 @@ internal sealed partial class TypeInference
                 Take(ScriptType.Long);
             }
 
-            Take(segment.Conversion == FormatConversion.String ? ScriptType.String : ScriptType.Long);
+            if (segment.Conversion == FormatConversion.String)
+            {
+                Take(ScriptType.String, "%d prints a number");
+            }
+            else
+            {
+                Take(ScriptType.Long, "%s prints a string");
+            }
         }
 
         if (next != p.Arguments.Count)
@@ -424,11 +440,11 @@ internal sealed partial class TypeInference
                 $"format needs {next} value{(next == 1 ? "" : "s")} and gets {p.Arguments.Count}", p.FormatLiteral?.Span ?? p.Span));
         }
 
-        void Take(ScriptType type)
+        void Take(ScriptType type, string? hint = null)
         {
             if (next < p.Arguments.Count)
             {
-                Require(p.Arguments[next], type);
+                Require(p.Arguments[next], type, hint);
             }
 
             next++;

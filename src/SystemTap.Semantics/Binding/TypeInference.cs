@@ -16,6 +16,9 @@ internal sealed partial class TypeInference(BindingSession session)
     private bool _progress;
     private bool _unknown;
 
+    // Of a variable that is used as two types the first contradiction is told: the others follow from it.
+    private readonly HashSet<TypeSlot> _contradicted = [];
+
     public void Run()
     {
         do
@@ -151,7 +154,7 @@ internal sealed partial class TypeInference(BindingSession session)
     {
         if (slot.Type is { } known)
         {
-            if (known != type)
+            if (known != type && _contradicted.Add(slot))
             {
                 ReportMismatch(place, $"'{name}'", known, type, slot.Place);
             }
@@ -163,7 +166,7 @@ internal sealed partial class TypeInference(BindingSession session)
         _progress = true;
     }
 
-    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided, ScriptType? decidedAs = null)
+    private void ReportMismatch(SourceSpan place, string what, ScriptType has, ScriptType needed, SourceSpan? decided, ScriptType? decidedAs = null, string? hint = null)
     {
         var message = has == ScriptType.Void
             ? $"type mismatch: {what} has no value and {Article(needed)} is needed here"
@@ -172,7 +175,7 @@ internal sealed partial class TypeInference(BindingSession session)
         {
             Related = decided is { Source: not null } related && related != place ? related : null,
             RelatedMessage = "type was first inferred here (" + Name(decidedAs ?? has) + ")",
-            Hint = (has, needed) switch
+            Hint = hint ?? (has, needed) switch
             {
                 (ScriptType.Long, ScriptType.String) => "sprint(x) makes a string of a number",
                 (ScriptType.String, ScriptType.Long) => "strtol(s, 10) makes a number of a string",
@@ -197,8 +200,8 @@ internal sealed partial class TypeInference(BindingSession session)
         _ => "a " + Name(type),
     };
 
-    /// <summary>The expression must have this type.</summary>
-    private void Require(Expression? e, ScriptType type)
+    /// <summary>The expression must have this type. A hint says more than how to convert.</summary>
+    private void Require(Expression? e, ScriptType type, string? hint = null)
     {
         if (e is null)
         {
@@ -210,9 +213,9 @@ internal sealed partial class TypeInference(BindingSession session)
         {
             _unknown = true;
         }
-        else if (found != type)
+        else if (found != type && (SlotOf(e) is not { } slot || _contradicted.Add(slot)))
         {
-            ReportMismatch(e.Span, Describe(e), found.Value, type, DecidedAt(e));
+            ReportMismatch(e.Span, Describe(e), found.Value, type, DecidedAt(e), hint: hint);
         }
     }
 
@@ -227,11 +230,12 @@ internal sealed partial class TypeInference(BindingSession session)
         _ => "this expression",
     };
 
-    private SourceSpan? DecidedAt(Expression e) => e switch
+    private SourceSpan? DecidedAt(Expression e) => e is CallExpression c ? session.ResolveCall(_unit, c)?.Return.Place : SlotOf(e)?.Place;
+
+    private TypeSlot? SlotOf(Expression e) => e switch
     {
-        IdentifierExpression id => session.Peek(_unit, id)?.Slot.Place,
-        IndexExpression { Array: IdentifierExpression id } => session.Peek(_unit, id)?.Slot.Place,
-        CallExpression c => session.ResolveCall(_unit, c)?.Return.Place,
+        IdentifierExpression id => session.Peek(_unit, id)?.Slot,
+        IndexExpression { Array: IdentifierExpression id } => session.Peek(_unit, id)?.Slot,
         _ => null,
     };
 

@@ -194,7 +194,7 @@ public static class Elaborator
                 session.Diagnostics.Add(new Language.Diagnostics.Diagnostic("semantic.global-override", Language.Diagnostics.Severity.SemanticError,
                     $"global '{name}' given by -G does not exist")
                 {
-                    Hint = Language.Diagnostics.Suggestions.Nearest(name, session.Symbols.GlobalNames) is { } near ? $"did you mean '{near}'?" : null,
+                    Hint = Language.Diagnostics.Suggestions.DidYouMean(name, session.Symbols.GlobalNames, 1),
                 });
             }
         }

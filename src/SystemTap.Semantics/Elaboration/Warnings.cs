@@ -58,19 +58,25 @@ internal static class Warnings
                 continue;
             }
 
-            var names = new List<string>();
-            foreach (var other in unit.Locals)
-            {
-                if (!ReferenceEquals(other, local) && other.IsWritten)
-                {
-                    names.Add(other.Name);
-                }
-            }
-
-            names.AddRange(session.Symbols.GlobalNames);
-            var near = Suggestions.Find(local.Name, names);
-            session.Diagnostics.Warn("semantic.never-assigned", local.Span, $"never-assigned local variable '{local.Name}'",
-                near.Count > 0 ? "did you mean '" + string.Join("', '", near) + "'?" : null);
+            session.Diagnostics.Warn("semantic.never-assigned", local.Span, $"never-assigned local variable '{local.Name}'", HintFor(session, unit, local));
         }
+    }
+
+    private static string? HintFor(BindingSession session, BodyUnit unit, LocalSymbol local)
+    {
+        var (source, start) = (local.Span.Source.Content, local.Span.Start);
+        if (source[start] == '$' && start + 1 < source.Length && char.IsAsciiDigit(source[start + 1]))
+        {
+            return "$N puts the argument into the script as it is; @N is its text";
+        }
+
+        // What the aliases of a probe assign counts, whether or not it is used and so became a variable.
+        var names = new HashSet<string>(unit.Locals.Where(l => l.IsWritten).Select(l => l.Name).Concat(session.Symbols.GlobalNames));
+        foreach (var alias in unit.Probe?.Aliases ?? [])
+        {
+            SyntaxFacts.AddWritten(alias.Prologue, names);
+        }
+
+        return session.Symbols.FunctionNames.Contains(local.Name) ? $"did you mean the function, '{local.Name}()'?" : Suggestions.DidYouMean(local.Name, names);
     }
 }

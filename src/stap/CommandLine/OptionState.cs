@@ -1,4 +1,5 @@
 using System.Globalization;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Probes;
 
 namespace SystemTap.Cli.CommandLine;
@@ -19,7 +20,7 @@ internal static partial class OptionParser
             }
             else
             {
-                options.ScriptFile = word;
+                options.ScriptFile = ByteText.ToText(word);
                 _hasScriptSource = true;
             }
         }
@@ -57,12 +58,12 @@ internal static partial class OptionParser
             switch (c)
             {
                 case 'p': options.LastPass = (int)Number("-p", value, 1, 5); break;
-                case 'I': options.IncludeDirectories.Add(value); break;
+                case 'I': options.IncludeDirectories.Add(ByteText.ToText(value)); break;
                 case 'e': Script(value); break;
                 case 'E': options.AdditionalScripts.Add(value); break;
-                case 'o': options.OutputFile = value; break;
-                case 'R': options.RuntimeDirectory = value; break;
-                case 'r': options.KernelRelease = value; break;
+                case 'o': options.OutputFile = ByteText.ToText(value); break;
+                case 'R': options.RuntimeDirectory = ByteText.ToText(value); break;
+                case 'r': options.KernelRelease = ByteText.ToText(value); break;
                 case 'a': options.Architecture = value; break;
                 case 'm': options.ModuleName = CheckModuleName(value); break;
                 case 'c': options.Command = value.Length > 0 ? value : throw new UsageException("option '-c': the command is empty", "give a command, such as -c 'ls -l'"); break;
@@ -71,7 +72,7 @@ internal static partial class OptionParser
                 case 's': options.BufferMegabytes = (int)Number("-s", value, 1, 4095); break;
                 case 'S': Rotation(value); break;
                 case 'B': options.BuildVariables.Add(value); break;
-                case 'd': options.DebugObjects.Add(value); break;
+                case 'd': options.DebugObjects.Add(ByteText.ToText(value)); break;
                 case 'l': List(Mode.List, value); break;
                 case 'L': List(Mode.ListWithVariables, value); break;
                 case 'G': Global(value); break;
@@ -159,7 +160,8 @@ internal static partial class OptionParser
                 // Nothing to do: finished modules only are cached, uprobes are the kernel's, temporary files go where TMPDIR says.
                 case "poison-cache" or "save-uprobes": break;
                 case "tmpdir":
-                    Environment.SetEnvironmentVariable("TMPDIR", Directory.Exists(value) ? value : throw new UsageException($"option '--tmpdir': '{value}' is no folder", "make it first"));
+                    var folder = ByteText.ToText(value!);
+                    Environment.SetEnvironmentVariable("TMPDIR", Directory.Exists(folder) ? folder : throw new UsageException($"option '--tmpdir': '{value}' is no folder", "make it first"));
                     break;
                 case "modinfo": ModuleInformation(value!); break;
                 case "language-server": throw new UsageException("option '--language-server': stap is no language server", "check a script with -p2");

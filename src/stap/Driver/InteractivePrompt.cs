@@ -56,8 +56,8 @@ internal sealed class InteractivePrompt(TextReader input, TextWriter output)
                 case "run" or "r": RunScript(rest); break;
                 case "set": _runOptions = rest.Split(' ', StringSplitOptions.RemoveEmptyEntries); break;
                 case "show": output.WriteLine(string.Join(' ', _runOptions)); break;
-                case "load": Guarded(rest, () => Replace(File.ReadAllText(rest, Encoding.Latin1))); break;
-                case "save": Guarded(rest, () => File.WriteAllText(rest, Script, Encoding.Latin1)); break;
+                case "load": Guarded(rest, () => Replace(File.ReadAllText(ByteText.ToText(rest), Encoding.Latin1))); break;
+                case "save": Guarded(rest, () => File.WriteAllText(ByteText.ToText(rest), Script, Encoding.Latin1)); break;
                 case "edit" or "e": Edit(); break;
                 case "probes": Self.Run(["-l", rest.Length > 0 ? rest : "*"]); break;
                 case "add" or "a": Add(rest); break;
@@ -87,7 +87,7 @@ internal sealed class InteractivePrompt(TextReader input, TextWriter output)
             output.Write(prompt);
         }
 
-        return input.ReadLine();
+        return input.ReadLine() is { } line ? ByteText.FromText(line) : null;
     }
 
     private void Add(string text)

@@ -467,6 +467,6 @@ internal sealed partial class SessionDriver
     /// <summary>Writes byte text to standard output.</summary>
     private static void Write(string text)
     {
-        StandardStreams.Output().Write(Encoding.Latin1.GetBytes(text));
+        StandardStreams.Output().Write(ByteText.ForTerminal(text));
     }
 }

@@ -142,6 +142,30 @@ public sealed class SessionModesTests
         Assert.True(reader.WaitForExit(5000), "the reader still waits");
     }
 
+    [Fact]
+    public async Task A_procfs_file_is_read_and_written_in_turn()
+    {
+        const string Script = """
+            global level = 3
+            probe procfs("level").read { $value = sprintf("%d\n", level) }
+            probe procfs("level").write { level = strtol($value, 10) printf("set %d\n", level) }
+            probe begin { println("up") }
+            """;
+        var name = $"turns{Environment.ProcessId}";
+        var seen = "";
+        var got = await StapProcess.RunAsync(["-m", name, "-T", "15", "-e", Script], "up\n", stap =>
+        {
+            using var user = Process.Start(new ProcessStartInfo("sh", ["-c",
+                $"f=/var/tmp/systemtap-root/{name}/level; [ $(id -u) = 0 ] || f=$(echo /var/tmp/systemtap-*/{name}/level); until [ -e $f ]; do :; done; cat $f; for i in 1 2 3; do echo $i > $f; cat $f; done"])
+            { RedirectStandardOutput = true })!;
+            seen = user.StandardOutput.ReadToEnd();
+            user.WaitForExit();
+            StapProcess.Signal(stap.Id, 2);
+        });
+        Assert.Equal("3\n1\n2\n3\n", seen);
+        Assert.Equal("up\nset 1\nset 2\nset 3\n", got.Out);
+    }
+
     [Theory]
     [InlineData("-q")]
     [InlineData("-F")]

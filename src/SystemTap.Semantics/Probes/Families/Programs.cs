@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Targets;
 
@@ -18,7 +19,7 @@ internal static class Programs
     public static List<(string Listed, ProcessFilter Filter)> Find(ProbePoint point, int component, ResolveScope scope)
     {
         var result = new List<(string, ProcessFilter)>();
-        var written = Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(((StringLiteral)point.Components[component].Argument!).Value));
+        var written = ByteText.ToText(((StringLiteral)point.Components[component].Argument!).Value);
         if (written.Length == 0)
         {
             scope.Diagnostics.Error("probe.process-path", Literal.ArgumentSpan(point, component), "process path \"\" is empty", "name a program, such as process(\"/bin/ls\")");

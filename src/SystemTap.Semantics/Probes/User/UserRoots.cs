@@ -1,5 +1,6 @@
 using System.Text;
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Semantics.Probes.Families;
 using SystemTap.Targets;
@@ -104,7 +105,7 @@ internal static class UserRoots
     private static List<(string, UserFile, ProcessFilter, ProbePoint)> ByPath(ProbePoint point, ResolveScope scope)
     {
         var result = new List<(string, UserFile, ProcessFilter, ProbePoint)>();
-        var written = Encoding.UTF8.GetString(Encoding.Latin1.GetBytes(((StringLiteral)point.Components[0].Argument!).Value));
+        var written = ByteText.ToText(((StringLiteral)point.Components[0].Argument!).Value);
         var unreadable = "";
         foreach (var (listed, filter) in Programs.Find(point, 0, scope))
         {

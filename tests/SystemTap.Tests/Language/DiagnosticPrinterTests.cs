@@ -16,7 +16,7 @@ public class DiagnosticPrinterTests
         	saw: identifier 'prob' at a.stp:1:1
              source: prob begin { }
                      ^
-        hint: did you mean 'probe'
+        hint: did you mean 'probe'?
 
         """)]
     [InlineData("", """
@@ -73,7 +73,7 @@ public class DiagnosticPrinterTests
         	saw: operator '@cuont' at a.stp:1:19
              source: probe begin { x = @cuont(y) }
                                        ^
-        hint: did you mean '@count'
+        hint: did you mean '@count'?
 
         """)]
     [InlineData("probe begin { print($2) }", """
@@ -105,7 +105,7 @@ public class DiagnosticPrinterTests
         	saw: identifier 'kernel' at a.stp:1:4
              source: %( kernel == "5" %? %) probe begin { }
                         ^
-        hint: did you mean 'kernel_v'
+        hint: did you mean 'kernel_v'?
 
         """)]
     [InlineData("probe begin { printf(\"%d %s\\n\", 1) }", """

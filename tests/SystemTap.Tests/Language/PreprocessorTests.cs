@@ -166,7 +166,7 @@ public class PreprocessorTests
     public void BadConditions(string text, string code) => Bad("probe begin { x = " + text + " }", code);
 
     [Fact]
-    public void UnknownOperandHasHint() => Assert.Equal("did you mean 'kernel_v'", Bad("%( kernal_v == \"6\" %? %)", "parse.condition-operand").Hint);
+    public void UnknownOperandHasHint() => Assert.Equal("did you mean 'kernel_v'?", Bad("%( kernal_v == \"6\" %? %)", "parse.condition-operand").Hint);
 
     [Fact]
     public void SkippedBranches()

@@ -16,10 +16,11 @@ internal static class Program
           -x PID     target() is PID
           -o FILE    output to FILE (strftime directives); -S SIZE[,N] changes files at SIZE MB and keeps N
           -b MB      output buffer of each CPU
-          -L         load and leave running
+          -L         load and leave running; output is kept until somebody attaches
+          -D         run in the background, print the process id; needs -o
           -T SECS    end after SECS
-          --target-namespaces=PID   ns_pid(), ns_uid() … tell ids as the container of process PID sees them
-          -v -w -V -h
+          -N PID, --target-namespaces=PID   ns_pid(), ns_uid() … tell ids as the container of process PID sees them
+          -v -w -V -h;  -C WHEN and -u[PATH] are taken for other versions' sake and change nothing
 
         """;
 
@@ -48,6 +49,7 @@ internal static class Program
     private static int Run(string[] words)
     {
         var (mode, module, warnings, verbosity) = ('r', (string?)null, true, 0);
+        var daemon = false;
         string? command = null, output = null;
         var (target, megabytes, keep, rotate) = (0, 0, 0, 0L);
         TimeSpan? timeout = null;
@@ -64,10 +66,16 @@ internal static class Program
             int Number(string what) => int.TryParse(Value(), NumberStyles.None, CultureInfo.InvariantCulture, out var n) && n > 0 ? n : throw new ModuleException($"option '-{word[1]}' needs {what}", "see 'staprun -h'");
             switch (word[1])
             {
-                case '-' when word.StartsWith("--target-namespaces=", StringComparison.Ordinal):
-                    SessionFacts.NamespaceOf = int.TryParse(word.AsSpan(word.IndexOf('=') + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var container) && Directory.Exists($"/proc/{container}")
-                        ? container : throw new ModuleException($"option '{word}': there is no such process", "see 'ps -e' for the processes");
-                    break;
+                case '-' when word.StartsWith("--target-namespaces=", StringComparison.Ordinal): SessionFacts.NamespaceOf = Namespace(word, word[(word.IndexOf('=') + 1)..]); break;
+                case 'N': SessionFacts.NamespaceOf = Namespace("-N", Value()); break;
+                case 'D': daemon = true; break;
+
+                // Messages here have no colours, and user probes need no module of their own.
+                case 'C': _ = Value(); break;
+                case 'u': break;
+                case 'R': throw new ModuleException("option '-R': a module keeps the name it was built with", "build it with another: 'stap -p4 -m NAME'");
+                case 'M': throw new ModuleException("option '-M' is not supported: there is no monitor here", "use 'stap --monitor' with the script");
+                case 'r' or 'i' or 'F': throw new ModuleException($"option '-{word[1]}' is not supported: it is between stap and staprun of other versions", "see 'staprun -h'");
                 case 'h': Console.Out.Write(Usage); return 0;
                 case 'V': Console.Out.WriteLine($"staprun of SystemTap in C#, version {typeof(Program).Assembly.GetName().Version?.ToString(3)}"); return 0;
                 case 'v': verbosity += word.Length - 1; break;
@@ -103,6 +111,11 @@ internal static class Program
             throw new ModuleException("option '-S' needs '-o'", "give a file name");
         }
 
+        if (daemon && (output is null || mode is 'L' or 'd' || command is not null))
+        {
+            throw new ModuleException("option '-D' needs '-o', and excludes '-L', '-d' and '-c'", "give a file name for the output");
+        }
+
         if (command is not null && (target != 0 || mode is 'A' or 'L') || (mode == 'A' && target != 0))
         {
             throw new ModuleException("options '-c', '-x', '-A' and '-L' exclude each other", "use one of them");
@@ -119,14 +132,24 @@ internal static class Program
             return 0;
         }
 
+        if (daemon && !Background.IsBackground)
+        {
+            return Background.Start();
+        }
+
         var options = new SessionOptions
         {
+            InBackground = Background.IsBackground,
             Command = command, TargetPid = target, OutputFile = output, RotateBytes = rotate << 20, RotateKeep = keep, Timeout = timeout,
             RingBytes = Math.Min(megabytes, 1024) << 20, SuppressWarnings = !warnings, Verbosity = verbosity,
         };
         using var session = mode == 'A' ? ModuleSession.Attach(Name(module), options) : ModuleSession.Load(module, options);
         return session.Run(detach: mode == 'L');
     }
+
+    private static int Namespace(string option, string process) =>
+        int.TryParse(process, NumberStyles.None, CultureInfo.InvariantCulture, out var container) && Directory.Exists($"/proc/{container}")
+            ? container : throw new ModuleException($"option '{option}': there is no such process", "see 'ps -e' for the processes");
 
     /// <summary>A module's name from a name or a file's path.</summary>
     private static string Name(string word) => Path.GetFileNameWithoutExtension(word);

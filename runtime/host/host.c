@@ -162,7 +162,8 @@ void stap_exit(void)
 void stap_warn(struct stap_context *c, struct stap_str text)
 {
 	(void)c;
-	tell("WARNING: ", text.s, text.n);
+	/* The text may end its line itself. */
+	tell("WARNING: ", text.s, text.n - (text.n && text.s[text.n - 1] == '\n'));
 }
 
 void stap_system(struct stap_context *c, struct stap_str command)

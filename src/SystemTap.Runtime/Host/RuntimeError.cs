@@ -23,6 +23,9 @@ public sealed class AbortSignal() : Exception("abort()");
 /// <summary>How an uncaught error is told to people: <c>text near TOKEN at FILE:LINE:COL (called from …) in probe X</c>.</summary>
 public static class ErrorText
 {
+    /// <summary>The line of a warning, without its end; a script's text may end its line itself.</summary>
+    public static string Warning(string text) => "WARNING: " + (text.EndsWith('\n') ? text[..^1] : text);
+
     /// <summary>The whole line after <c>ERROR: </c>.</summary>
     /// <param name="message">The error.</param>
     /// <param name="span">Its place.</param>

@@ -410,7 +410,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     {
         if (!_options.SuppressWarnings)
         {
-            Tell("WARNING: " + text);
+            Tell(ErrorText.Warning(text));
         }
     }
 

@@ -431,7 +431,7 @@ public sealed partial class Session : IDisposable
     {
         if (!_options.SuppressWarnings)
         {
-            Tell("WARNING: " + text);
+            Tell(ErrorText.Warning(text));
         }
     }
 

@@ -152,10 +152,12 @@ internal static class UserRoots
 
         if (result.Count == 0 && !scope.Diagnostics.HasErrors && !Globs.IsPattern(written))
         {
-            scope.Diagnostics.Error("probe.process-path", Literal.ArgumentSpan(point, 0), unreadable.Length > 0
-                ? $"program \"{unreadable}\" is not an ELF file"
-                : $"program or library \"{written}\" does not exist" + (written.Contains('/') ? "" : " in $PATH or the library folders"),
-                Names.Hint(Names.Similar(Path.GetFileName(written), Programs.Names(scope))) ?? "check the path");
+            var (problem, hint) = unreadable.Length > 0 || (scope.Target.IsLive && File.Exists(written))
+                ? ($"\"{(unreadable.Length > 0 ? unreadable : written)}\" is no program or library: it is not an ELF file", "a script runs in its interpreter: probe that")
+                : scope.Target.IsLive && Directory.Exists(written) ? ($"\"{written}\" is a folder", $"for all programs in it write process(\"{written.TrimEnd('/')}/*\")")
+                : ($"program or library \"{written}\" does not exist" + (written.Contains('/') ? "" : " in $PATH or the library folders"),
+                    Names.Hint(Names.Similar(Path.GetFileName(written), Programs.Names(scope))) ?? "check the path");
+            scope.Diagnostics.Error("probe.process-path", Literal.ArgumentSpan(point, 0), problem, hint);
         }
 
         return result;

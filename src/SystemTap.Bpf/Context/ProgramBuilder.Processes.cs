@@ -113,8 +113,18 @@ internal sealed partial class ProgramBuilder
         e.Code.JumpIf(wanted ? JumpOp.Ne : JumpOp.Eq, Reg.R0, Reg.R1, skip);
     }
 
+    /// <summary>Goes to the label unless the process ends with the exit of the current thread (at sched_process_exit).</summary>
     private void OnlyLastThread(ProgramEmitter e, Label skip)
     {
+        // Newer kernels say it. On older ones two threads that exit at one moment may both see nobody left.
+        if (c.Target.Tracepoints.Find("sched_process_exit")?.Parameters is { } parameters && parameters.ToList().FindIndex(p => p.Name == "group_dead") is >= 0 and var place)
+        {
+            e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, (short)(place * 8)));
+            e.Code.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 0xff));
+            e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
+            return;
+        }
+
         var typed = c.Features.CurrentTaskBtf;
         e.Code.Call(typed ? Helper.GetCurrentTaskBtf : Helper.GetCurrentTask);
         e.LoadField(Reg.R0, Reg.R0, c.Offset(c.Structure("task_struct", default), "signal", default), 8, typed);

@@ -142,13 +142,18 @@ public sealed class ProbeResolver
             {
                 own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{point}', while resolving probe point", point.Components[0].Span)
                 {
-                    Hint = _obstacle is { } why ? "what is behind the alias cannot be probed here: " + why : "none of the points behind the alias exists on this machine",
+                    Hint = _obstacle is { } why ? "what is behind the alias cannot be probed here: " + why
+                        : Misspelt(point, matches[0].Used) ?? "none of the points behind the alias exists on this machine",
                 });
             }
         }
 
         Move(own, diagnostics, path.Aliases);
     }
+
+    /// <summary>What follows an alias goes to the points behind it: a word that no point has.</summary>
+    private string? Misspelt(ProbePoint point, int used) =>
+        used < point.Components.Count && _tree.Words() is var words && !words.Contains(point.Components[used].Name) ? Suggestions.DidYouMean(point.Components[used].Name, words, 1) : null;
 
     private void Enter(TreeMatch match, Path path, DiagnosticBag diagnostics, List<ExpandedProbe> results)
     {

@@ -114,6 +114,23 @@ internal sealed class ProbeTree
 
     public Node Root => _root;
 
+    /// <summary>The names of all components.</summary>
+    public HashSet<string> Words()
+    {
+        var words = new HashSet<string>(StringComparer.Ordinal);
+        void Add(Node node)
+        {
+            foreach (var child in node.Children)
+            {
+                words.Add(child.Name);
+                Add(child);
+            }
+        }
+
+        Add(_root);
+        return words;
+    }
+
     public void Add(ProbeFamily family)
     {
         for (var i = 0; i < family.Forms.Count; i++)

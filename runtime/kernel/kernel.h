@@ -149,6 +149,7 @@ STAP_KINDS(STAP_DECLARE)
  * order: before Linux 6.2 the kernel goes through all its symbols for each name. */
 u64 stap_function_names(char *into);
 long stap_take_function_addresses(const void __user *from, u64 bytes);
+void stap_forget_function_addresses(void);
 
 /* The user namespace of ns_uid() and its like, from the start of the session until the module goes. */
 void stap_find_user_namespace(u64 inode);

@@ -68,6 +68,13 @@ long stap_take_function_addresses(const void __user *from, u64 bytes)
 	return 0;
 }
 
+void stap_forget_function_addresses(void)
+{
+	kvfree(function_addresses);
+	function_addresses = NULL;
+	function_address_count = 0;
+}
+
 /* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. */
 #define STAP_FIT 1
 static u64 stap_next_function_address(const struct stap_probe *p, u32 *at)

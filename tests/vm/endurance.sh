@@ -26,7 +26,6 @@ probe syscall.read.return { n++ }
 probe kernel.trace("sched_switch") { s <<< cpu() }
 probe kprobe.function("vfs_read") { n++ }
 probe kprobe.function("vfs_write").return { n++ }
-probe kernel.function("vfs_*").call { n++ }
 probe timer.profile { n++ }
 probe perf.sw.cpu_clock { n++ }
 probe process.begin { n++ }

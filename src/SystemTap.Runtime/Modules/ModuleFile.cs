@@ -28,6 +28,19 @@ public sealed class ModuleFile
     /// <summary>A signature stands at its end.</summary>
     public bool IsSigned { get; }
 
+    /// <summary>The file that a word of the command line means: a path, or the name of a module that the administrator has put into <c>/lib/modules/RELEASE/systemtap</c>.</summary>
+    public static string Find(string word)
+    {
+        if (word.Contains('/') || word.EndsWith(".ko", StringComparison.Ordinal) || File.Exists(word))
+        {
+            return word;
+        }
+
+        var release = File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+        var path = $"/lib/modules/{release}/systemtap/{word}.ko";
+        return File.Exists(path) ? path : throw new ModuleException($"module '{word}' is neither a file nor in '/lib/modules/{release}/systemtap'", "give the path of a file made by 'stap -p4'");
+    }
+
     /// <summary>Reads a file and makes sure that it is a script module of this version.</summary>
     /// <exception cref="ModuleException">It is not.</exception>
     public static ModuleFile Open(string path)

@@ -39,7 +39,7 @@ int stap_watchpoints_start(void)
 		if (p->watch.symbol && *p->watch.symbol)
 			address = stap_watched_address(p);
 		if (!address) {
-			stap_message(STAP_RECORD_ERROR, "probe %s: where '%s' is in this kernel is not known; /proc/kallsyms tells it root with kernel.kptr_restrict 0 or 1", p->point, p->watch.symbol);
+			stap_message(STAP_RECORD_ERROR, "probe %s: this kernel has no variable '%s', or /proc/kallsyms hides where it is (kernel.kptr_restrict)", p->point, p->watch.symbol);
 			return -ENOENT;
 		}
 		hw_breakpoint_init(&attr);

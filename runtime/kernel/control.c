@@ -28,6 +28,7 @@ static int control_open(struct inode *inode, struct file *file)
 		/* From here on the tails of the rings are the reader's alone. */
 		WRITE_ONCE(stap_control.unread, 0);
 		synchronize_rcu();
+		stap_output_make_room();
 	}
 	return 0;
 }

@@ -137,7 +137,7 @@ static int forget_oldest(struct stap_ring *ring)
 	int forgotten = 0;
 
 	do {
-		unsigned long tail = READ_ONCE(ring->page->tail), there = READ_ONCE(ring->page->head) - tail, length;
+		unsigned long tail = READ_ONCE(ring->page->tail), there = smp_load_acquire(&ring->page->head) - tail, length;
 
 		if (!there || there > ring_bytes)
 			return forgotten;
@@ -153,6 +153,16 @@ static int forget_oldest(struct stap_ring *ring)
 		forgotten = 1;
 	} while (oldest.more);
 	return 1;
+}
+
+/* A reader comes: until it has begun to read, new output goes into the room made here. No writer moves a tail any more. */
+void stap_output_make_room(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		while (ring_used(&rings[cpu]) > ring_bytes / 4 * 3 && forget_oldest(&rings[cpu]))
+			;
 }
 
 /* Preemption is off. */

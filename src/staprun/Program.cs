@@ -1,6 +1,7 @@
 using System.Globalization;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Modules;
+using SystemTap.Runtime.Output;
 using SystemTap.Runtime.Sessions;
 
 namespace SystemTap.RunModule;
@@ -9,7 +10,7 @@ namespace SystemTap.RunModule;
 internal static class Program
 {
     private const string Usage = """
-        usage: staprun [options] MODULE.ko [NAME=VALUE …]   load and run; globals of the script get these values first
+        usage: staprun [options] MODULE.ko [NAME=VALUE ...]   load and run; globals of the script get these values first
                staprun [options] -A NAME   attach to a module that was left running
                staprun [-o FILE] -O NAME   print what such a module has kept, and leave it running
                staprun -d NAME             remove a module; '*': all that nobody uses
@@ -29,6 +30,7 @@ internal static class Program
 
     private static int Main(string[] words)
     {
+        StandardStreams.Prepare();
         InheritedSignals.Reset();
         try
         {
@@ -41,6 +43,15 @@ internal static class Program
             {
                 Console.Error.WriteLine($"hint: {e.Hint}");
             }
+        }
+        catch (OutputException e)
+        {
+            if (e.IsQuiet)
+            {
+                return 0;
+            }
+
+            Console.Error.WriteLine($"ERROR: {e.Message}");
         }
         catch (IOException e)
         {

@@ -45,18 +45,20 @@ public sealed class ModuleFile
     /// <exception cref="ModuleException">It is not.</exception>
     public static ModuleFile Open(string path)
     {
+        const string Give = "give the path of a file made by 'stap -p4'";
         byte[] bytes;
         try
         {
             bytes = File.ReadAllBytes(path);
         }
-        catch (FileNotFoundException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ModuleException($"module file '{path}' does not exist", "give the path of a file made by 'stap -p4'");
+            throw new ModuleException($"module file '{path}' does not exist", Give);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModuleException($"module file '{path}' cannot be read: {e.Message}");
+            // The exceptions' own texts are left out of native builds.
+            throw new ModuleException(Directory.Exists(path) ? $"'{path}' is a folder" : $"module file '{path}' cannot be read", Give);
         }
 
         var info = ReadInfo(bytes);

@@ -60,6 +60,15 @@ internal sealed partial class ProgramEmitter
         Release(mark);
     }
 
+    /// <summary>R0 = an address in the kernel stack the program runs on: the frame of a subprogram. A large frame may lie elsewhere (the private stacks of Linux 6.13 and later), a small one never does.</summary>
+    private void OwnStack() => CallRoutine("own_stack", () =>
+    {
+        EnterRoutine();
+        Save(new Mem(Frame, FrameLaunder), Reg.R10);
+        Load(Reg.R0, new Mem(Frame, FrameLaunder));
+        _a.Exit();
+    });
+
     private void RequireEvent()
     {
         if (_event is Context.RequestContext)

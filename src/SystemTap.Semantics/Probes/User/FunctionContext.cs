@@ -1,6 +1,7 @@
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.User;
@@ -148,6 +149,9 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
     public override string? Explain(string name) => base.Explain(name) ?? entry.Context.Explain(name);
 
     /// <inheritdoc/>
+    public override bool NeedsModule(string name) => base.NeedsModule(name) || (base.Explain(name) is null && entry.Context.NeedsModule(name));
+
+    /// <inheritdoc/>
     public override TypedValue? Resolve(string name, SourceSpan span)
     {
         if (name != "$return")
@@ -173,7 +177,7 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
 
             if (!ReadsVectors)
             {
-                Problem(name, LocationLowering.InVector);
+                Problem(name, Unreadable.InVector);
                 return null;
             }
 

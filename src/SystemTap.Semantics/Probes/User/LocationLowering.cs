@@ -50,7 +50,7 @@ internal sealed class LocationSite
 internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 {
     /// <summary>Why the last expression could not be used.</summary>
-    public string? Problem { get; private set; }
+    public Unreadable? Problem { get; private set; }
 
     /// <summary>The result of an expression.</summary>
     /// <param name="Value">Address of the variable, or its value.</param>
@@ -63,9 +63,6 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
         /// <summary>A pointer that the compiler did away with: what it would point to. <see cref="Value"/> then means nothing.</summary>
         public ObjectParts? Pointee { get; init; }
     }
-
-    /// <summary>The end of a sentence about a value that only the kernel-module runtime reads.</summary>
-    public const string InVector = "it is in a floating-point or vector register, which BPF programs cannot read: --runtime=kernel reads it";
 
     private const string NoPointer = "the pointer itself was optimised away, only what it points to can be read";
 
@@ -291,7 +288,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         if (Run(locate(location.Pointees[(int)op.Number]), depth) is not { } target)
         {
-            Problem = "of what it points to: " + Problem;
+            Problem = Problem?.Of("of what it points to");
             return null;
         }
 
@@ -437,7 +434,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         Problem = !site.IsUser || site.Architecture.FindDwarfVector(number) is null ? "it is in a register that programs in the kernel cannot read"
             : site.ReadsVectors ? "the debug information computes it from a floating-point register"
-            : InVector;
+            : Unreadable.InVector;
         return null;
     }
 

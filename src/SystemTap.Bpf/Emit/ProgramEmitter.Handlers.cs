@@ -299,7 +299,7 @@ internal sealed partial class ProgramEmitter
             _a.Bind(noFrame);
         }
 
-        _a.Emit(Instruction.Mov(Reg.R0, 0));
+        _a.Emit(Instruction.Mov(Reg.R0, _event.ExitValue));
         _a.Exit();
         DropUnusedContext();
         _columns = [];

@@ -75,6 +75,11 @@ internal sealed partial class ProgramEmitter
         {
             throw Cannot("a stack in a handler that no event of the kernel runs", default);
         }
+
+        if (!_event.HasTaskHelpers)
+        {
+            throw Cannot("a stack in a handler of packets", default);
+        }
     }
 
     /// <summary>R0 = one address of the kernel stack, 0 when it has fewer.</summary>

@@ -1,4 +1,5 @@
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
@@ -46,10 +47,29 @@ internal sealed partial class HostStatements
         or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
 
-    /// <summary>The program with such statements marked, or the same when there are none or they cannot go.</summary>
-    public static (LoweredProgram Program, HostRefusal? Refusal) Apply(LoweredProgram program, Architecture architecture)
+    /// <summary>The program with such statements marked, or the same when there are none or they cannot go; and the tables in which the kernel counts for stap.</summary>
+    public static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlyList<CountTable> Tables) Apply(LoweredProgram program, Architecture architecture)
     {
         program = InlinePrints(RunningFunction.Apply(program, architecture));
+        var (counting, tables) = KernelCounts.Apply(program);
+        if (tables.Count > 0)
+        {
+            var (result, none, moved) = Apply(counting);
+
+            // An addition behind a statement that goes to stap goes along.
+            if (none is null && !tables.Any(t => moved.Contains(t.Table)))
+            {
+                return (result, null, tables);
+            }
+        }
+
+        var (plain, refusal, _) = Apply(program);
+        return (plain, refusal, []);
+    }
+
+    private static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlySet<Global> Moved) Apply(LoweredProgram program)
+    {
+        var statements = new HostStatements(program);
         var finder = new StapsOnlyFinder();
         foreach (var probe in program.Probes)
         {
@@ -61,16 +81,16 @@ internal sealed partial class HostStatements
 
         if (!finder.Found)
         {
-            return (program, null);
+            return (program, null, statements._moved);
         }
 
         try
         {
-            return (new HostStatements(program).Transform(), null);
+            return (statements.Transform(), null, statements._moved);
         }
         catch (NotPossible e)
         {
-            return (program, new HostRefusal(e.Message, e.Span));
+            return (program, new HostRefusal(e.Message, e.Span), statements._moved);
         }
     }
 

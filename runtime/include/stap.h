@@ -15,7 +15,8 @@
  *
  *     c = a free context of this CPU, else count a skipped probe         (a context is exclusive: nothing else on this CPU runs with it)
  *     take probe->locks[], all or none, in the order given               (event handlers only; begin, end and error handlers run alone;
- *                                                                         with interrupts off if probe->irqs_off says so)
+ *                                                                         with interrupts off if probe->irqs_off says so; with locks_late
+ *                                                                         not before the handler calls stap_lock())
  *     stap_context_begin(c, probe);  c->args, c->regs, c->value … = event
  *     probe->handler(c);
  *     stap_context_end(c);
@@ -29,7 +30,8 @@
  *     push their string variables and intermediate results on. Its size is computed by the translator (stap_script.text_space).
  *   - Recursive functions ask stap_stack_low() and fail with "MAXNESTING exceeded" long before the kernel's stack ends.
  *   - An operation that can fail sets c->failed and script code jumps to the enclosing catch, or leaves the handler. Nothing unwinds by itself.
- *   - Locks are taken by the run-time around the whole handler. Script code takes none.
+ *   - Locks are taken by the run-time around the whole handler, or, where it begins with filters, by one stap_lock() behind them. They are given back
+ *     by the run-time.
  *
  * Locks. For each global the translator decides whether it needs a lock at all (some event handler changes it, and not only by one atomic
  * instruction) and what may share it: readers, or – for counters and aggregates that handlers only add to – adders, whose operations stap_*_add_* are
@@ -294,6 +296,7 @@ struct stap_probe {
 	u8 kind;		/* enum stap_probe_kind */
 	u8 is_return;
 	u8 irqs_off;		/* runs with interrupts off: takes locks or adds to cells that an interrupt's handler uses, too */
+	u8 locks_late;		/* the handler takes its locks itself, by stap_lock(), behind its filters; only then are interrupts off */
 	u8 arguments;		/* the handler reads c->args below this number */
 	u16 lock_count;
 	void (*handler)(struct stap_context *c);
@@ -640,6 +643,9 @@ void stap_put_string(struct stap_sink *sink, u32 flag, s64 width, s64 precision,
 void stap_put_histogram(struct stap_sink *sink, const struct stap_shape *shape, const struct stap_stat *stat);
 /* %m (hex 0) and %M (hex 1) of memory: 0 and an error when it cannot be read. */
 int stap_put_memory(struct stap_context *c, const struct stap_place *at, struct stap_sink *sink, int hex, u32 flag, s64 width, s64 count, u64 address);
+
+/* Takes the handler's locks where probe->locks_late says that it does so itself; 0: not had, so the handler must leave, and is counted as skipped. [env] */
+int stap_lock(struct stap_context *c);
 
 /* ------------------------------------------------------------------------------------------------------------------------------------- memory */
 

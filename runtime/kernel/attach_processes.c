@@ -6,8 +6,12 @@
 #include "kernel.h"
 #include <linux/tracepoint.h>
 #include <linux/binfmts.h>
+#include <linux/hash.h>
+
+#define ENDED_BITS 12
 
 static int process_exec_set, process_fork_set, process_exit_set;
+static atomic64_t ended[1 << ENDED_BITS];
 
 static void run_process_probes(enum stap_process_event event, struct task_struct *task)
 {
@@ -41,13 +45,24 @@ static void process_fork(void *data, struct task_struct *parent, struct task_str
 	run_process_probes(child->tgid == parent->tgid ? STAP_THREAD_BEGIN : STAP_PROCESS_BEGIN, child);
 }
 
+/*
+ * Threads that exit at one moment may all see nobody left: the first one's is the end. The process is remembered by its first thread's start and number,
+ * in a place that another one takes only when it ends in the same microseconds.
+ */
+static int ended_already(const struct task_struct *task)
+{
+	u64 process = task->group_leader->start_time ^ (u64)task->tgid << 40;
+
+	return atomic64_xchg(&ended[hash_32(task->tgid, ENDED_BITS)], process) == process;
+}
+
 static void process_exit(void *data, struct task_struct *task)
 {
 	if (task->flags & PF_KTHREAD)
 		return;
 	if (task != task->group_leader)
 		run_process_probes(STAP_THREAD_END, task);
-	if (atomic_read(&task->signal->live) == 0)
+	if (atomic_read(&task->signal->live) == 0 && !ended_already(task))
 		run_process_probes(STAP_PROCESS_END, task);
 }
 

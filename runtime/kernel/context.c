@@ -187,6 +187,26 @@ static noinline void give_locks(const struct stap_probe *probe)
 		give_lock(&global_locks[probe->locks[i].global], probe->locks[i].exclusive);
 }
 
+/* With interrupts off and all locks, or as before. */
+static __always_inline int hold(struct stap_run *run, const struct stap_probe *probe)
+{
+	if (probe->irqs_off)
+		local_irq_save(run->flags);
+	if (probe->lock_count && unlikely(!take_locks(probe))) {
+		if (probe->irqs_off)
+			local_irq_restore(run->flags);
+		stap_skip(probe, STAP_SKIP_LOCK);
+		return 0;
+	}
+	run->held = 1;
+	return 1;
+}
+
+notrace int stap_lock(struct stap_context *c)
+{
+	return hold(stap_run_of(c), c->probe);
+}
+
 /* Below this address the stack belongs to others: recursion stops there. */
 static __always_inline unsigned long stack_floor(void)
 {
@@ -226,14 +246,9 @@ notrace struct stap_context *stap_enter(const struct stap_probe *probe)
 	}
 	if (watches_overload())
 		run->began = get_cycles();
-	if (probe->irqs_off)
-		local_irq_save(run->flags);
-	if (probe->lock_count && unlikely(!take_locks(probe))) {
-		if (probe->irqs_off)
-			local_irq_restore(run->flags);
-		stap_skip(probe, STAP_SKIP_LOCK);
+	run->held = 0;
+	if (!probe->locks_late && unlikely(!hold(run, probe)))
 		goto free;
-	}
 	stap_context_begin(&run->c, probe);
 	run->c.stack_floor = floor;
 	run->task = current;
@@ -290,10 +305,12 @@ static __always_inline void finish_run(struct stap_context *c)
 	const struct stap_probe *probe = c->probe;
 
 	stap_context_end(c);
-	if (probe->lock_count)
-		give_locks(probe);
-	if (probe->irqs_off)
-		local_irq_restore(run->flags);
+	if (likely(run->held)) {
+		if (probe->lock_count)
+			give_locks(probe);
+		if (probe->irqs_off)
+			local_irq_restore(run->flags);
+	}
 	if (unlikely(c->failed))
 		account_failure(run);
 	if (watches_overload())

@@ -87,6 +87,7 @@ struct stap_run {
 	int busy;
 	unsigned long flags;		/* interrupts, before the handler turned them off */
 	u64 began;			/* cycles */
+	int held;			/* the probe's locks and its interrupts */
 	int waits;			/* begin/end/error: prints may wait for room */
 	struct stap_stack_record *stack;	/* room for one, if the script asks for user stacks */
 	char line[1024];		/* of an error */
@@ -101,7 +102,7 @@ u32 stap_cell_count(void);
 int stap_contexts_start(void);
 void stap_contexts_stop(void);
 
-/* A context for an event handler with its locks taken, preemption off (with irqs_off: interrupts too); NULL: the event is not handled (and counted). */
+/* A context for an event handler, preemption off, its locks taken (with irqs_off: interrupts off) if not locks_late; NULL: the event is not handled (and counted). */
 struct stap_context *stap_enter(const struct stap_probe *probe);
 
 /* Runs the handler and gives everything back. */

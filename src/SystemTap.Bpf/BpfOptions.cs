@@ -45,6 +45,9 @@ public sealed record BpfFeatures
     /// <summary><c>bpf_get_current_task_btf</c> (Linux 5.11).</summary>
     public bool CurrentTaskBtf { get; init; } = true;
 
+    /// <summary>The tracepoint of a thread's exit says whether it was its process's last; of newer kernels, whose parameters are asked besides.</summary>
+    public bool LastExitIsTold { get; init; } = true;
+
     /// <summary>uprobe_multi (Linux 6.6): many places of a user-space file in one attachment.</summary>
     public bool UprobeMulti { get; init; } = true;
 

@@ -82,5 +82,8 @@ internal sealed class BucketsExpr(Global aggregate, IReadOnlyList<Expr> keys, So
     public IReadOnlyList<Expr> Keys { get; } = keys;
 
     /// <inheritdoc/>
+    public bool ReadsGlobals => true;
+
+    /// <inheritdoc/>
     public void VisitChildren(LoweredWalker walker) => walker.Visit(Keys);
 }

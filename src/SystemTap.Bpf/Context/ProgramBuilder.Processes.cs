@@ -15,6 +15,9 @@ namespace SystemTap.Bpf.Context;
 
 internal sealed partial class ProgramBuilder
 {
+    /// <summary>When the first thread started, its number, the probe.</summary>
+    private const int EndedKeySize = 16;
+
     private void Perf(Probe probe, AttachPlan attach, ProcessFilter? filter)
     {
         var body = rewriter.Rewrite(probe.Body);
@@ -41,8 +44,12 @@ internal sealed partial class ProgramBuilder
             case ProcessEvent.End:
                 Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
                 {
-                    OnlyLastThread(e, e.Exit);
+                    var mayRepeat = OnlyLastThread(e, e.Exit);
                     ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
+                    if (mayRepeat)
+                    {
+                        OnlyOnce(e, probe.Index, e.Exit);
+                    }
                 });
                 break;
             case ProcessEvent.ThreadEnd:
@@ -113,16 +120,18 @@ internal sealed partial class ProgramBuilder
         e.Code.JumpIf(wanted ? JumpOp.Ne : JumpOp.Eq, Reg.R0, Reg.R1, skip);
     }
 
-    /// <summary>Goes to the label unless the process ends with the exit of the current thread (at sched_process_exit).</summary>
-    private void OnlyLastThread(ProgramEmitter e, Label skip)
+    /// <summary>
+    /// Goes to the label unless the process ends with the exit of the current thread (at sched_process_exit). Newer kernels say it; on older ones threads that
+    /// exit at one moment may all see nobody left: true then.
+    /// </summary>
+    private bool OnlyLastThread(ProgramEmitter e, Label skip)
     {
-        // Newer kernels say it. On older ones two threads that exit at one moment may both see nobody left.
-        if (c.Target.Tracepoints.Find("sched_process_exit")?.Parameters is { } parameters && parameters.ToList().FindIndex(p => p.Name == "group_dead") is >= 0 and var place)
+        if (c.Features.LastExitIsTold && c.Target.Tracepoints.Find("sched_process_exit")?.Parameters is { } parameters && parameters.ToList().FindIndex(p => p.Name == "group_dead") is >= 0 and var place)
         {
             e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, (short)(place * 8)));
             e.Code.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 0xff));
             e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
-            return;
+            return false;
         }
 
         var typed = c.Features.CurrentTaskBtf;
@@ -131,6 +140,29 @@ internal sealed partial class ProgramBuilder
         e.Code.JumpIf(JumpOp.Eq, Reg.R0, 0, skip);
         e.LoadField(Reg.R0, Reg.R0, c.Offset(c.Structure("signal_struct", default), "live", default), 4, typed);
         e.Code.JumpIf(JumpOp.Ne, Reg.R0, 0, skip);
+        return true;
+    }
+
+    /// <summary>Goes to the label if the probe has seen the end of the current process: its number and the start of its first thread are remembered.</summary>
+    private void OnlyOnce(ProgramEmitter e, int probe, Label seen)
+    {
+        if (c.EndedMap < 0)
+        {
+            c.EndedMap = c.Maps.Add("stap_ended", MapType.LruHash, EndedKeySize, 4, 4096, MapFlags.None);
+        }
+
+        var typed = c.Features.CurrentTaskBtf;
+        var task = c.Structure("task_struct", default);
+        var key = e.StackBytes(EndedKeySize);
+        e.Code.Call(typed ? Helper.GetCurrentTaskBtf : Helper.GetCurrentTask);
+        e.LoadField(Reg.R8, Reg.R0, c.Offset(task, "group_leader", default), 8, typed);
+        e.LoadField(Reg.R0, Reg.R8, c.Offset(task, "start_time", default), 8, typed);
+        e.SaveWord(key, Reg.R0);
+        e.LoadField(Reg.R0, Reg.R8, c.Offset(task, "tgid", default), 4, typed);
+        e.Code.Emit(Instruction.Alu64(AluOp.Lsh, Reg.R0, 32));
+        e.Code.Emit(Instruction.Alu64(AluOp.Or, Reg.R0, probe));
+        e.SaveWord(key.At(8), Reg.R0);
+        e.AddOnce(c.EndedMap, key, seen);
     }
 
     // ---- the target's tree -----------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ internal sealed partial class ProgramEmitter
     /// <summary>A stack word for the rest of the program.</summary>
     public Mem StackWord() => TakeStack(8);
 
+    public Mem StackBytes(int size) => TakeStack(size, onStack: true);
+
     public void SaveWord(Mem word, Reg from) => Save(word, from);
 
     public void LoadWord(Reg to, Mem word) => Load(to, word);
@@ -46,6 +48,17 @@ internal sealed partial class ProgramEmitter
         LoadMap(Reg.R1, _c.TargetSetMap);
         Address(Reg.R2, pid);
         _a.Call(Helper.MapDeleteElem);
+    }
+
+    /// <summary>Puts a key into a map of 4-byte values (whatever they are); goes to the label when it is there already. R0–R5 are lost.</summary>
+    public void AddOnce(int map, Mem key, Label known)
+    {
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, key);
+        Address(Reg.R3, key);
+        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+        _a.Call(Helper.MapUpdateElem);
+        _a.JumpIf(JumpOp.Eq, Reg.R0, Eexist, known);
     }
 
     /// <summary>Finds the row of a number; goes to the label when the table does not serve it.</summary>

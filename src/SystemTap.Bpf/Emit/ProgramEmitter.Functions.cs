@@ -197,7 +197,7 @@ internal sealed partial class ProgramEmitter
 
         _lock = _c.Locks.Of(probe);
         var prefix = _lock is not null || checkState ? LockPrefix.Of(body) : null;
-        var filtersFirst = checkState && prefix is { } filters && LockPrefix.IsQuiet(filters.Before, filters.Condition);
+        var filtersFirst = checkState && prefix is { } filters && QuietFilters.AreQuiet(filters.Before, filters.Condition);
         if (checkState && !filtersFirst)
         {
             CheckState();

@@ -39,6 +39,13 @@ internal sealed partial class BodyEmitter
                 return;
         }
 
+        if (statement is LockStmt)
+        {
+            _w.Line("if (STAP_UNLIKELY(!stap_lock(c)))");
+            _w.Line($"\tgoto {Out()};");
+            return;
+        }
+
         // Arrays and structures get a scope of their own, so that the compiler can use their place on the (small) stack again.
         Comment(statement.Span);
         Spend(statement.Span);

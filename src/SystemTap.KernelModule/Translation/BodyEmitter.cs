@@ -164,7 +164,7 @@ internal sealed partial class BodyEmitter
         var emitter = new BodyEmitter(context, w, null, probe);
         w.Line($"/* probe {C.Comment(probe.PointText)} at {C.Comment(probe.Span.ToString())} */");
         w.Line($"static void {name}(struct stap_context *c)");
-        emitter.WriteWhole(probe.Body);
+        emitter.WriteWhole(context.Locks.BodyOf(probe).Body);
     }
 
     private void WriteWhole(Stmt body)

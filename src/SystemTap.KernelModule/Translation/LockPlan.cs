@@ -1,4 +1,5 @@
 using SystemTap.Language.Syntax;
+using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.KernelModule.Translation;
@@ -20,6 +21,8 @@ namespace SystemTap.KernelModule.Translation;
 //
 // Handlers with locks, or that add to cells, must not be interrupted by handlers that use the same: they run with interrupts off. Where all handlers
 // that touch those globals run in tasks only (system calls, processes, programs), there is nothing to keep out, and they do not.
+//
+// Locks are taken, and interrupts turned off, at the handler's begin; behind its filters (LockPrefix) if it begins with some.
 
 internal enum Access
 {
@@ -40,6 +43,14 @@ internal enum Access
 
     /// <summary>A lock, shared by handlers that only add.</summary>
     SharedByAdders,
+}
+
+/// <summary>Takes the handler's locks, or leaves the handler, which is counted as skipped.</summary>
+internal sealed class LockStmt(SourceSpan span) : Stmt(span), IEngineNode
+{
+    public void VisitChildren(LoweredWalker walker)
+    {
+    }
 }
 
 /// <summary>Locks of globals and handlers.</summary>
@@ -143,6 +154,23 @@ internal sealed class LockPlan
         }
 
         return false;
+    }
+
+    /// <summary>
+    /// What to write for a handler, and whether it takes its locks itself, by a <see cref="LockStmt"/> behind the filters at its beginning: events that are
+    /// filtered out neither wait for a lock nor count as skipped.
+    /// </summary>
+    public (Stmt Body, bool IsLate) BodyOf(Probe probe)
+    {
+        // What a procfs reader gets is evaluated behind the statements, always.
+        if (probe.Spec is ProcfsSpec || (For(probe).Count == 0 && !NeedsInterruptsOff(probe)) || LockPrefix.Of(probe.Body) is not { } prefix)
+        {
+            return (probe.Body, false);
+        }
+
+        var span = probe.Body.Span;
+        Stmt under = new BlockStmt([new LockStmt(span), prefix.Under], span);
+        return (new BlockStmt([.. prefix.Before, prefix.Condition is { } condition ? new IfStmt(condition, under, null, span) : under], span), true);
     }
 
     // Never in an interrupt, whatever the kernel is doing.

@@ -98,6 +98,11 @@ internal sealed class ProbeTable(EmitContext context)
             w.Line(".irqs_off = 1,");
         }
 
+        if (context.Locks.BodyOf(probe).IsLate)
+        {
+            w.Line(".locks_late = 1,");
+        }
+
         if (ArgumentUse.Of(probe) is > 0 and var arguments)
         {
             w.Line($".arguments = {arguments},");

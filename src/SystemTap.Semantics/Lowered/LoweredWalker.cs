@@ -151,6 +151,9 @@ public interface IEngineNode
 {
     /// <summary>Lets a walker visit what is evaluated as part of this node, in order.</summary>
     void VisitChildren(LoweredWalker walker);
+
+    /// <summary>It reads globals itself, not only by what <see cref="VisitChildren"/> shows.</summary>
+    bool ReadsGlobals => false;
 }
 
 /// <summary>Questions about what is anywhere in a tree.</summary>

@@ -5,6 +5,7 @@ using SystemTap.Language.Syntax;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
 using SystemTap.Targets;
+using SystemTap.Tests.UserProbes;
 using Xunit;
 using static SystemTap.Tests.Bpf.L;
 
@@ -123,6 +124,25 @@ public partial class SyscallTests
         Assert.Equal([16L, 0L, ""], error.Values);
         Assert.Equal(1, r.Word(ControlBlock.NonResidentReads));
         Marshal.FreeHGlobal(path);
+    }
+
+    /// <summary>Kernels whose tracepoint does not say which exit was the last: without remembering, some of the processes end twice when the two CPUs are at it together.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_process_ends_once(bool told)
+    {
+        var program = await ProbedPrograms.Build("exits.c", "-O1 -pthread");
+        var p = new ProgramUnderTest();
+        var (ends, again) = (p.Long("ends"), p.Long("again"));
+        p.Probe(new ProcessSpec(ProcessEvent.End, new ProcessFilter.Executable(program)), Do(Inc(Place(ends))));
+        p.Probe(new ProcessSpec(ProcessEvent.End, new ProcessFilter.Executable(program)), Do(Inc(Place(again))));
+        using var r = new PlanRunner(p.Build(), new BpfOptions { RingBytes = 1 << 16, Features = BpfFeatures.Modern with { LastExitIsTold = told } });
+        r.AttachAll();
+        using var made = System.Diagnostics.Process.Start(program, []);
+        await made.WaitForExitAsync(TestContext.Current.CancellationToken);
+        r.Detach();
+        Assert.Equal((301, 301), (r.Long(ends), r.Long(again)));
     }
 
     [Fact]

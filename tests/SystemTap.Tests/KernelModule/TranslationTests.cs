@@ -50,6 +50,19 @@ public sealed class TranslationTests
         Assert.Equal(1, Regex.Count(c, @"\.irqs_off = 1"));
     }
 
+    [Theory]
+    [InlineData("if (pid() != 7) next a = cpu() b = a", "!= 7LL", "g_a =")]
+    [InlineData("if (pid() == 7) { a = cpu() b = a }", "== 7LL", "g_a =")]
+    public void Filters_come_before_the_locks(string body, string filter, string change)
+    {
+        var c = C($"global a, b probe timer.ms(1) {{ {body} }} probe timer.ms(2) {{ if (a != b) println(a) }}");
+        var handler = c[c.IndexOf("probe timer.ms(1)", StringComparison.Ordinal)..];
+        Assert.True(handler.IndexOf(filter, StringComparison.Ordinal) is var f and > 0 && handler.IndexOf("stap_lock(c)", StringComparison.Ordinal) is var l && f < l
+            && l < handler.IndexOf(change, StringComparison.Ordinal), c);
+        Assert.Equal(1, Regex.Count(c, @"stap_lock\(c\)"));
+        Assert.Equal(1, Regex.Count(c, @"\.locks_late = 1"));
+    }
+
     [Fact]
     public void What_entry_saved_needs_no_lock_of_the_script()
     {

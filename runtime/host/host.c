@@ -273,6 +273,7 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at)
 }
 
 /* The begin, end and timer handlers that run here have no stacks, and no kernel symbols are known. */
+s64 stap_env_kernel_anchor(void) { return 0; }
 void stap_env_symbol(char *to, u64 address) { snprintf(to, STAP_SYMBOL_SIZE, "0x%llx", address); }
 u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most) { (void)c; (void)into; (void)most; return 0; }
 u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from) { (void)c; (void)into; (void)most; (void)from; return 0; }

@@ -720,6 +720,8 @@ s64 stap_return_value(struct stap_context *c, const struct stap_place *at);
 struct stap_str stap_kernel_stack_text(struct stap_context *c);
 struct stap_str stap_user_stack_text(struct stap_context *c, int kept);
 struct stap_str stap_user_stack_from(struct stap_context *c, s64 pc, s64 sp, s64 fp, int kept);
+/* Where sprint_symbol() is loaded: what debug information says is so far from it. */
+s64 stap_env_kernel_anchor(void);
 s64 stap_stack_entry(struct stap_context *c, struct stap_str list, s64 n);
 struct stap_str stap_stack_head(struct stap_context *c, struct stap_str list, s64 n);
 struct stap_str stap_symbol_name(struct stap_context *c, s64 address);

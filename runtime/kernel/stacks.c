@@ -10,6 +10,11 @@ void stap_env_symbol(char *to, u64 address)
 	sprint_symbol(to, address);
 }
 
+s64 stap_env_kernel_anchor(void)
+{
+	return (s64)(unsigned long)sprint_symbol;
+}
+
 /* What lies between the event and this function when a tracepoint or a hook called us: the run-time's own code and the kernel's callers of handlers. */
 static int is_machinery(struct stap_context *c, unsigned long address)
 {

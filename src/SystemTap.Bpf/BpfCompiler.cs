@@ -42,7 +42,7 @@ public static class BpfCompiler
     private static BpfPlan Compile(LoweredProgram program, Target target, BpfOptions options, bool largeFrames, bool stepwiseCalls)
     {
         var namesPrograms = ProgramNames.In(program);
-        (program, var refusal) = HostStatements.Apply(program, target.Architecture);
+        (program, var refusal, var counts) = HostStatements.Apply(program, target.Architecture);
         var placement = Placement.Of(program);
         GuruWrites.Refuse(placement.HostProbes);
         if (placement.KernelProbes.Count == 0)
@@ -128,6 +128,8 @@ public static class BpfCompiler
             SendsStacks = compilation.SendsStacks,
             NamesPrograms = namesPrograms,
             LeftToHost = compilation.LeftToHost,
+            CountTables = counts,
+            CountReaders = placement.HostProbes.Where(p => Placement.Touches(program, p, counts.Select(static c => c.Array))).ToHashSet(),
         };
     }
 

@@ -24,12 +24,14 @@ public sealed class KernelCode
     private readonly Target _target;
     private readonly ConcurrentDictionary<string, ulong?> _sections = new(StringComparer.Ordinal);
     private readonly Lazy<ulong?> _distance;
+    private readonly Lazy<ulong?> _anchor;
     private UserFile _file = null!;
 
     private KernelCode(Target target, string? module)
     {
         _target = target;
         Module = module;
+        _anchor = new(() => _file.Symbols.Find(Anchor)?.Value);
         _distance = new(() => _target.IsLive && _target.KernelSymbols.Find("_stext") is { Address: not 0 } loaded && _file.Symbols.Find("_stext") is { } linked
             ? unchecked(loaded.Address - linked.Value) : null);
     }
@@ -46,6 +48,15 @@ public sealed class KernelCode
             return null;
         return _sections.GetOrAdd(section, ReadSection) is { } start ? start + offset : null;
     }
+
+    /// <summary>
+    /// The function of the kernel that modules ask for its address: whatever distance the kernel is loaded at, it is the same for all of it. Exported in every kernel, and used by the
+    /// module run-time anyway (<c>stap_env_kernel_anchor()</c>).
+    /// </summary>
+    private const string Anchor = "sprint_symbol";
+
+    /// <summary>For another kernel than the running one: the distance of an address from the function that <c>_stap_kernel_anchor</c> gives the place of; null when it has none, and for modules.</summary>
+    public long? FromAnchor(ulong address) => Module is null && !_target.IsLive && _anchor.Value is { } anchor ? unchecked((long)(address - anchor)) : null;
 
     /// <summary>An address of code as symbol and offset; null when it is not in code that stays (sections of initialisation are gone).</summary>
     public KernelCodePlace? Place(ulong address)

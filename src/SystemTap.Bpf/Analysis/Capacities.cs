@@ -19,6 +19,7 @@ internal sealed class Capacities : LoweredWalker
     private const int RoundsBeforeGivingUp = 4;
 
     private readonly int _limit;
+    private readonly int _deepest;
     private readonly Dictionary<object, int> _bounds = new(ReferenceEqualityComparer.Instance);
     private readonly Dictionary<(Global, int), int> _keys = [];
     private readonly Func<IntrinsicExpr, int> _intrinsic;
@@ -28,6 +29,7 @@ internal sealed class Capacities : LoweredWalker
     private Capacities(Limits limits, Func<IntrinsicExpr, int> intrinsic)
     {
         _limit = limits.MaxStringLength - 1;
+        _deepest = limits.MaxBackTrace;
         _intrinsic = intrinsic;
     }
 
@@ -141,7 +143,7 @@ internal sealed class Capacities : LoweredWalker
             case IntrinsicId.ProbeModule:
                 return ProbedFunction.LongestModule;
             case IntrinsicId.KernelStackRaw:
-                return 8 * 127;
+                return 8 * Math.Min(_deepest, 127);
             case IntrinsicId.CharString:
                 return 1;
             case IntrinsicId.ToLower or IntrinsicId.ToUpper:

@@ -51,6 +51,14 @@ internal sealed class Placement
         return functions;
     }
 
+    /// <summary>Whether a handler, or what it calls, touches one of the globals.</summary>
+    public static bool Touches(LoweredProgram program, Probe probe, IEnumerable<Global> globals)
+    {
+        var uses = new GlobalUse[program.Globals.Count];
+        new UseWalker(uses, new HashSet<Function>(ReferenceEqualityComparer.Instance)).Visit(probe.Body);
+        return globals.Any(g => uses[g.Index] != GlobalUse.None);
+    }
+
     public static Placement Of(LoweredProgram program)
     {
         var placement = new Placement(program);

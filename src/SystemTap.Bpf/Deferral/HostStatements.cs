@@ -1,4 +1,5 @@
 using SystemTap.Bpf.Analysis;
+using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Intrinsics;
 using SystemTap.Semantics.Lowered;
@@ -108,10 +109,29 @@ internal sealed class HostStatements
         or IntrinsicId.SymbolModule or IntrinsicId.SymbolLines or IntrinsicId.SymbolPlace or IntrinsicId.UserSymbolName or IntrinsicId.UserSymbolData or IntrinsicId.UserModule
         or IntrinsicId.UserSymbolLines or IntrinsicId.UserSymbolPlace or IntrinsicId.StackEntry or IntrinsicId.StackHead or IntrinsicId.UnwoundStack or IntrinsicId.StackText;
 
-    /// <summary>The program with such statements marked, or the same when there are none or they cannot go.</summary>
-    public static (LoweredProgram Program, HostRefusal? Refusal) Apply(LoweredProgram program, Architecture architecture)
+    /// <summary>The program with such statements marked, or the same when there are none or they cannot go; and the tables in which the kernel counts for stap.</summary>
+    public static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlyList<CountTable> Tables) Apply(LoweredProgram program, Architecture architecture)
     {
         program = InlinePrints(RunningFunction.Apply(program, architecture));
+        var (counting, tables) = KernelCounts.Apply(program);
+        if (tables.Count > 0)
+        {
+            var (result, none, moved) = Apply(counting);
+
+            // An addition behind a statement that goes to stap goes along.
+            if (none is null && !tables.Any(t => moved.Contains(t.Table)))
+            {
+                return (result, null, tables);
+            }
+        }
+
+        var (plain, refusal, _) = Apply(program);
+        return (plain, refusal, []);
+    }
+
+    private static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlySet<Global> Moved) Apply(LoweredProgram program)
+    {
+        var statements = new HostStatements(program);
         var finder = new StapsOnlyFinder();
         foreach (var probe in program.Probes)
         {
@@ -123,16 +143,16 @@ internal sealed class HostStatements
 
         if (!finder.Found)
         {
-            return (program, null);
+            return (program, null, statements._moved);
         }
 
         try
         {
-            return (new HostStatements(program).Transform(), null);
+            return (statements.Transform(), null, statements._moved);
         }
         catch (NotPossible e)
         {
-            return (program, new HostRefusal(e.Message, e.Span));
+            return (program, new HostRefusal(e.Message, e.Span), statements._moved);
         }
     }
 
@@ -523,13 +543,15 @@ internal sealed class HostStatements
                 case IfStmt i when !owner.Needs(i.Condition):
                     return new IfStmt(i.Condition, owner.Needs(i.Then) ? Statement(i.Then, isTail) : i.Then,
                         i.Else is { } otherwise && owner.Needs(otherwise) ? Statement(otherwise, isTail) : i.Else, i.Span);
+                case TryStmt t when !owner.Needs(t.Body):
+                    return new TryStmt(t.Body, t.Message, Statement(t.Handler, isTail), t.Span);
                 default:
                     return Region(s, isTail);
             }
         }
 
         /// <summary>A statement of which parts stay in the kernel.</summary>
-        private bool IsSplit(Stmt s) => s is BlockStmt || (s is IfStmt { Condition: var c } && !owner.Needs(c));
+        private bool IsSplit(Stmt s) => s is BlockStmt || (s is IfStmt { Condition: var c } && !owner.Needs(c)) || (s is TryStmt t && !owner.Needs(t.Body));
 
         /// <summary>A part that stap runs may leave the handler or end the session: what follows must not run, or its records must come with that part's.</summary>
         private bool MayLeave(Stmt s)
@@ -558,6 +580,8 @@ internal sealed class HostStatements
                     return first >= 0 && b.Statements.Skip(first).Any(Leaves);
                 case IfStmt i when !owner.Needs(i.Condition):
                     return (owner.Needs(i.Then) && MayLeave(i.Then)) || (i.Else is { } otherwise && owner.Needs(otherwise) && MayLeave(otherwise));
+                case TryStmt t when !owner.Needs(t.Body):
+                    return MayLeave(t.Handler);
                 default:
                     return Leaves(s);
             }

@@ -77,6 +77,15 @@ internal sealed partial class ProgramEmitter
         var temp = TakeTemp();
         Put(temp, value);
         var key = ready ?? Key((GlobalStorage.Array)StorageOf(place.Array), place.Keys);
+        if (place.Array.IsOwned && !place.Array.Wraps)
+        {
+            // Nobody else is at this element, and nobody asks in which order such elements came: no need to look first.
+            ReplaceElement((GlobalStorage.Array)StorageOf(place.Array), key, temp, span);
+            Get(Reg.R0, temp);
+            Free(temp);
+            return;
+        }
+
         Modify(place.Array, key, span,
             hit =>
             {
@@ -91,6 +100,23 @@ internal sealed partial class ProgramEmitter
             null);
         Get(Reg.R0, temp);
         Free(temp);
+    }
+
+    private void ReplaceElement(GlobalStorage.Array storage, Mem key, Temp value, SourceSpan span)
+    {
+        var area = TakeStack(GlobalStorage.Array.ValueOffset + 8);
+        Put(MemSize.DW, area, 0);
+        Get(Reg.R1, value);
+        Save(area.At(GlobalStorage.Array.ValueOffset), Reg.R1);
+        LoadMap(Reg.R1, storage.MapId);
+        Address(Reg.R2, key);
+        Address(Reg.R3, area);
+        _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.Any));
+        _a.Call(Helper.MapUpdateElem);
+        var stored = _a.NewLabel();
+        _a.JumpIf(JumpOp.Eq, Reg.R0, 0, stored);
+        Raise(OverflowMessage(storage.Global), span);
+        _a.Bind(stored);
     }
 
     /// <summary>One-step update of a long; the yielded value is in R0 when wanted.</summary>

@@ -2,13 +2,15 @@ using Linux.Bpf;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Targets;
 
 namespace SystemTap.Bpf.Emit;
 
 // Stacks
 // ------
 // Kernel stacks: the kernel unwinds (bpf_get_stack); a print sends the addresses as bytes and stap makes text and names of them. Where the text itself is needed
-// here (a key that cannot be left to stap), addresses are written as hexadecimal by arithmetic on eight digits at a time.
+// here (a key that cannot be left to stap), addresses are written as hexadecimal by arithmetic on eight digits at a time. In a tracepoint the walk begins within its own
+// plumbing – this program, bpf_trace_run4(), __traceiter_NAME() –, which is no part of the event's stack: stap leaves it out by name, and here it is known by address.
 //
 // User stacks: programs are built without frame pointers, so the kernel's own walk is wrong. Instead the registers and up to 20 KB of the stack are copied straight
 // into the ring, and stap unwinds them by call frame information as soon as it reads the record. Whole pages are copied, because a read that crosses into a
@@ -60,6 +62,93 @@ internal sealed partial class ProgramEmitter
         Release(mark);
     }
 
+    /// <summary>Frames that a tracepoint's plumbing may have.</summary>
+    private const int MostPlumbing = 8;
+
+    private bool HasPlumbing => _event.Type == ProgramType.RawTracepoint || _event.ExpectedAttachType == AttachType.TraceRawTp;
+
+    /// <summary>The stack without a tracepoint's plumbing; R0 = bytes, 0 when there is none. What lies behind them is not defined.</summary>
+    private void GetEventStack(Mem buffer, int depth)
+    {
+        if (!HasPlumbing)
+        {
+            GetStack(buffer, depth);
+            return;
+        }
+
+        var mark = Marked();
+        var all = TakeFrame(8 * (depth + MostPlumbing));
+        var bytes = TakeFrame(8);
+        var skip = TakeFrame(8);
+        GetStack(all, depth + MostPlumbing);
+        Save(bytes, Reg.R0);
+        Store(skip, 0);
+        foreach (var (address, size) in Plumbing())
+        {
+            for (var i = 0; i < MostPlumbing; i++)
+            {
+                var other = _a.NewLabel();
+                Load(Reg.R1, all.At(8 * i));
+                _a.LdImm64(Reg.R2, unchecked((long)address));
+                _a.Emit(Instruction.Alu64(AluOp.Sub, Reg.R1, Reg.R2));
+                _a.JumpIf(JumpOp.Ge, Reg.R1, size, other);
+                Store(skip, 8 * (i + 1));
+                _a.Bind(other);
+            }
+        }
+
+        Load(Reg.R1, skip);
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R1, 0x78));
+        Load(Reg.R0, bytes);
+        var some = _a.NewLabel();
+        _a.JumpIf(JumpOp.Ge, Reg.R0, Reg.R1, some);
+        Move(Reg.R0, Reg.R1);
+        _a.Bind(some);
+        _a.Emit(Instruction.Alu64(AluOp.Sub, Reg.R0, Reg.R1));
+        var fits = _a.NewLabel();
+        _a.JumpIf(JumpOp.Le, Reg.R0, 8 * depth, fits);
+        _a.Emit(Instruction.Mov(Reg.R0, 8 * depth));
+        _a.Bind(fits);
+        Save(bytes, Reg.R0);
+        Address(Reg.R3, all);
+        _a.Emit(Instruction.Add64(Reg.R3, Reg.R1));
+        Address(Reg.R1, buffer);
+        _a.Emit(Instruction.Mov(Reg.R2, 8 * depth));
+        _a.Call(Helper.ProbeReadKernel);
+        Load(Reg.R0, bytes);
+        Release(mark);
+    }
+
+    /// <summary>Where the functions lie that stand between a tracepoint and its program; the programs themselves are behind the first.</summary>
+    private List<(ulong Address, int Size)> Plumbing()
+    {
+        var result = new List<(ulong, int)>();
+        var symbols = _c.Target.KernelSymbols;
+        var runs = Enumerable.Range(1, 12).Select(n => symbols.Find($"bpf_trace_run{n}")).OfType<KernelSymbol>().Select(static s => s.Address).ToArray();
+        if (runs.Length > 0)
+        {
+            // Made by one macro, one behind the other.
+            var last = runs.Max();
+            result.Add((runs.Min(), (int)Math.Min(last - runs.Min() + symbols.SizeAtMost(last), 1 << 16)));
+        }
+
+        var name = _event switch
+        {
+            Context.TracepointContext t => t.Name,
+            Context.SyscallContext s => s.IsReturn ? "sys_exit" : "sys_enter",
+            _ => "",
+        };
+        foreach (var prefix in (string[])["__traceiter_", "__bpf_trace_", "__probestub_"])
+        {
+            if (symbols.Find(prefix + name) is { } found)
+            {
+                result.Add((found.Address, (int)Math.Min(symbols.SizeAtMost(found.Address), 1 << 16)));
+            }
+        }
+
+        return result;
+    }
+
     private void RequireEvent()
     {
         if (_event is Context.RequestContext)
@@ -81,9 +170,13 @@ internal sealed partial class ProgramEmitter
             }
 
             var buffer = TakeFrame(8 * ((int)known + 1));
-            Store(buffer.At(8 * (int)known), 0);
-            GetStack(buffer, (int)known + 1);
+            GetEventStack(buffer, (int)known + 1);
+            var fewer = _a.NewLabel();
+            Move(Reg.R1, Reg.R0);
+            _a.Emit(Instruction.Mov(Reg.R0, 0));
+            _a.JumpIf(JumpOp.Le, Reg.R1, 8 * (int)known, fewer);
             Load(Reg.R0, buffer.At(8 * (int)known));
+            _a.Bind(fewer);
             Release(mark);
             return;
         }
@@ -93,7 +186,7 @@ internal sealed partial class ProgramEmitter
         var words = TakeFrame(8 * StackDepth);
         Long(number, Reg.R0);
         Save(index, Reg.R0);
-        GetStack(words, StackDepth);
+        GetEventStack(words, StackDepth);
         Load(Reg.R1, index);
         _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 3));
         Move(Reg.R2, Reg.R0);
@@ -117,7 +210,7 @@ internal sealed partial class ProgramEmitter
         var mark = Marked();
         var words = TakeFrame(8 * depth);
         var count = TakeFrame(8);
-        GetStack(words, depth);
+        GetEventStack(words, depth);
         _a.Emit(Instruction.Alu64(AluOp.Rsh, Reg.R0, 3));
         Save(count, Reg.R0);
         Clear(slot.Memory.At(8), slot.Capacity);

@@ -234,6 +234,15 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
+        if (e is IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelStackRaw })
+        {
+            // The kernel clears what the stack does not fill.
+            At(e.Span);
+            GetStack(target, StackDepth);
+            Clear(target.At(8 * StackDepth), capacity - (8 * StackDepth));
+            return;
+        }
+
         var mark = Marked();
         CopyPadded(Text(e), target, capacity);
         Release(mark);

@@ -60,6 +60,12 @@ public sealed record BpfPlan
     /// </summary>
     public IReadOnlyList<(Probe Probe, BpfCannotException Reason)> LeftToHost { get; init; } = [];
 
+    /// <summary>Tables in which the kernel counts for arrays of stap; see <see cref="CountTable"/>.</summary>
+    public IReadOnlyList<CountTable> CountTables { get; init; } = [];
+
+    /// <summary>Probes of stap that use an array with such a table: its sums are taken before they run.</summary>
+    public IReadOnlySet<Probe> CountReaders { get; init; } = new HashSet<Probe>();
+
     /// <summary>Source texts that marks of the programs' code point into (<c>SourceMark.File</c> is the position here): what <c>ProgramSpec.Sources</c> is made from.</summary>
     public IReadOnlyList<SourceText> Sources { get; init; } = [];
 }
@@ -216,6 +222,18 @@ public abstract record GlobalStorage(Global Global)
     /// <summary>Array of aggregates: per-CPU hash of <see cref="KeyLayout"/> to 8 bytes of insertion sequence (0 on CPUs that did not insert) and a <see cref="StatLayout"/> block at 8.</summary>
     public sealed record StatisticsArray(Global Global, int MapId, KeyLayout Key, StatLayout Layout) : GlobalStorage(Global);
 }
+
+/// <summary>
+/// Counts by texts that only stap can make (stacks and names of the kernel): handlers add to <paramref name="Table"/>, whose keys are what the texts are made from; stap makes the keys of
+/// <paramref name="Array"/> and adds what has come since. Elements of the table are never deleted.
+/// </summary>
+/// <param name="Table">Has the values and shape of the array.</param>
+/// <param name="Array">The script's, in stap's memory.</param>
+/// <param name="Keys">Keys of the array, over <see cref="LeafExpr"/>s that are the table's keys.</param>
+/// <param name="Stacks">Which of the table's keys are addresses, eight bytes each, rather than text.</param>
+/// <param name="Span">The first addition.</param>
+/// <param name="PointText">The probe it is in.</param>
+public sealed record CountTable(Global Table, Global Array, IReadOnlyList<Expr> Keys, IReadOnlyList<bool> Stacks, SourceSpan Span, string PointText);
 
 /// <summary>Layout of a map key: each part 8-byte aligned; longs 8 bytes, strings zero-padded to their capacity (multiple of 8, NUL included).</summary>
 /// <param name="Capacities">Per key: 8 for longs, capacity for strings.</param>

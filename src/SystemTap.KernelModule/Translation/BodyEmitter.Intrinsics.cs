@@ -151,6 +151,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.PointFunction: return StoreText("stap_point_function(c)");
             case IntrinsicId.ProbeModule: return StoreText("stap_probe_module(c)");
             case IntrinsicId.KernelStack: return StoreText("stap_kernel_stack_text(c)");
+            case IntrinsicId.KernelAnchor: return Store("stap_env_kernel_anchor()");
             case IntrinsicId.KernelFrame: return Store($"stap_stack_entry(c, stap_kernel_stack_text(c), {A(0)})");
             case IntrinsicId.UserStack: return StoreText($"stap_user_stack_text(c, {Kept})");
             case IntrinsicId.UserStackFrom: return StoreText($"stap_user_stack_from(c, {A(0)}, {A(1)}, {A(2)}, {Kept})");

@@ -83,6 +83,8 @@ public sealed partial class BpfGlobalStore
         }
     }
 
+    public bool AddSamples(Global array, in ArrayKey key, StatCell samples) => _host.AddSamples(array, key, samples);
+
     public StatSnapshot? Statistics(Global aggregate, in ArrayKey? key)
     {
         switch (_plan.Globals[aggregate.Index])
@@ -142,9 +144,20 @@ public sealed partial class BpfGlobalStore
     private static StatSnapshot Merged(Global aggregate, StatLayout layout, ReadOnlySpan<byte> value, int cpuSize, int offset, StatCell? own)
     {
         var shape = aggregate.Shape!;
-        var stride = PerCpu.Stride(cpuSize);
+        var cells = Cells(shape, layout, value, cpuSize, offset);
+        if (own is { Count: > 0 })
+        {
+            cells.Add(own);
+        }
+
+        return StatCell.Merge(shape, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(cells));
+    }
+
+    /// <summary>The parts of all CPUs that have counted something.</summary>
+    private static List<StatCell> Cells(StatisticShape shape, StatLayout layout, ReadOnlySpan<byte> value, int cpuSize, int offset)
+    {
         var cells = new List<StatCell>();
-        for (var at = 0; at + cpuSize <= value.Length; at += stride)
+        for (var at = 0; at + cpuSize <= value.Length; at += PerCpu.Stride(cpuSize))
         {
             if (ReadCell(shape, layout, value.Slice(at + offset, layout.Size)) is { } cell)
             {
@@ -152,12 +165,7 @@ public sealed partial class BpfGlobalStore
             }
         }
 
-        if (own is { Count: > 0 })
-        {
-            cells.Add(own);
-        }
-
-        return StatCell.Merge(shape, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(cells));
+        return cells;
     }
 
     private static StatCell? ReadCell(StatisticShape shape, StatLayout layout, ReadOnlySpan<byte> block)

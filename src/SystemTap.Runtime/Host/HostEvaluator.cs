@@ -85,6 +85,9 @@ public sealed class HostEvaluator
         return new(_machine, null, body, site);
     }
 
+    /// <summary>Makes the keys of counts taken from a table of the kernel.</summary>
+    public CountKeys Keys(CountTable table) => new(_machine, _compiler.Keys(table), table);
+
     private Act Handler(Probe probe)
     {
         if (!_handlers.TryGetValue(probe, out var handler))
@@ -168,5 +171,38 @@ public sealed class PrintFinisher
 
             return error;
         }
+    }
+}
+
+/// <summary>Makes keys of an array from those of the table in which the kernel counts for it.</summary>
+public sealed class CountKeys
+{
+    private readonly Machine _machine;
+    private readonly KeyNodes _keys;
+
+    internal CountKeys(Machine machine, KeyNodes keys, CountTable table)
+    {
+        (_machine, _keys) = (machine, keys);
+        Longs = new long[table.Table.KeyTypes.Count];
+        Texts = new string[Longs.Length];
+    }
+
+    /// <summary>The table's numbers, by key; filled by the caller.</summary>
+    public long[] Longs { get; }
+
+    /// <summary>The table's texts and stacks, by key.</summary>
+    public string[] Texts { get; }
+
+    /// <summary>The array's key.</summary>
+    /// <exception cref="RuntimeError">It cannot be made.</exception>
+    public ArrayKey Make()
+    {
+        _machine.Reset(null, 0);
+        _machine.LeafLongs = Longs;
+        _machine.LeafTexts = Texts;
+        var key = _keys.Evaluate(_machine);
+        var made = new ArrayKey([.. key]);
+        _machine.Release(key);
+        return made;
     }
 }

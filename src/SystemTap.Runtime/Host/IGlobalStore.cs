@@ -88,6 +88,9 @@ public interface IGlobalStore
     /// <summary>Adds a sample; null key for a scalar aggregate. False when the array is full.</summary>
     bool AddSample(Global aggregate, in ArrayKey? key, long sample);
 
+    /// <summary>Adds samples counted elsewhere to an element. False when the array is full.</summary>
+    bool AddSamples(Global array, in ArrayKey key, StatCell samples);
+
     /// <summary>Merged aggregate; null key for a scalar; null result when there is no such element.</summary>
     StatSnapshot? Statistics(Global aggregate, in ArrayKey? key);
 }

@@ -143,6 +143,8 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 return TextFunctions.ParseLong(text, a[1].Long(m));
             }
 
+            case IntrinsicId.KernelAnchor:
+                return 0; // Only in programs for another kernel than the one this runs on.
             case IntrinsicId.KernelFrame:
                 _ = a[0].Long(m);
                 return 0; // What stap runs has no event of the kernel.

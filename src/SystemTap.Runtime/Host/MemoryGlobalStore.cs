@@ -195,6 +195,17 @@ public sealed class MemoryGlobalStore : IGlobalStore
         return true;
     }
 
+    public bool AddSamples(Global array, in ArrayKey key, StatCell samples)
+    {
+        if (Element(array, key) is not { } entry)
+        {
+            return false;
+        }
+
+        (entry.Cell ??= new StatCell(array.Shape!)).Add(samples);
+        return true;
+    }
+
     public StatSnapshot? Statistics(Global aggregate, in ArrayKey? key) => Snapshot(aggregate, Cell(aggregate, key));
 
     /// <summary>The raw aggregate, for merging with kernel parts; null when there is no such element.</summary>

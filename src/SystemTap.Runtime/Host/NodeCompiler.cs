@@ -46,6 +46,14 @@ internal sealed class NodeCompiler(LoweredProgram program)
         return body;
     }
 
+    /// <summary>Compiles the keys of counts taken from a table of the kernel.</summary>
+    public KeyNodes Keys(CountTable table)
+    {
+        var keys = Keys(table.Array, table.Keys)!;
+        CompilePending();
+        return keys;
+    }
+
     /// <summary>Most nested calls.</summary>
     public int MaxNesting() => _maxNesting == 0 ? _maxNesting = CallDepth.Of(program) : _maxNesting;
 

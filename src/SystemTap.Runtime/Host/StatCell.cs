@@ -46,6 +46,31 @@ public sealed class StatCell(StatisticShape shape)
         }
     }
 
+    /// <summary>Adds what another cell counts. Variances cannot be added like that.</summary>
+    public void Add(StatCell other)
+    {
+        Count += other.Count;
+        Sum += other.Sum;
+        Min = Math.Min(Min, other.Min);
+        Max = Math.Max(Max, other.Max);
+        for (var i = 0; i < Buckets.Length; i++)
+        {
+            Buckets[i] += other.Buckets[i];
+        }
+    }
+
+    /// <summary>What this cell has counted since it was as another one; minimum and maximum stay those of all samples.</summary>
+    public StatCell Since(StatCell earlier)
+    {
+        var result = new StatCell(_shape) { Count = Count - earlier.Count, Sum = Sum - earlier.Sum, Min = Min, Max = Max };
+        for (var i = 0; i < Buckets.Length; i++)
+        {
+            result.Buckets[i] = Buckets[i] - earlier.Buckets[i];
+        }
+
+        return result;
+    }
+
     /// <summary>What extractors see of several cells taken together; null when there are none.</summary>
     public static StatSnapshot Merge(StatisticShape shape, ReadOnlySpan<StatCell> cells)
     {

@@ -34,7 +34,7 @@ public sealed partial class KernelSide : IDisposable
     }
 
     /// <summary>The script's globals.</summary>
-    public IGlobalStore Store => _store!;
+    public BpfGlobalStore Store => _store!;
 
     /// <summary>Descriptor to wait for; −1 when kernel handlers send nothing.</summary>
     public int RingDescriptor => _ring is null ? -1 : _maps[_plan.RingMap].Fd;

@@ -62,7 +62,7 @@ public sealed partial class Session : IDisposable
         try
         {
             _kernel = plan.Programs.Count > 0 || plan.DataMap >= 0 ? KernelSide.Load(plan, options, Complain) : null;
-            _store = _kernel?.Store ?? new MemoryGlobalStore(plan.Program.Globals);
+            _store = (IGlobalStore?)_kernel?.Store ?? new MemoryGlobalStore(plan.Program.Globals);
             _evaluator = new HostEvaluator(plan.Program, _store, this);
 
             // A handler of stap that prints reads the records before its print: these have an evaluator of their own.
@@ -204,6 +204,11 @@ public sealed partial class Session : IDisposable
             Drain();
         }
 
+        if (_plan.CountReaders.Contains(probe))
+        {
+            TakeCounts();
+        }
+
         var start = _times.Begin();
         if (_kernel?.Run(probe) == true)
         {
@@ -224,6 +229,16 @@ public sealed partial class Session : IDisposable
                 _exitRequested = true; // The handler has been left; what follows is as after exit().
                 break;
         }
+    }
+
+    private readonly Dictionary<Bpf.Plan.CountTable, CountKeys> _countKeys = [];
+
+    /// <summary>Arrays for which the kernel counts get what it has counted.</summary>
+    private void TakeCounts()
+    {
+        _kernel?.Store.TakeCounts(
+            table => _countKeys.TryGetValue(table, out var keys) ? keys : _countKeys[table] = _recordEvaluator!.Keys(table),
+            (table, error) => CountError(ErrorText.Describe(error.Message, error.Span, [], table.PointText)));
     }
 
     private long Errors => _hostErrors + (_kernel?.Errors ?? 0) - _forgotten;
@@ -389,6 +404,7 @@ public sealed partial class Session : IDisposable
         Drain();
         if (_options.ShowGlobals)
         {
+            TakeCounts();
             GlobalDisplay.Write(_output.Buffer, _plan.Program, _store);
             _output.Written();
         }

@@ -59,6 +59,9 @@ public enum IntrinsicId
     // The user stack from given registers
     UserStackFrom,
 
+    // Where a symbol of the kernel is loaded that debug information knows as well; no tapset calls it
+    KernelAnchor,
+
     // Guru writes into the traced process and into the kernel
     WriteUser, WriteKernel,
 
@@ -268,6 +271,7 @@ public static class IntrinsicTable
         Add(IntrinsicId.UserSymbolPlace, "user_symbol_place", S, Pure | Deferrable | MyProcess, L, L, L);
 
         // The kernel's stack as bytes, and its text; the number of a snapshot of registers and user stack sent to stap, and the stack unwound from it.
+        Add(IntrinsicId.KernelAnchor, "kernel_anchor", L, Pure | Stable);
         Add(IntrinsicId.KernelStackRaw, "kernel_stack_raw", S, Pure | Stable | KernelRead);
         Add(IntrinsicId.StackText, "stack_text", S, Pure | Deferrable, S);
         Add(IntrinsicId.UserSnapshot, "user_snapshot", L, Pure | Stable | MyProcess);

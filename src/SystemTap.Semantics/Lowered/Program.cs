@@ -53,7 +53,11 @@ public sealed class LoweredProgram
 
     /// <summary>The same program with other bodies of its probes (an engine's rewriting); everything else is shared.</summary>
     public LoweredProgram WithProbes(IReadOnlyList<Probe> probes) =>
-        new() { Globals = Globals, Functions = Functions, Probes = probes, Limits = Limits, Regexes = Regexes, EmbeddedC = EmbeddedC };
+        With(probes, Globals);
+
+    /// <summary>The same program with other bodies of its probes and further globals behind those there are.</summary>
+    public LoweredProgram With(IReadOnlyList<Probe> probes, IReadOnlyList<Global> globals) =>
+        new() { Globals = globals, Functions = Functions, Probes = probes, Limits = Limits, Regexes = Regexes, EmbeddedC = EmbeddedC };
 }
 
 /// <summary>The parts of an aggregate that the script really reads, so that only those are kept.</summary>

@@ -10,7 +10,8 @@ namespace SystemTap.Semantics.Lowering;
 /// <summary>Lowers what <c>@entry</c> saves: statements that store at the entry, and statements that fetch in front of the return handler.</summary>
 /// <remarks>
 /// <c>@entry(e)</c>: an extra probe at the entry point stores e in an array keyed by thread; the return handler's first statements fetch and
-/// delete it. Where a thread can be inside the function more than once (kernel and user functions, not system calls) a second key counts the depth.
+/// delete it. Where a thread can be inside the function more than once (kernel and user functions, not system calls) a second key is the level, 0 for the outermost call. Only
+/// further levels are counted, in an array of their own: a function that is not inside itself costs one look-up there.
 /// All expansions of one written probe share arrays by position and type: <c>syscall.*.return</c> needs one array, not 350, because
 /// a thread is in one system call at a time. A second probe of the same definition on the same event gets arrays of its own.
 /// <para>
@@ -45,10 +46,15 @@ internal sealed class EntrySaving(ProgramBuilder program)
         }
 
         var tid = new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.Tid), [], span);
+        if (entryPoint.Spec is not (SyscallSpec or TracepointSpec) && point.Spec is not UserFunctionSpec { ReturnSites: not null })
+        {
+            return SaveByLevel(unit, entries, handler, repeat, tid, span);
+        }
+
         var levels = entryPoint.Spec is SyscallSpec or TracepointSpec ? null
             : new Levels(DepthOf(unit.Definition, repeat), tid, span)
             {
-                Stack = point.Spec is UserFunctionSpec { ReturnSites: not null } ? StackOf(unit.Definition, repeat) : null,
+                Stack = StackOf(unit.Definition, repeat),
                 StackPointer = new ContextExpr(ContextValue.Register, program.Session.Input.Target.Architecture.StackPointer.Offset, span),
             };
         Expr[] keys = levels?.Keys ?? [tid];
@@ -82,6 +88,96 @@ internal sealed class EntrySaving(ProgramBuilder program)
 
         handler.InsertRange(0, fetch);
         return (lowering!, new BlockStmt(store, span));
+    }
+
+    /// <summary>For functions that are left by returning only: the outermost call's values have level 0 and are found without counting.</summary>
+    private (BodyLowering Lowering, Stmt Body) SaveByLevel(BodyUnit unit, IReadOnlyList<EntryUse> entries, List<Stmt> handler, int repeat, Expr tid, SourceSpan span)
+    {
+        var depth = DepthOf(unit.Definition, repeat);
+        var (fetch, store) = (new List<Stmt>(), new List<Stmt>());
+        var left = new LevelLocals(unit.Lowering!, span);
+        BodyLowering? lowering = null;
+        LevelLocals? entered = null;
+        var slot = 0;
+        foreach (var use in entries.Where(IsLowered))
+        {
+            var temporary = use.Temporary!;
+            var isFirst = slot == 0;
+            var array = ArrayOf(unit.Definition, repeat, slot++, temporary.Type, 2);
+            lowering = use.EntryUnit.Lowering = lowering?.ForUnit(use.EntryUnit) ?? new BodyLowering(program, use.EntryUnit);
+            var value = lowering.Lower(use.Operand);
+            entered ??= new LevelLocals(lowering, span);
+            var place = new ElementPlace(array, entered.Keys);
+            if (isFirst)
+            {
+                store.Add(Set(new LocalPlace(entered.Thread), tid));
+                store.Add(Set(new LocalPlace(entered.Level), new LongConst(0, span)));
+                store.Add(new IfStmt(new InExpr(array, [entered.Keys[0], new LongConst(0, span)], span),
+                    Set(new LocalPlace(entered.Level), new BinaryExpr(BinaryOperator.Add, new ReadExpr(new ElementPlace(depth, [entered.Keys[0]]), span), new LongConst(1, span), span)), null, span));
+                if (MayFail(value))
+                {
+                    // The level must be there also when its value cannot be read.
+                    store.Add(Set(place, temporary.Type == ScriptType.Long ? new LongConst(0, span) : new StringConst("", span)));
+                    store.Add(Count());
+                }
+            }
+
+            store.Add(new ExprStmt(new AssignExpr(place, value, use.Operand.Span), use.Operand.Span));
+            if (isFirst && !MayFail(value))
+            {
+                store.Add(Count());
+            }
+
+            fetch.Add(Set(new LocalPlace(temporary), new ReadExpr(new ElementPlace(array, left.Keys), span)));
+            if (isFirst)
+            {
+                fetch.Add(NextIfNeverStored(temporary, new InExpr(array, left.Keys, span), span));
+            }
+
+            fetch.Add(new DeleteStmt(array, left.Keys, span));
+        }
+
+        fetch.Insert(0, Set(new LocalPlace(left.Thread), tid));
+        fetch.Insert(1, Set(new LocalPlace(left.Level), new ReadExpr(new ElementPlace(depth, [left.Keys[0]]), span)));
+        fetch.Add(new IfStmt(left.Keys[1],
+            new IfStmt(new BinaryExpr(BinaryOperator.Greater, left.Keys[1], new LongConst(1, span), span),
+                Set(new ElementPlace(depth, [left.Keys[0]]), new BinaryExpr(BinaryOperator.Subtract, left.Keys[1], new LongConst(1, span), span)),
+                new DeleteStmt(depth, [left.Keys[0]], span), span),
+            null, span));
+        handler.InsertRange(0, fetch);
+        return (lowering!, new BlockStmt(store, span));
+
+        ExprStmt Set(Place to, Expr value) => new(new AssignExpr(to, value, span), span);
+
+        IfStmt Count() => new(entered!.Keys[1], Set(new ElementPlace(depth, [entered.Keys[0]]), entered.Keys[1]), null, span);
+    }
+
+    private static bool MayFail(Expr e) => e switch
+    {
+        LongConst or StringConst or ContextExpr => false,
+        ReadExpr { Place: not ElementPlace } => false,
+        UnaryExpr u => MayFail(u.Operand),
+        BinaryExpr { Operator: not (BinaryOperator.Divide or BinaryOperator.Modulo) } b => MayFail(b.Left) || MayFail(b.Right),
+        IntrinsicExpr i => i.Intrinsic.Has(IntrinsicTraits.Fallible) || i.Arguments.Any(MayFail),
+        CallExpr c => !c.Function.IsPure || c.Arguments.Any(MayFail),
+        _ => true,
+    };
+
+    /// <summary>Thread and level of a handler's call.</summary>
+    private sealed class LevelLocals
+    {
+        public LevelLocals(BodyLowering lowering, SourceSpan span)
+        {
+            Thread = lowering.NewTemporary("__thread" + lowering.Locals.Count, ScriptType.Long);
+            Level = lowering.NewTemporary("__level" + lowering.Locals.Count, ScriptType.Long);
+            Keys = [new ReadExpr(new LocalPlace(Thread), span), new ReadExpr(new LocalPlace(Level), span)];
+        }
+
+        public Local Thread { get; }
+
+        public Local Level { get; }
+
+        public Expr[] Keys { get; }
     }
 
     // Uses that were found but never lowered are in code that was removed.
@@ -142,8 +238,8 @@ internal sealed class EntrySaving(ProgramBuilder program)
             Keys = [tid, new ReadExpr(Depth, span)];
         }
 
-        /// <summary>Where each level's stack pointer is kept; null for functions that are left by returning only.</summary>
-        public Global? Stack { get; init; }
+        /// <summary>Where each level's stack pointer is kept.</summary>
+        public required Global Stack { get; init; }
 
         /// <summary>The stack pointer of the event.</summary>
         public required Expr StackPointer { get; init; }
@@ -156,37 +252,21 @@ internal sealed class EntrySaving(ProgramBuilder program)
         /// <summary>Puts in front of the storing statements what begins a level.</summary>
         public void Enter(List<Stmt> store, IReadOnlyList<Global> arrays)
         {
-            var begin = new List<Stmt>();
-            if (Stack is not null)
-            {
-                begin.Add(DropLeft(Stack, arrays, beyond: 0));
-            }
-
-            begin.Add(new ExprStmt(new UpdateExpr(Depth, BinaryOperator.Add, new LongConst(1, _span), yieldsOld: false, _span), _span));
-            if (Stack is not null)
-            {
-                begin.Add(new ExprStmt(new AssignExpr(new ElementPlace(Stack, Keys), StackPointer, _span), _span));
-            }
-
-            store.InsertRange(0, begin);
+            store.InsertRange(0,
+            [
+                DropLeft(Stack, arrays, beyond: 0),
+                new ExprStmt(new UpdateExpr(Depth, BinaryOperator.Add, new LongConst(1, _span), yieldsOld: false, _span), _span),
+                new ExprStmt(new AssignExpr(new ElementPlace(Stack, Keys), StackPointer, _span), _span),
+            ]);
         }
 
         /// <summary>Puts around the fetching statements the test whether the entry was seen, and what ends its level.</summary>
         public void Leave(List<Stmt> fetch, IReadOnlyList<Global> arrays)
         {
-            Expr unseen = new BinaryExpr(BinaryOperator.LessOrEqual, new ReadExpr(Depth, _span), new LongConst(0, _span), _span);
-            if (Stack is not null)
-            {
-                fetch.Add(new DeleteStmt(Stack, Keys, _span));
-                unseen = new LogicalExpr(isAnd: false, unseen, new BinaryExpr(BinaryOperator.Greater, new ReadExpr(new ElementPlace(Stack, Keys), _span), StackPointer, _span), _span);
-            }
-
-            fetch.Insert(0, new IfStmt(unseen, new NextStmt(_span), null, _span));
-            if (Stack is not null)
-            {
-                fetch.Insert(0, DropLeft(Stack, arrays, beyond: 1));
-            }
-
+            fetch.Add(new DeleteStmt(Stack, Keys, _span));
+            var unseen = new LogicalExpr(isAnd: false, new BinaryExpr(BinaryOperator.LessOrEqual, new ReadExpr(Depth, _span), new LongConst(0, _span), _span),
+                new BinaryExpr(BinaryOperator.Greater, new ReadExpr(new ElementPlace(Stack, Keys), _span), StackPointer, _span), _span);
+            fetch.InsertRange(0, [DropLeft(Stack, arrays, beyond: 1), new IfStmt(unseen, new NextStmt(_span), null, _span)]);
             fetch.Add(new IfStmt(
                 new BinaryExpr(BinaryOperator.LessOrEqual, new UpdateExpr(Depth, BinaryOperator.Subtract, new LongConst(1, _span), yieldsOld: false, _span), new LongConst(0, _span), _span),
                 new DeleteStmt(_depth, [_tid], _span), null, _span));

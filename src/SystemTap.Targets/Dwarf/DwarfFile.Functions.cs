@@ -22,56 +22,21 @@ public sealed unsafe partial class DwarfFile
         var seen = new HashSet<(ulong, bool, string)>();
         lock (Lock)
         {
-            foreach (var unit in Units)
-                Walk(unit, unit.Die, "", default, 0);
+            foreach (var entry in FunctionIndex.Of(this, inlines).Named(mayBe, inlines))
+            {
+                var unit = Units[entry.Unit];
+                var die = unit.Die.At(entry.Die);
+                if (die.EntryPc() is not ({ } start and not 0))
+                    continue;
+                if (Make(unit, die, entry.Scope, unit.Die.At(entry.Frame), start, entry.IsInlined) is var function && (accept is null || accept(function))
+                    && seen.Add((start, entry.IsInlined, function.Name)))
+                    result.Add(function);
+            }
         }
         return result;
-
-        void Walk(DwarfUnit unit, DwarfDie parent, string scope, DwarfDie frame, int depth)
-        {
-            if (depth > 200 || !parent.FirstChild(out var die))
-                return;
-            do
-            {
-                switch (die.Tag())
-                {
-                    case Dw.Subprogram:
-                        // Abstract instances and declarations have no code, but may have nested functions with code (lambdas).
-                        if (!die.Has(Dw.AtDeclaration))
-                        {
-                            Offer(unit, die, scope, die, false);
-                            if (inlines || !unit.IsC)
-                                Walk(unit, die, scope.Length == 0 ? die.Name() : scope + "::" + die.Name(), die, depth + 1);
-                        }
-                        break;
-                    case Dw.InlinedSubroutine when inlines:
-                        Offer(unit, die, scope, frame, true);
-                        Walk(unit, die, scope, frame, depth + 1);
-                        break;
-                    case Dw.LexicalBlock when inlines:
-                        Walk(unit, die, scope, frame, depth + 1);
-                        break;
-                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType:
-                        var name = die.Name();
-                        Walk(unit, die, name.Length == 0 ? scope : scope.Length == 0 ? name : scope + "::" + name, frame, depth + 1);
-                        break;
-                }
-            }
-            while (DwarfDies.Next(ref die));
-        }
-
-        void Offer(DwarfUnit unit, DwarfDie die, string scope, DwarfDie frame, bool inlined)
-        {
-            var name = die.NameUtf8();
-            if (name.IsEmpty || mayBe is not null && !mayBe(name))
-                return;
-            if (die.EntryPc() is not ({ } entry and not 0))
-                return;
-            if (Make(unit, die, scope, frame, entry, inlined) is var function && (accept is null || accept(function))
-                && seen.Add((entry, inlined, function.Name)))
-                result.Add(function);
-        }
     }
+
+    private FunctionIndex? _functionIndex;
 
     private DwarfFunction Make(DwarfUnit unit, DwarfDie die, string scope, DwarfDie frame, ulong entry, bool inlined)
     {

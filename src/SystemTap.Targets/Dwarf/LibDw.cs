@@ -13,6 +13,11 @@ public readonly struct DwarfDie
 
     public bool IsNull => _address == 0;
 
+    private DwarfDie(nint address, nint unit) => (_address, _unit) = (address, unit);
+
+    /// <summary>Another DIE of the same unit, by its <see cref="Key"/>.</summary>
+    internal DwarfDie At(nint address) => new(address, _unit);
+
     internal nint UnitPointer => _unit;
 }
 

@@ -126,4 +126,31 @@ public sealed class TranslationTests
         Assert.Contains("#include \"stap.h\"", c);
         Assert.Equal(1, Regex.Count(c, "#include"));
     }
+
+    /// <summary>Where another kernel is loaded (KASLR) is known when the module is: addresses of its debug information are distances from a function the run-time asks for.</summary>
+    [Fact]
+    public async Task Variables_of_another_kernel_are_so_far_from_a_function_of_it()
+    {
+        var tree = Directory.CreateTempSubdirectory("stap-tree-").FullName;
+        try
+        {
+            Directory.CreateDirectory(Path.Combine(tree, "include/config"));
+            File.WriteAllText(Path.Combine(tree, ".config"), "CONFIG_MODULES=y\nCONFIG_X86_64=y\n");
+            File.WriteAllText(Path.Combine(tree, "include/config/kernel.release"), "6.1.0-test\n");
+            File.WriteAllText(Path.Combine(tree, "kernel.c"), "int counter = 5; int sprint_symbol(char *b, unsigned long a) { return counter; } void _stext(void) { }\n");
+            using (var gcc = System.Diagnostics.Process.Start("gcc", ["-g", "-O1", "-nostdlib", "-static", "-no-pie", "-fno-pic", "-Wl,-e,_stext",
+                "-Wl,--section-start=.text=0x10000000", "-Wl,--section-start=.data=0x10345678", "-o", Path.Combine(tree, "vmlinux"), Path.Combine(tree, "kernel.c")]))
+            {
+                await gcc.WaitForExitAsync(TestContext.Current.CancellationToken);
+                Assert.Equal(0, gcc.ExitCode);
+            }
+
+            var c = C("probe timer.ms(1) { println(@var(\"counter@kernel.c\")) }", "-r", tree);
+            Assert.Matches(@"(t\d+) = stap_env_kernel_anchor\(\);[\s\S]*stap_read_kernel\(\(u64\)\(\1 \+ " + 0x345678 + "LL\\), 4,", c);
+        }
+        finally
+        {
+            Directory.Delete(tree, true);
+        }
+    }
 }

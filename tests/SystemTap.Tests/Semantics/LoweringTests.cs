@@ -309,13 +309,29 @@ public class LoweringTests
         OrderedBodies("probe fake.syscall.return { printf(\"%d %d %d\\n\", $return, @entry($a), @entry($a)) }"));
 
     [Fact]
-    public void EntryOfAFunctionCountsDepth()
-    {
-        var text = OrderedBodies("probe fake.call.return { println(get_ns() - @entry(get_ns())) }");
-        Assert.Contains("++__entry_depth_0[_stap_tid()]", text);
-        Assert.Contains("__entry_0[_stap_tid(), __entry_depth_0[_stap_tid()]] = _stap_monotonic_ns()", text);
-        Assert.Contains("delete __entry_depth_0[_stap_tid()]", text);
-    }
+    public void EntryOfAFunctionCountsOnlyLevelsInside() => Assert.Equal(
+        """
+        __thread1 = _stap_tid()
+        __level2 = __entry_depth_0[__thread1]
+        __entry0 = __entry_0[__thread1, __level2]
+        if ((!__entry0 && !([__thread1, __level2] in __entry_0)))
+          next
+        delete __entry_0[__thread1, __level2]
+        if (__level2)
+          if ((__level2 > 1))
+            __entry_depth_0[__thread1] = (__level2 - 1)
+          else
+            delete __entry_depth_0[__thread1]
+        printf("%d\n", (_stap_monotonic_ns() - __entry0))
+        __thread0 = _stap_tid()
+        __level1 = 0
+        if (([__thread0, 0] in __entry_0))
+          __level1 = (__entry_depth_0[__thread0] + 1)
+        __entry_0[__thread0, __level1] = _stap_monotonic_ns()
+        if (__level1)
+          __entry_depth_0[__thread0] = __level1
+        """,
+        OrderedBodies("probe fake.call.return { println(get_ns() - @entry(get_ns())) }"));
 
     private static string OrderedBodies(string script)
     {

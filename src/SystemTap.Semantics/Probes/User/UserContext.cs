@@ -56,7 +56,11 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     public static Expr? Loaded(Target target, UserFile file, ulong address, SourceSpan span) =>
         file.Kernel is not null ? InKernel(file, address, span) : Sum(ProgramBias(target, file, span), address, span);
 
-    private static LongConst? InKernel(UserFile file, ulong address, SourceSpan span) => file.Kernel!.Loaded(address) is { } loaded ? new LongConst((long)loaded, span) : null;
+    /// <summary>In the running kernel a number; in another one the distance from a symbol whose place the module learns when it is loaded.</summary>
+    private static Expr? InKernel(UserFile file, ulong address, SourceSpan span) =>
+        file.Kernel!.Loaded(address) is { } loaded ? new LongConst((long)loaded, span)
+        : file.Kernel.FromAnchor(address) is { } distance ? new BinaryExpr(BinaryOperator.Add, new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.KernelAnchor), [], span), new LongConst(distance, span), span)
+        : null;
 
     private static Expr? Sum(Expr? bias, ulong address, SourceSpan span) =>
         bias is LongConst c ? new LongConst(c.Value + (long)address, span) : bias is null ? null : new BinaryExpr(BinaryOperator.Add, bias, new LongConst((long)address, span), span);

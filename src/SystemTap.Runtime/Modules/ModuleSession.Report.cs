@@ -55,7 +55,8 @@ public sealed unsafe partial class ModuleSession
         TellOverwritten(status);
         if (status.Cuts > 0)
         {
-            Complain($"Strings cut to MAXSTRINGLEN (first at {Marshal.PtrToStringAnsi((nint)status.FirstCut)}): {status.Cuts}");
+            var first = Marshal.PtrToStringAnsi((nint)status.FirstCut);
+            Complain($"Strings cut to MAXSTRINGLEN{(first is null or SourceSpan.Unwritten ? "" : $" (first at {first})")}: {status.Cuts}");
         }
 
         if (Array.Find(_outputs, static o => o is { Error: not (0 or 32 /* EPIPE: the reader has what it wanted */) }) is { } failed)

@@ -57,6 +57,12 @@ public sealed class KernelDataFamily : ProbeFamily
             }
         }
 
+        if (address == 0 && symbol.Length == 0)
+        {
+            scope.Diagnostics.Error("probe.watch-address", match.Point.Components[1].Argument!.Span, "address 0 cannot be watched", "give an address of /proc/kallsyms, or a variable's name");
+            return;
+        }
+
         if (address == 0)
         {
             scope.Diagnostics.Error("probe.no-address", match.Point.Components[1].Span, $"'{match.Point.Components[1]}' has no known address: /proc/kallsyms hides addresses",

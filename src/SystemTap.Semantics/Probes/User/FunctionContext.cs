@@ -64,13 +64,16 @@ public class FunctionContext : UserContext
         return null;
     }
 
+    /// <summary>Optimisers of whole programs (-flto) make functions local and then pass their parameters as they like, though the debug information still calls them external.</summary>
+    private bool KeepsConvention => !File.IsUser || File.Symbols.IsGlobalAt(_function.Entry) != false;
+
     /// <summary>The value of a variable at this place.</summary>
     internal TypedValue? Value(DwarfVariable variable, string name, SourceSpan span)
     {
         var place = _dwarf.Location(variable, Address);
         var location = new LocationLowering(Site(), span);
         var found = location.Run(place);
-        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry
+        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry && KeepsConvention
             && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, ReadsVectors, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
         {
             Problem(name, unreadable);

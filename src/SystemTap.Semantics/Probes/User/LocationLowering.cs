@@ -245,6 +245,9 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                 case Op.StackValue:
                     isValue = true;
                     break;
+                case Op.GnuParameterRef:
+                    Problem = "the compiler passes it no more, only the callers know its value (optimised out)";
+                    return null;
                 case Op.ImplicitValue:
                     if (location.ImplicitValue is not { } bytes)
                     {
@@ -486,6 +489,6 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             Shr = 0x25, Shra = 0x26, Xor = 0x27, Eq = 0x29, Ge = 0x2a, Gt = 0x2b, Le = 0x2c, Lt = 0x2d, Ne = 0x2e, Lit0 = 0x30, Reg0 = 0x50, Breg0 = 0x70,
             Regx = 0x90, Fbreg = 0x91, Bregx = 0x92, Piece = 0x93, DerefSize = 0x94, Nop = 0x96, TlsAddress = 0x9b, CallFrameCfa = 0x9c, BitPiece = 0x9d,
             ImplicitValue = 0x9e, StackValue = 0x9f, ImplicitPointer = 0xa0, EntryValue = 0xa3, RegvalType = 0xa5, DerefType = 0xa6, Convert = 0xa8,
-            Reinterpret = 0xa9, GnuPushTls = 0xe0, GnuImplicitPointer = 0xf2;
+            Reinterpret = 0xa9, GnuPushTls = 0xe0, GnuImplicitPointer = 0xf2, GnuParameterRef = 0xfa;
     }
 }

@@ -31,11 +31,19 @@ int stap_watchpoints_start(void)
 	stap_for_each_probe(p) {
 		struct perf_event_attr attr;
 		struct perf_event * __percpu *event;
+		u64 address = p->watch.address;
 
 		if (p->kind != STAP_PROBE_WATCHPOINT)
 			continue;
+		/* The kernel that the module was built for need not have been loaded at the same place. */
+		if (p->watch.symbol && *p->watch.symbol)
+			address = stap_watched_address(p);
+		if (!address) {
+			stap_message(STAP_RECORD_ERROR, "probe %s: this kernel has no variable '%s', or /proc/kallsyms hides where it is (kernel.kptr_restrict)", p->point, p->watch.symbol);
+			return -ENOENT;
+		}
 		hw_breakpoint_init(&attr);
-		attr.bp_addr = p->watch.address;
+		attr.bp_addr = address;
 		attr.bp_len = p->watch.length == 1 ? HW_BREAKPOINT_LEN_1 : p->watch.length == 2 ? HW_BREAKPOINT_LEN_2 :
 			      p->watch.length == 4 ? HW_BREAKPOINT_LEN_4 : HW_BREAKPOINT_LEN_8;
 		attr.bp_type = p->watch.on_read ? HW_BREAKPOINT_R | HW_BREAKPOINT_W : HW_BREAKPOINT_W;

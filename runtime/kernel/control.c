@@ -17,14 +17,31 @@ struct proc_dir_entry *stap_proc_folder(void)
 
 static int control_open(struct inode *inode, struct file *file)
 {
-	return atomic_cmpxchg(&control_opened, 0, 1) == 0 ? 0 : -EBUSY;
+	if (atomic_cmpxchg(&control_opened, 0, 1) != 0)
+		return -EBUSY;
+	/* Files of /proc do not keep their module: rmmod would take it from under staprun. */
+	if (!try_module_get(THIS_MODULE)) {
+		atomic_set(&control_opened, 0);
+		return -ENOENT;
+	}
+	if (stap_control.unread) {
+		/* From here on the tails of the rings are the reader's alone. */
+		WRITE_ONCE(stap_control.unread, 0);
+		synchronize_rcu();
+		stap_output_make_room();
+	}
+	return 0;
 }
 
 static int control_release(struct inode *inode, struct file *file)
 {
-	if (!stap_control.detached)
+	if (stap_control.detached)
+		WRITE_ONCE(stap_control.unread, 1);
+	else
 		stap_stop(0);
 	atomic_set(&control_opened, 0);
+	/* The end of the module waits for the end of this call: proc_remove() does. */
+	module_put(THIS_MODULE);
 	return 0;
 }
 
@@ -44,6 +61,7 @@ static long give_status(void __user *to)
 		.lost = atomic64_read(&stap_control.lost),
 		.records = stap_records(),
 		.cuts = atomic64_read(&stap_control.cuts),
+		.overwritten = atomic64_read(&stap_control.overwritten),
 	};
 	const struct stap_place *cut = READ_ONCE(stap_control.first_cut);
 	int i;
@@ -53,6 +71,76 @@ static long give_status(void __user *to)
 	if (cut)
 		strscpy(s.first_cut, cut->at, sizeof(s.first_cut));
 	return copy_to_user(to, &s, sizeof(s)) ? -EFAULT : 0;
+}
+
+/* The list of STAP_IOC_GLOBALS; its length. */
+static u64 list_globals(char *into)
+{
+	u64 bytes = 0;
+	u32 i;
+
+	for (i = 0; i < stap_script.global_count; i++) {
+		const struct stap_global *global = &stap_script.globals[i];
+		u32 length = strlen(global->name) + 1;
+
+		if (global->flags & STAP_TAPSET)
+			continue;
+		if (into) {
+			into[bytes] = global->array ? 'a' : global->type == STAP_STAT ? 'x' : global->type == STAP_STRING ? 's' : 'n';
+			memcpy(into + bytes + 1, global->name, length);
+		}
+		bytes += 1 + length;
+	}
+	return bytes;
+}
+
+static long set_global(const struct stap_setting *setting)
+{
+	const struct stap_global *global = NULL;
+	u64 number = 0;
+	u32 i;
+
+	for (i = 0; i < stap_script.global_count; i++) {
+		if (!(stap_script.globals[i].flags & STAP_TAPSET) && number++ == setting->global) {
+			global = &stap_script.globals[i];
+			break;
+		}
+	}
+	if (!global || global->array || global->type == STAP_STAT)
+		return -EINVAL;
+	if (global->type == STAP_LONG) {
+		*global->number = setting->number;
+		return 0;
+	}
+	if (setting->text_bytes >= stap_script.limits.max_string)
+		return -E2BIG;
+	/* Without a NUL, as all texts of scripts are. */
+	if (copy_from_user(global->text->s, (void __user *)(unsigned long)setting->text, setting->text_bytes))
+		return -EFAULT;
+	global->text->n = strnlen(global->text->s, setting->text_bytes);
+	return 0;
+}
+
+/* Hands over a list that `fill` writes. */
+static long give_list(const void __user *user, u64 (*fill)(char *into))
+{
+	struct stap_list list;
+	u64 bytes = fill(NULL);
+	char *text;
+	long error = 0;
+
+	if (copy_from_user(&list, user, sizeof(list)))
+		return -EFAULT;
+	if (!bytes || list.bytes != bytes)
+		return -EINVAL;
+	text = kvmalloc(bytes, GFP_KERNEL);
+	if (!text)
+		return -ENOMEM;
+	fill(text);
+	if (copy_to_user((void __user *)(unsigned long)list.address, text, bytes))
+		error = -EFAULT;
+	kvfree(text);
+	return error;
 }
 
 static long control_ioctl(struct file *file, unsigned int request, unsigned long argument)
@@ -65,7 +153,7 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 			.transport = STAP_TRANSPORT, .cpus = nr_cpu_ids, .ring_bytes = stap_ring_bytes(),
 			.probes = stap_script.probe_count, .state = atomic_read(&stap_control.state), .user_stacks = stap_script.user_stacks, .max_back_trace = stap_script.limits.max_back_trace,
 			.bulk = stap_script.limits.bulk,
-			.function_bytes = stap_function_names(NULL),
+			.symbol_bytes = stap_symbol_names(NULL), .symbol_functions = stap_symbol_functions(), .global_bytes = list_globals(NULL), .max_string = stap_script.limits.max_string,
 		};
 
 		return copy_to_user(user, &info, sizeof(info)) ? -EFAULT : 0;
@@ -90,24 +178,16 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 		stap_control.detached = on != 0;
 		return 0;
 	}
-	case STAP_IOC_NAMES: {
-		struct stap_list list;
-		u64 bytes = stap_function_names(NULL);
-		char *names;
-		long error = 0;
+	case STAP_IOC_NAMES:
+		return give_list(user, stap_symbol_names);
+	case STAP_IOC_GLOBALS:
+		return give_list(user, list_globals);
+	case STAP_IOC_SET: {
+		struct stap_setting setting;
 
-		if (copy_from_user(&list, user, sizeof(list)))
+		if (copy_from_user(&setting, user, sizeof(setting)))
 			return -EFAULT;
-		if (!bytes || list.bytes != bytes)
-			return -EINVAL;
-		names = kvmalloc(bytes, GFP_KERNEL);
-		if (!names)
-			return -ENOMEM;
-		stap_function_names(names);
-		if (copy_to_user((void __user *)(unsigned long)list.address, names, bytes))
-			error = -EFAULT;
-		kvfree(names);
-		return error;
+		return atomic_read(&stap_control.state) == STAP_LOADED ? set_global(&setting) : -EBUSY;
 	}
 	case STAP_IOC_PLACES: {
 		struct stap_list list;
@@ -116,7 +196,7 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 			return -EFAULT;
 		if (atomic_read(&stap_control.state) != STAP_LOADED)
 			return -EBUSY;
-		return stap_take_function_addresses((void __user *)(unsigned long)list.address, list.bytes);
+		return stap_take_symbol_addresses((void __user *)(unsigned long)list.address, list.bytes);
 	}
 	case STAP_IOC_EXIT:
 		stap_end_session(0);

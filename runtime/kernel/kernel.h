@@ -58,7 +58,9 @@ struct stap_control {
 	atomic64_t lost;		/* prints */
 	atomic64_t cuts;		/* strings */
 	const struct stap_place *first_cut;
+	atomic64_t overwritten;		/* records, while nobody read */
 	int detached;			/* goes on without staprun */
+	int unread;			/* nobody reads: new output replaces the oldest */
 	int suppress_errors;		/* errors only end their handler */
 };
 
@@ -128,6 +130,7 @@ void stap_output_stop(void);
 int stap_send(enum stap_record_type type, const void *bytes, u32 n, int more, int may_wait);
 int stap_output_mmap(struct vm_area_struct *vma);
 int stap_output_pending(void);
+void stap_output_make_room(void);
 u64 stap_ring_bytes(void);
 void stap_wake_reader(void);
 u64 stap_new_stack_number(void);
@@ -146,11 +149,13 @@ wait_queue_head_t *stap_reader_queue(void);
 #define STAP_DECLARE(kind) int stap_##kind##_start(void); void stap_##kind##_stop(void);
 STAP_KINDS(STAP_DECLARE)
 
-/* Names of the kernel's functions that are probed, each with its NUL, into a buffer or (NULL) not at all; yields their bytes, 0 when they are few. Their addresses, in the same
- * order: before Linux 6.2 the kernel goes through all its symbols for each name. */
-u64 stap_function_names(char *into);
-long stap_take_function_addresses(const void __user *from, u64 bytes);
-void stap_forget_function_addresses(void);
+/* Names of symbols whose addresses staprun finds, each with its NUL, into a buffer or (NULL) not at all; yields their bytes. The probed functions come first, when they are many
+ * (before Linux 6.2 the kernel goes through all its symbols for each name); then the watched variables, which the kernel does not look up for modules. */
+u64 stap_symbol_names(char *into);
+u32 stap_symbol_functions(void);
+long stap_take_symbol_addresses(const void __user *from, u64 bytes);
+void stap_forget_symbol_addresses(void);
+u64 stap_watched_address(const struct stap_probe *probe);
 
 /* The user namespace of ns_uid() and its like, from the start of the session until the module goes. */
 void stap_find_user_namespace(u64 inode);

@@ -174,7 +174,7 @@ static void __exit stap_module_stop(void)
 	/* First the files: it waits for staprun's calls and closes what it has open. */
 	stap_control_stop();
 	stap_stop(0);
-	stap_forget_function_addresses();
+	stap_forget_symbol_addresses();
 	stap_contexts_stop();
 	stap_core_stop(&stap_script);
 	stap_output_stop();

@@ -28,41 +28,69 @@ static int stap_return_instances(void)
 	return max_t(int, 15, 6 * num_possible_cpus());
 }
 
-static u64 *function_addresses;
-static u32 function_address_count;
+/* What staprun found: functions in the order of their probes when they are many, then the watched variables. */
+static u64 *symbol_addresses;
+static u32 symbol_address_count, symbol_function_count;
 
 static int is_named(const struct stap_probe *p)
 {
 	return p->kind == STAP_PROBE_KERNEL && p->code.symbol && *p->code.symbol && !p->code.module && !p->code.offset;
 }
 
-u64 stap_function_names(char *into)
+static int is_watched_name(const struct stap_probe *p)
 {
-	const struct stap_probe *p;
-	u64 bytes = 0;
-	u32 n = 0;
-
-	stap_for_each_probe(p)
-		if (is_named(p)) {
-			u32 length = strlen(p->code.symbol) + 1;
-
-			if (into)
-				memcpy(into + bytes, p->code.symbol, length);
-			bytes += length;
-			n++;
-		}
-	return n < STAP_MANY_FUNCTIONS ? 0 : bytes;
+	return p->kind == STAP_PROBE_WATCHPOINT && p->watch.symbol && *p->watch.symbol;
 }
 
-long stap_take_function_addresses(const void __user *from, u64 bytes)
+/* Functions whose addresses staprun is asked for: none when they are few, for the kernel finds those itself. */
+static u32 asked_functions(void)
 {
 	const struct stap_probe *p;
 	u32 n = 0;
-	u64 *taken;
 
 	stap_for_each_probe(p)
 		n += is_named(p);
-	if (bytes != n * sizeof(u64))
+	return n < STAP_MANY_FUNCTIONS ? 0 : n;
+}
+
+static u64 put_name(char *into, u64 at, const char *name)
+{
+	u64 length = strlen(name) + 1;
+
+	if (into)
+		memcpy(into + at, name, length);
+	return at + length;
+}
+
+u64 stap_symbol_names(char *into)
+{
+	const struct stap_probe *p;
+	u64 bytes = 0;
+
+	if (asked_functions())
+		stap_for_each_probe(p)
+			if (is_named(p))
+				bytes = put_name(into, bytes, p->code.symbol);
+	stap_for_each_probe(p)
+		if (is_watched_name(p))
+			bytes = put_name(into, bytes, p->watch.symbol);
+	return bytes;
+}
+
+u32 stap_symbol_functions(void)
+{
+	return asked_functions();
+}
+
+long stap_take_symbol_addresses(const void __user *from, u64 bytes)
+{
+	const struct stap_probe *p;
+	u32 n = asked_functions();
+	u64 *taken;
+
+	stap_for_each_probe(p)
+		n += is_watched_name(p);
+	if (!n || bytes != n * sizeof(u64))
 		return -EINVAL;
 	taken = kvmalloc(bytes, GFP_KERNEL);
 	if (!taken)
@@ -71,24 +99,39 @@ long stap_take_function_addresses(const void __user *from, u64 bytes)
 		kvfree(taken);
 		return -EFAULT;
 	}
-	kvfree(function_addresses);
-	function_addresses = taken;
-	function_address_count = n;
+	kvfree(symbol_addresses);
+	symbol_addresses = taken;
+	symbol_address_count = n;
+	symbol_function_count = asked_functions();
 	return 0;
 }
 
-void stap_forget_function_addresses(void)
+void stap_forget_symbol_addresses(void)
 {
-	kvfree(function_addresses);
-	function_addresses = NULL;
-	function_address_count = 0;
+	kvfree(symbol_addresses);
+	symbol_addresses = NULL;
+	symbol_address_count = symbol_function_count = 0;
+}
+
+/* Of a watched variable, where it is in this kernel; 0: not known. */
+u64 stap_watched_address(const struct stap_probe *wanted)
+{
+	const struct stap_probe *p;
+	u32 at = symbol_function_count;
+
+	stap_for_each_probe(p) {
+		if (p == wanted)
+			return is_watched_name(p) && at < symbol_address_count ? symbol_addresses[at] : 0;
+		at += is_watched_name(p);
+	}
+	return 0;
 }
 
 /* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. */
 #define STAP_FIT 1
 static u64 stap_next_function_address(const struct stap_probe *p, u32 *at)
 {
-	return is_named(p) && *at < function_address_count ? function_addresses[(*at)++] : 0;
+	return is_named(p) && *at < symbol_function_count ? symbol_addresses[(*at)++] : 0;
 }
 
 #if defined(CONFIG_DYNAMIC_FTRACE_WITH_REGS) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)

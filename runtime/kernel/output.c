@@ -2,7 +2,7 @@
 /*
  * The rings. One for each CPU, written by that CPU only, from any context: a record's room is reserved by compare-exchange, filled, and made visible
  * when the outermost writer of the CPU is done (an interrupt's record lies behind the one it interrupted). staprun reads them through a mapping and
- * moves `tail`; a tail that makes no sense counts as a full ring, nothing else.
+ * moves `tail`; a tail that makes no sense counts as a full ring, nothing else. While a detached session has no reader, the writer moves `tail` itself.
  */
 #include "kernel.h"
 #include <linux/mm.h>
@@ -109,6 +109,15 @@ int stap_output_pending(void)
 	return 0;
 }
 
+static inline void ring_get(const struct stap_ring *ring, unsigned long at, void *to, u32 n)
+{
+	unsigned long offset = at & (ring_bytes - 1);
+	u32 first = min_t(u64, n, ring_bytes - offset);
+
+	memcpy(to, ring->data + offset, first);
+	memcpy((char *)to + first, ring->data, n - first);
+}
+
 static inline void ring_put(struct stap_ring *ring, unsigned long at, const void *from, u32 n)
 {
 	unsigned long offset = at & (ring_bytes - 1);
@@ -116,6 +125,44 @@ static inline void ring_put(struct stap_ring *ring, unsigned long at, const void
 
 	memcpy(ring->data + offset, from, first);
 	memcpy(ring->data, (const char *)from + first, n - first);
+}
+
+/*
+ * Makes room by forgetting the oldest print that is there for readers; 0: there is none. The ring is its CPU's alone, so only a handler that interrupted this
+ * one can have moved the tail meanwhile; then there is room already. Lengths come from memory that a reader could write: one that makes no sense empties the ring.
+ */
+static int forget_oldest(struct stap_ring *ring)
+{
+	struct stap_record oldest;
+	int forgotten = 0;
+
+	do {
+		unsigned long tail = READ_ONCE(ring->page->tail), there = smp_load_acquire(&ring->page->head) - tail, length;
+
+		if (!there || there > ring_bytes)
+			return forgotten;
+		ring_get(ring, tail, &oldest, sizeof(oldest));
+		length = ALIGN(sizeof(oldest) + (u64)oldest.bytes, 8);
+		if (length >= there) {
+			length = there;
+			oldest.more = 0;
+		}
+		if (cmpxchg_local(&ring->page->tail, tail, tail + length) != tail)
+			return 1;
+		atomic64_inc(&stap_control.overwritten);
+		forgotten = 1;
+	} while (oldest.more);
+	return 1;
+}
+
+/* A reader comes: until it has begun to read, new output goes into the room made here. No writer moves a tail any more. */
+void stap_output_make_room(void)
+{
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu)
+		while (ring_used(&rings[cpu]) > ring_bytes / 4 * 3 && forget_oldest(&rings[cpu]))
+			;
 }
 
 /* Preemption is off. */
@@ -127,14 +174,17 @@ static int try_send(enum stap_record_type type, const void *bytes, u32 n, int mo
 
 	ring->nest++;
 	barrier();
-	do {
+	for (;;) {
 		at = READ_ONCE(ring->reserved);
 		if (unlikely(at + need - READ_ONCE(ring->page->tail) > ring_bytes)) {
-			at = 0;
+			if (READ_ONCE(stap_control.unread) && need <= ring_bytes && forget_oldest(ring))
+				continue;
 			need = 0;
 			break;
 		}
-	} while (cmpxchg_local(&ring->reserved, at, at + need) != at);
+		if (likely(cmpxchg_local(&ring->reserved, at, at + need) == at))
+			break;
+	}
 	if (likely(need)) {
 		record.number = atomic64_fetch_inc(&record_numbers);
 		ring_put(ring, at, &record, sizeof(record));

@@ -77,7 +77,7 @@ s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from)
 	struct stap_stack_record *record = stap_run_of(c)->stack;
 	struct task_struct *task = stap_run_of(c)->task;
 	struct pt_regs *regs = stap_user_registers(c), *copied;
-	u64 page;
+	u64 page, at;
 
 	BUILD_BUG_ON(sizeof(struct pt_regs) > sizeof(record->registers));
 	if (!record || !regs || task != current || !task->mm)
@@ -93,8 +93,12 @@ s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from)
 		copied->sp = from->sp;
 		copied->bp = from->fp;
 	}
-	for (page = copied->sp & ~4095ull; record->length < STAP_STACK_BYTES; record->length += 4096)
-		if (!stap_env_copy(record->stack + record->length, page + record->length, 4096, 1))
-			break;
+	page = copied->sp & ~4095ull;
+	for (at = 0; at < STAP_STACK_BYTES; at += 4096) {
+		if (stap_env_copy(record->stack + at, page + at, 4096, 1))
+			record->length = at + 4096;
+		else /* a page of a large array that was never used; callers lie above it */
+			memset(record->stack + at, 0, 4096);
+	}
 	return stap_send(STAP_RECORD_STACK, record, offsetof(struct stap_stack_record, stack) + record->length, 0, stap_run_of(c)->waits) ? record->id : 0;
 }

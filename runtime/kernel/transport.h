@@ -6,11 +6,14 @@
  * stap_ring_page and then ring_bytes (a power of two) of records. A record is struct stap_record and its bytes, padded to 8; it may wrap around the end
  * of the ring. Records carry a number that counts through all rings: the reader puts them into one order by it. Pieces of one print follow each other in
  * their ring with `more` set on all but the last.
+ *
+ * A full ring loses what is new while staprun reads it. While a detached session has no reader it loses what is oldest: who looks later wants to know what
+ * happened last.
  */
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 5
+#define STAP_TRANSPORT 6
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -63,12 +66,22 @@ struct stap_info {
 	u32 probes, state;
 	u32 user_stacks, max_back_trace;	/* prints may hold marks of user stacks and names */
 	u64 bulk;		/* a file for each CPU */
-	u64 function_bytes;	/* of the names of the kernel's functions that are probed; 0: they are few, the kernel looks them up itself */
+	u64 symbol_bytes;	/* of the names of symbols whose addresses staprun is asked for; 0: none */
+	u64 symbol_functions;	/* so many of them are functions, and come first; the rest are variables */
+	u64 global_bytes;	/* of the list of the script's globals */
+	u64 max_string;		/* MAXSTRINGLEN: room for a string global, one byte more than its longest text */
 };
 
 /* A buffer of staprun's. */
 struct stap_list {
 	u64 address, bytes;
+};
+
+/* A value for a global that is a number (text_bytes is 0) or a string. */
+struct stap_setting {
+	u64 global;		/* place in the list of STAP_IOC_GLOBALS, from 0 */
+	s64 number;
+	u64 text, text_bytes;
 };
 
 struct stap_start {
@@ -91,6 +104,7 @@ struct stap_status {
 	u64 records;		/* numbers given out */
 	u64 cuts;		/* strings cut to MAXSTRINGLEN */
 	char first_cut[128];	/* where the first was, FILE:LINE:COL */
+	u64 overwritten;	/* records that had to make room while nobody read */
 };
 
 /* ioctl(2) requests: _IO* of 's'. */
@@ -100,7 +114,9 @@ struct stap_status {
 #define STAP_IOC_STATUS	_IOR('s', 4, struct stap_status)
 #define STAP_IOC_DETACH	_IOW('s', 5, u32)		/* 1: closing the file leaves the session running */
 #define STAP_IOC_EXIT	_IO('s', 6)			/* the session shall end, as exit() does */
-#define STAP_IOC_NAMES	_IOW('s', 7, struct stap_list)	/* the names of info.function_bytes, each with its NUL */
-#define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64, with bit 0 set for those that ftrace can patch; 0: unknown, or not only one. Before START */
+#define STAP_IOC_NAMES	_IOW('s', 7, struct stap_list)	/* the names of info.symbol_bytes, each with its NUL */
+#define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64, of functions with bit 0 set for those that ftrace can patch; 0: unknown, or not only one. Before START */
+#define STAP_IOC_GLOBALS	_IOW('s', 9, struct stap_list)	/* info.global_bytes: for each global of the script 'n' number, 's' string, 'a' array or 'x' aggregate, then its name and NUL */
+#define STAP_IOC_SET	_IOW('s', 10, struct stap_setting)	/* before START */
 
 #endif

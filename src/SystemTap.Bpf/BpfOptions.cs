@@ -54,6 +54,9 @@ public sealed record BpfFeatures
     /// <summary><c>bpf_probe_write_user</c>: needs CAP_SYS_ADMIN.</summary>
     public bool WriteUser { get; init; } = true;
 
+    /// <summary>Programs at netfilter hooks (Linux 6.4 with CONFIG_NETFILTER_BPF_LINK).</summary>
+    public bool Netfilter { get; init; } = true;
+
     /// <summary>uprobe_multi attachments of one process see all its threads (Linux 6.10; before, only one).</summary>
     public bool UprobeMultiPid { get; init; } = true;
 }

@@ -4,6 +4,7 @@
 # Each check is a line 'PASS name: numbers' or 'FAIL name: numbers'; the exit status is 1 when one failed or is missing.
 #   cycles     load, run with probes of every kind, unload; then memory as before. What the first cycles take for caches is taken once; so the second
 #              half of the cycles must not take anything: at most 256 KB and 256 bytes a cycle
+#   functions  few sessions with 1,500 kernel functions each: 12 KB of addresses that staprun hands over, which must go with the module
 #   load       two busy CPUs: each call is counted, put into an array and an aggregate, checked under a lock and printed; exact to the unit
 #   killed     staprun killed while events come; the next start removes what it left
 #   memory     scripts that want more than there is are refused at start, nobody else is killed for them
@@ -47,9 +48,11 @@ probe timer.ms(100) { foreach ([t, i] in by) all += by[t, i]  delete by }
 probe end { foreach ([t, i] in by) all += by[t, i]  printf("seen %d %d %d\n", seen, all, broken) delete sizes }
 P
 echo 'probe begin { println("begin") } probe syscall.* { n = pid() } probe kernel.trace("sched_switch") { n = pid() }' >killed.stp
+# Each function many times, for what staprun hands over is as long as the list of probes; only few need to be looked up.
+{ echo 'global n'; for i in $(seq 1 40); do echo 'probe kernel.function("vfs_[a-r]*") { n++ }'; done; echo 'probe timer.ms(1) { exit() } probe end { println(n >= 0) }'; } >functions.stp
 for k in 100000 1000000 4000000 16000000 60000000; do echo "global a[$k] probe begin { a[1] = 1 println(a[1]) exit() }" >"want$k.stp"; build "want$k"; done
 echo "global a[4000000], b[4000000], c[4000000], d[4000000], e[4000000] probe begin { a[1] = b[1] = c[1] = d[1] = e[1] = 1 println(a[1] + b[1] + c[1] + d[1] + e[1]) exit() }" >many.stp
-build cycle; build soak; build killed; build many
+build cycle; build functions; build soak; build killed; build many
 gcc -O2 -static -o load "$root/bench/soak.c"
 cat >"$work/run.sh" <<I
 cd /work/endurance
@@ -84,6 +87,13 @@ check cycles $((failed == 0)) "$cycles cycles in $(( $(date +%s) - from )) s, $f
 after=$(memory)
 compare cycles-memory "$before" "$after" 4096
 compare cycles-growth "$half" "$after" $((256 + cycles / 8))
+
+i=0; while [ $i -lt 5 ]; do staprun functions.ko >/dev/null 2>&1; i=$((i+1)); done
+before=$(memory) failed=0 i=0
+while [ $i -lt 25 ]; do [ "$(staprun functions.ko 2>/tmp/err)" = 1 ] || { failed=$((failed+1)); head -n 3 /tmp/err; }; i=$((i+1)); done
+check functions $((failed == 0)) "25 sessions, $failed failed"
+after=$(memory)
+compare functions-memory "$before" "$after" 160
 
 before=$(memory)
 staprun -c "/work/endurance/load $seconds" soak.ko 2>/tmp/err | awk '/^seen/ { print; next } { n++ } END { print "lines " n+0 }' >/tmp/out
@@ -132,4 +142,4 @@ head -n 40 /tmp/log
 I
 VM_TIMEOUT=${VM_TIMEOUT:-$((600 + cycles * 3 + seconds * 2))} "$root/tests/vm/run-vm.sh" "$want" "$work/run.sh" "$work/endurance" >"$work/out" || true
 grep -v '^@@@' "$work/out" || true
-[ "$(grep -c '^PASS ' "$work/out")" = 9 ] && ! grep -q '^FAIL ' "$work/out"
+[ "$(grep -c '^PASS ' "$work/out")" = 11 ] && ! grep -q '^FAIL ' "$work/out"

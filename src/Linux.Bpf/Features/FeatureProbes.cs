@@ -76,6 +76,7 @@ internal sealed unsafe class FeatureProbes(IBpfSys sys, Func<string, int>? kfunc
         KernelFeature.MemoryKeys => MemoryKeys(),
         KernelFeature.PrivateStack => Function(FuncLinkage.Static, 400),
         KernelFeature.TaskStorage => TaskStorageMap(),
+        KernelFeature.NetfilterPrograms => Loads(Trial(_ => { }, ProgramType.Netfilter) with { ExpectedAttachType = AttachType.Netfilter }),
         KernelFeature.SyscallPrograms => Loads(_ => { }, ProgramType.Syscall, ProgramFlags.Sleepable),
         _ => FeatureAnswer.Inconclusive,
     };

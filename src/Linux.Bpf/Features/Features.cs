@@ -88,6 +88,7 @@ internal static class FeatureTable
         rows[(int)KernelFeature.TaskStorage] = ("task storage", "5.11");
         rows[(int)KernelFeature.PrivateStack] = ("private stack", "6.13");
         rows[(int)KernelFeature.SyscallPrograms] = ("SYSCALL programs", "5.14");
+        rows[(int)KernelFeature.NetfilterPrograms] = ("netfilter programs", "6.4");
         rows[(int)KernelFeature.KprobeSession] = ("kprobe session", "6.10");
         rows[(int)KernelFeature.UprobeSession] = ("uprobe session", "6.13");
         rows[(int)KernelFeature.WriteUser] = ("bpf_probe_write_user", "4.8");

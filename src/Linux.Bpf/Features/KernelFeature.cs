@@ -65,6 +65,8 @@ public enum KernelFeature
     PrivateStack,
     /// <summary>Programs that run only by request (SYSCALL).</summary>
     SyscallPrograms,
+    /// <summary>Programs at the hooks of the network stack.</summary>
+    NetfilterPrograms,
     /// <summary>One program at entry and return of many kernel functions, with a word kept between.</summary>
     KprobeSession,
     /// <summary>One program at entry and return of many user-space functions.</summary>

@@ -197,6 +197,11 @@ public struct LinkCreateAttr
     [FieldOffset(48)] public uint UprobeCount;
     [FieldOffset(52)] public uint UprobeFlags;
     [FieldOffset(56)] public int UprobePid;
+    // netfilter
+    [FieldOffset(16)] public uint NetfilterFamily;
+    [FieldOffset(20)] public uint NetfilterHook;
+    [FieldOffset(24)] public int NetfilterPriority;
+    [FieldOffset(28)] public uint NetfilterFlags;
 }
 
 /// <summary><c>struct bpf_prog_info</c> of Linux 6.18 as far as it is used; the kernel fills what it knows.</summary>

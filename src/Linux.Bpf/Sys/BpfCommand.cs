@@ -84,6 +84,7 @@ public enum AttachType : uint
     TraceIter = 28,
     PerfEvent = 41,
     TraceKprobeMulti = 42,
+    Netfilter = 45,
     TraceUprobeMulti = 48,
     TraceKprobeSession = 56,
     TraceUprobeSession = 57,

@@ -82,7 +82,7 @@ internal sealed class HandlerNeeds(Func<Function, Stmt> bodyOf, GlobalStorage[] 
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.KernelFrame }:
                 Registers = Frame = true;
                 break;
-            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom }:
+            case IntrinsicExpr { Intrinsic.Id: IntrinsicId.UserSnapshot or IntrinsicId.UserSnapshotFrom or IntrinsicId.StackPointer }:
                 Frame = true;
                 break;
             case InExpr e:

@@ -101,20 +101,7 @@ internal static class Mapper
             case LoopStmt l:
                 return new LoopStmt(l.Condition is { } c ? map(c) : null, statement(l.Body), l.Step is { } step ? map(step) : null, l.Span);
             case ForeachStmt f:
-                return new ForeachStmt(f.Span)
-                {
-                    Array = f.Array,
-                    Keys = f.Keys,
-                    Value = f.Value,
-                    Slice = f.Slice is { } slice ? OptionalList(slice, map) : null,
-                    Direction = f.Direction,
-                    SortKey = f.SortKey,
-                    SortStatistic = f.SortStatistic,
-                    Limit = f.Limit is { } limit ? map(limit) : null,
-                    OverBuckets = f.OverBuckets,
-                    BucketKeys = List(f.BucketKeys, map),
-                    Body = statement(f.Body),
-                };
+                return f.With(f.Keys, f.Value, f.Slice is { } slice ? OptionalList(slice, map) : null, f.Limit is { } limit ? map(limit) : null, List(f.BucketKeys, map), statement(f.Body));
             case ReturnStmt { Value: { } value } r:
                 return new ReturnStmt(map(value), r.Span);
             case DeleteStmt { Keys: { } keys } d:

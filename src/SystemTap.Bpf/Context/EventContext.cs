@@ -36,6 +36,12 @@ internal abstract class EventContext
     /// <summary>Loads the typed pointer of <see cref="HasOwnTask"/>; null at the end of the walk.</summary>
     public virtual void LoadTask(ProgramEmitter e, Reg to) => throw new InvalidOperationException("this event has no task of its own");
 
+    /// <summary>The kernel's helpers that tell ids and name of the running task, and walk stacks, may be called; else the task's structure is read.</summary>
+    public virtual bool HasTaskHelpers => true;
+
+    /// <summary>What the program returns to the kernel.</summary>
+    public virtual int ExitValue => 0;
+
     /// <summary>Reading the value destroys no other register.</summary>
     public virtual bool IsSimple(ContextExpr value) => false;
 

@@ -51,6 +51,9 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
                 case WatchpointSpec s:
                     Perf(probe, new AttachPlan.PerfEvent(5, 0, 1, 0) { BreakpointAddress = s.Address, BreakpointLength = s.Length, BreakpointOnRead = s.OnRead }, null);
                     break;
+                case NetfilterSpec s:
+                    Netfilter(probe, s);
+                    break;
                 default:
                     throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine", probe.Span, "run with --runtime=kernel");
             }
@@ -132,6 +135,26 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
             || needs.ArgumentLoads.Any(l => c.Features.ReadableArgument?.Invoke((int)typed.AttachId, l.Argument, l.Offset, l.Size) == false) ? 0 : typed.AttachId;
         var context = new TracepointContext(spec.Name, btfId);
         Simple(probe, body, needs, context, new AttachPlan.RawTracepoint(spec.Name), null);
+    }
+
+    private void Netfilter(Probe probe, NetfilterSpec spec)
+    {
+        const int inet = 1, ipv4 = 2, ipv6 = 10;
+        if (spec.Family is not (inet or ipv4 or ipv6))
+        {
+            throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine: its programs see IPv4 and IPv6 packets only", probe.Span, "run with --runtime=kernel");
+        }
+
+        if (!c.Features.Netfilter)
+        {
+            throw new BpfCannotException($"probe \"{probe.PointText}\" cannot be attached by the BPF engine: this kernel has no netfilter programs (Linux 6.4 with CONFIG_NETFILTER_BPF_LINK)", probe.Span,
+                "run with --runtime=kernel");
+        }
+
+        var body = rewriter.Rewrite(probe.Body);
+        var needs = NeedsOf(body);
+        needs.Frame = true; // typed words are turned into plain numbers through it
+        Simple(probe, body, needs, new NetfilterContext(), new AttachPlan.Netfilter(spec.Family == inet ? [ipv4, ipv6] : [spec.Family], spec.Hook, spec.Priority), null);
     }
 
     /// <summary>A program of one handler.</summary>

@@ -181,18 +181,7 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
             return null;
         }
 
-        var loop = new ForeachStmt(f.Span)
-        {
-            Array = f.Array,
-            Keys = f.Keys,
-            Value = replacer.Value,
-            Slice = f.Slice,
-            Direction = f.Direction,
-            SortKey = f.SortKey,
-            SortStatistic = f.SortStatistic,
-            Limit = f.Limit,
-            Body = body,
-        };
+        var loop = f.With(f.Keys, replacer.Value, f.Slice, f.Limit, f.BucketKeys, body);
         return new TakeStmt(loop, replacer.Captured, loop);
     }
 

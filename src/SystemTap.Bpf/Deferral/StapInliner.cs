@@ -134,24 +134,6 @@ internal sealed class StapInliner(Func<CallExpr, bool> wanted, Func<Local, Local
         _ => false,
     };
 
-    private sealed class StatementCounter : LoweredWalker
-    {
-        private int _count;
-
-        public static int Count(Stmt s)
-        {
-            var counter = new StatementCounter();
-            counter.Visit(s);
-            return counter._count;
-        }
-
-        public override void Visit(Stmt? statement)
-        {
-            _count++;
-            base.Visit(statement);
-        }
-    }
-
     private sealed class Renamer(Dictionary<Local, Local> places)
     {
         public Stmt Rename(Stmt s) => s switch
@@ -161,11 +143,7 @@ internal sealed class StapInliner(Func<CallExpr, bool> wanted, Func<Local, Local
             _ => Mapper.Children(s, Rename, Rename),
         };
 
-        private ForeachStmt Foreach(ForeachStmt f) => new(f.Span)
-        {
-            Array = f.Array, Keys = [.. f.Keys.Select(Place)], Value = f.Value is { } value ? Place(value) : null, Slice = f.Slice, Direction = f.Direction,
-            SortKey = f.SortKey, SortStatistic = f.SortStatistic, Limit = f.Limit, OverBuckets = f.OverBuckets, BucketKeys = f.BucketKeys, Body = f.Body,
-        };
+        private ForeachStmt Foreach(ForeachStmt f) => f.With([.. f.Keys.Select(Place)], f.Value is { } value ? Place(value) : null, f.Slice, f.Limit, f.BucketKeys, f.Body);
 
         private Expr Rename(Expr e)
         {

@@ -36,6 +36,11 @@ internal sealed partial class ProgramEmitter
 
         if (literal is not null)
         {
+            if (literal.Length > _c.MaxText)
+            {
+                CountCut(span);
+            }
+
             return StringValue.Of(literal.Length > _c.MaxText ? literal[.._c.MaxText] : literal);
         }
 

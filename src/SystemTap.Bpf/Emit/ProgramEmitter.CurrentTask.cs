@@ -33,7 +33,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>R0 = thread-group id in the upper half, thread id in the lower.</summary>
     public void CurrentIds()
     {
-        if (!_event.HasOwnTask)
+        if (!ReadsTask)
         {
             _a.Call(Helper.GetCurrentPidTgid);
             return;
@@ -50,7 +50,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>R0 = user or group id.</summary>
     private void CurrentOwner(bool group)
     {
-        if (!_event.HasOwnTask)
+        if (!ReadsTask)
         {
             _a.Call(Helper.GetCurrentUidGid);
             if (group)
@@ -75,7 +75,7 @@ internal sealed partial class ProgramEmitter
     {
         // Keys and comparisons look at all 16 bytes: what follows the name must be zero. The helpers leave it alone, bpf_get_current_comm in 6.1 at least.
         Clear(to, 16);
-        if (!_event.HasOwnTask)
+        if (!ReadsTask)
         {
             Address(Reg.R1, to);
             _a.Emit(Instruction.Mov(Reg.R2, 16));
@@ -91,9 +91,18 @@ internal sealed partial class ProgramEmitter
         _a.Call(Helper.ProbeReadKernelStr);
     }
 
+    /// <summary>What the handler is about is read from the task's structure, not asked of the kernel.</summary>
+    private bool ReadsTask => _event.HasOwnTask || !_event.HasTaskHelpers;
+
     // The pointer of the context may be null at the walk's end, and the verifier wants to see that tested after each load.
     private void WalkedTask()
     {
+        if (!_event.HasOwnTask)
+        {
+            _a.Call(Helper.GetCurrentTaskBtf);
+            return;
+        }
+
         var there = _a.NewLabel();
         _event.LoadTask(this, Reg.R0);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, there);

@@ -85,6 +85,9 @@ internal sealed partial class ProgramEmitter
             case IntrinsicId.Gid:
                 CurrentOwner(group: true);
                 break;
+            case IntrinsicId.StackPointer:
+                OwnStack();
+                break;
             case IntrinsicId.Cpu:
                 _a.Call(Helper.GetSmpProcessorId);
                 break;

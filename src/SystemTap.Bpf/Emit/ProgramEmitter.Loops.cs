@@ -1,4 +1,5 @@
 using Linux.Bpf;
+using SystemTap.Bpf.Analysis;
 using SystemTap.Semantics.Lowered;
 
 namespace SystemTap.Bpf.Emit;

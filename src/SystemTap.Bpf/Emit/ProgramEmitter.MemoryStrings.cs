@@ -59,7 +59,7 @@ internal sealed partial class ProgramEmitter
         }
 
         Get(Reg.R0, temp);
-        Raise(user ? "user string copy fault -14 at {0}" : "kernel string copy fault at {0}", i.Span, Reg.R0);
+        Raise(user ? "user string copy fault at {0}" : "kernel string copy fault at {0}", i.Span, Reg.R0);
         _a.Bind(good);
         Free(temp);
         var empty = _a.NewLabel();

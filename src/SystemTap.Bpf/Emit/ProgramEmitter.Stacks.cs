@@ -14,7 +14,7 @@ namespace SystemTap.Bpf.Emit;
 //
 // User stacks: programs are built without frame pointers, so the kernel's own walk is wrong. Instead the registers and up to 20 KB of the stack are copied straight
 // into the ring, and stap unwinds them by call frame information as soon as it reads the record. Whole pages are copied, because a read that crosses into a
-// page that is absent fails as a whole; the first that fails ends the copy. Above where a program's first stack began (mm->start_stack) are only its arguments.
+// page that is absent fails as a whole. One that fails is zeros: a large array of which nothing was used yet has pages that were never there, and callers lie above it. Above where a program's first stack began (mm->start_stack) are only its arguments.
 
 internal sealed partial class ProgramEmitter
 {
@@ -61,6 +61,15 @@ internal sealed partial class ProgramEmitter
         Load(Reg.R0, bytes);
         Release(mark);
     }
+
+    /// <summary>R0 = an address in the kernel stack the program runs on: the frame of a subprogram. A large frame may lie elsewhere (the private stacks of Linux 6.13 and later), a small one never does.</summary>
+    private void OwnStack() => CallRoutine("own_stack", () =>
+    {
+        EnterRoutine();
+        Save(new Mem(Frame, FrameLaunder), Reg.R10);
+        Load(Reg.R0, new Mem(Frame, FrameLaunder));
+        _a.Exit();
+    });
 
     /// <summary>Frames that a tracepoint's plumbing may have.</summary>
     private const int MostPlumbing = 8;
@@ -154,6 +163,11 @@ internal sealed partial class ProgramEmitter
         if (_event is Context.RequestContext)
         {
             throw Cannot("a stack in a handler that no event of the kernel runs", default);
+        }
+
+        if (!_event.HasTaskHelpers)
+        {
+            throw Cannot("a stack in a handler of packets", default);
         }
     }
 
@@ -365,8 +379,10 @@ internal sealed partial class ProgramEmitter
             _a.Emit(Instruction.Mov(Reg.R2, StackSnapshot.Page));
             Move(Reg.R3, at);
             _a.Call(Helper.ProbeReadUser);
-            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, submit);
+            var absent = _a.NewLabel();
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, absent);
             Store(new Mem(r, StackSnapshot.Length), (i + 1) * StackSnapshot.Page);
+            _a.Bind(absent);
             _a.Emit(Instruction.Add64Imm(at, StackSnapshot.Page));
             Load(Reg.R1, top);
             _a.JumpIf(JumpOp.Gt, at, Reg.R1, submit);

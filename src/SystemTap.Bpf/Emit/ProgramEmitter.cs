@@ -345,10 +345,13 @@ internal sealed partial class ProgramEmitter
         if (span.Source is not null)
         {
             _a.Mark = _c.Mark(span);
+            _place = span;
         }
     }
 
-    private BpfCannotException Cannot(string what, SourceSpan span, string? hint = null) => new(what, span, hint ?? "run with --runtime=kernel");
+    private SourceSpan _place;
+
+    private BpfCannotException Cannot(string what, SourceSpan span, string? hint = null) => new(what, span.IsWritten ? span : _place, hint ?? "run with --runtime=kernel");
 }
 
 /// <summary>The strings of a handler do not fit into a per-CPU map: the program is translated again with large frames.</summary>

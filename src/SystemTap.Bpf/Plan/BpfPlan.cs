@@ -176,6 +176,12 @@ public abstract record AttachPlan
     /// <param name="Pid">Only in this process; 0: in all.</param>
     public sealed record Uprobe(string Path, IReadOnlyList<UprobeSite> Sites, bool IsReturn, int Pid) : AttachPlan;
 
+    /// <summary>A hook of the network stack.</summary>
+    /// <param name="Families">NFPROTO numbers: one link for each.</param>
+    /// <param name="Hook">Number of the hook.</param>
+    /// <param name="Priority">The first that may be used.</param>
+    public sealed record Netfilter(IReadOnlyList<int> Families, int Hook, int Priority) : AttachPlan;
+
     /// <summary>Entry of a program array.</summary>
     public sealed record TailCall(int MapId, int Index) : AttachPlan;
 

@@ -61,6 +61,7 @@ public static class PlanPrinter
         AttachPlan.KernelFunctions f => $"{(f.IsMulti ? "kprobe_multi" : "kprobe")}{(f.AtReturn ? " return" : "")} of {f.Places.Count} places",
         AttachPlan.RawTracepoint t => $"raw tracepoint {t.Tracepoint}",
         AttachPlan.PerfEvent p => $"perf event type {p.Type} config {p.Config}",
+        AttachPlan.Netfilter n => $"netfilter hook {n.Hook} of families {string.Join(' ', n.Families)} at priority {n.Priority}",
         AttachPlan.TailCall t => $"entry {t.Index} of map {t.MapId}",
         AttachPlan.TaskWalk => "once for each task at the start",
         AttachPlan.OnDemand => "run on demand",

@@ -72,12 +72,14 @@ public sealed partial class BuildTree
                 : Missing(wanted ?? running, $"folder '{path}' does not exist");
         }
 
-        var config = Read(path, ".config") ?? throw Missing(wanted ?? running, $"'{path}/.config' cannot be read");
+        ModuleBuildException Unusable(string cause) => isPath ? new ModuleBuildException($"'{path}' of option '-r' is no kernel build tree that is ready: {cause}", "give the path of a tree in which 'make modules_prepare' was run, or a release as 'uname -r' prints it")
+            : Missing(wanted ?? running, cause);
+        var config = Read(path, ".config") ?? throw Unusable($"'{path}/.config' cannot be read");
         var release = Read(path, "include/config/kernel.release")?.Trim();
         if (string.IsNullOrEmpty(release))
         {
             release = ReleaseLine().Match(Read(path, "include/generated/utsrelease.h") ?? "") is { Success: true } match ? match.Groups[1].Value
-                : throw Missing(wanted ?? running, $"'{path}/include/generated/utsrelease.h' does not name a release: the tree is not prepared");
+                : throw Unusable($"'{path}/include/generated/utsrelease.h' does not name a release");
         }
 
         var tree = new BuildTree(path, release, "\n" + config);

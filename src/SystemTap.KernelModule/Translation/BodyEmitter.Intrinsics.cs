@@ -90,6 +90,7 @@ internal sealed partial class BodyEmitter
             case IntrinsicId.ProbeType: return new Operand("stap_c_string(c->probe->mechanism)", Effect.None);
             case IntrinsicId.IsReturn: return new Operand("c->probe->is_return", Effect.None);
             case IntrinsicId.UserMode: return new Operand("c->user_mode", Effect.None);
+            case IntrinsicId.StackPointer: return Store("(s64)(unsigned long)__builtin_frame_address(0)");
             case IntrinsicId.RegistersValid: return new Operand("(c->regs != NULL)", Effect.None);
             case IntrinsicId.RegisterByName: return Fallible($"stap_register(c, {P(e.Span)}, {A(0)})");
             case IntrinsicId.UserRegisterByName: return Fallible($"stap_user_register(c, {P(e.Span)}, {A(0)})");

@@ -125,7 +125,7 @@ public sealed partial class Parser
         }
 
         var near = Suggestions.Nearest(word, TokenFacts.BuiltInWords) ?? Suggestions.Nearest(word, _options.Macros.KnownNames);
-        Error("parse.unknown-operator", $"unknown operator '@{TokenFacts.Shorten(word)}'", near is null ? null : $"did you mean '@{near}'?");
+        Error("parse.unknown-operator", $"unknown operator '@{TokenFacts.Shorten(word)}'", near is null ? $"a macro is defined before its use: @define {TokenFacts.Shorten(word)} %( … %)" : $"did you mean '@{near}'?");
     }
 
     private DerefExpression Deref(int start, string word)
@@ -188,11 +188,12 @@ public sealed partial class Parser
         long low = 0, high = 0, step = 0;
         if (isLinear)
         {
-            Expect(TokenKind.Comma, "expected ','");
+            const string comma = "expected ',' (write @hist_linear(STATISTIC, LOWEST, HIGHEST, STEP))";
+            Expect(TokenKind.Comma, comma);
             low = LiteralNumber("expected literal number as lower bound");
-            Expect(TokenKind.Comma, "expected ','");
+            Expect(TokenKind.Comma, comma);
             high = LiteralNumber("expected literal number as upper bound");
-            Expect(TokenKind.Comma, "expected ','");
+            Expect(TokenKind.Comma, comma);
             var stepSpan = Current.Span;
             step = LiteralNumber("expected literal number as step");
             if (!_panic)

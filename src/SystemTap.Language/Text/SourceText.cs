@@ -98,12 +98,18 @@ public readonly record struct SourceSpan(SourceText Source, int Start, int Lengt
     /// <summary>1-based line and column of the first byte.</summary>
     public (int Line, int Column) Position => Source.Position(Start);
 
+    /// <summary>The place of code that stap makes itself, for messages.</summary>
+    public const string Unwritten = "<builtin>";
+
+    /// <summary>False for code that stap makes itself, such as pictures of structures.</summary>
+    public bool IsWritten => Source is not null;
+
     /// <summary><c>FILE:LINE:COL</c>, as diagnostics print it.</summary>
     public override string ToString()
     {
         if (Source is null)
         {
-            return "<builtin>";
+            return Unwritten;
         }
 
         var (line, column) = Position;

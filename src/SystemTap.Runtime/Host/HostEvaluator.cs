@@ -37,7 +37,7 @@ public sealed class HostEvaluator
     public string LastError { get; private set; } = "";
 
     /// <summary>Strings cut to MAXSTRINGLEN, and where the first was; null when none was.</summary>
-    public (long Count, string? First) Cuts => (_machine.Cuts, _machine.Cuts > 0 ? _machine.FirstCut.ToString() : null);
+    public (long Count, string? First) Cuts => (_machine.Cuts, _machine is { Cuts: > 0, FirstCut.IsWritten: true } ? _machine.FirstCut.ToString() : null);
 
     /// <summary>Makes a handler executable ahead of its event.</summary>
     public void Prepare(Probe probe) => Handler(probe);

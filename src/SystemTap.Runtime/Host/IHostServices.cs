@@ -45,12 +45,23 @@ public interface ISymbols
     /// <summary>Source place of an address of a process, <c>file:line</c>; null when it is not known.</summary>
     string? UserPlace(long process, ulong address);
 
+    /// <summary>The calls around an address of a process that the compiler replaced by copies of the functions, innermost first; empty when none is known.</summary>
+    /// <param name="process">Whose memory.</param>
+    /// <param name="address">The address that is shown.</param>
+    /// <param name="lookedUp">The address whose copies are meant: of a caller, one within its call.</param>
+    IReadOnlyList<InlinedFrame> UserInlined(long process, ulong address, ulong lookedUp);
+
     /// <summary>Whether a kernel address belongs to the machinery that runs handlers (BPF programs and what calls them).</summary>
     bool IsProbeMachinery(ulong address);
 
     /// <summary>The addresses of a stack that was sent before; empty when it is not known.</summary>
     IReadOnlyList<ulong> TakeStack(long snapshot);
 }
+
+/// <summary>A call within a frame that the compiler replaced by a copy of the function.</summary>
+/// <param name="Data"><c>name+0x1/0x2 [file]</c>: the distance from the beginning of the copy, and its size.</param>
+/// <param name="Call">Source place of the call, <c>file:line</c>; null when it is not known.</param>
+public readonly record struct InlinedFrame(string Data, string? Call);
 
 /// <summary>What handlers that run in stap ask of the session. The session's one seam, so that the evaluator is tested without one.</summary>
 public interface IHostServices

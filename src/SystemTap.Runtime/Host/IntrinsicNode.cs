@@ -160,6 +160,8 @@ internal sealed class IntrinsicNode(IntrinsicId id, Node[] a, SourceSpan span) :
                 throw new RuntimeError("function arguments are not available in this kind of probe", Span);
             case IntrinsicId.InstructionPointer:
                 throw new RuntimeError("the instruction pointer is not available: this probe has no registers", Span);
+            case IntrinsicId.StackPointer:
+                throw new RuntimeError("the handler has no kernel stack: it runs in stap", Span);
             case IntrinsicId.PerfCounter or IntrinsicId.PerfCounters:
                 throw new RuntimeError("@perf counts for the thread of an event in the kernel: there is none here", Span);
             default:

@@ -88,6 +88,10 @@ internal static class StackTexts
         return text.ToString();
     }
 
+    /// <summary>
+    /// A line for each address, and before it one for each call around it that the compiler inlined, marked "(inlined)". Lists of addresses have no entries for these, so numbers of frames
+    /// count real calls.
+    /// </summary>
     public static string UserLines(long process, string list, long style, ISymbols symbols)
     {
         var text = new StringBuilder();
@@ -95,7 +99,14 @@ internal static class StackTexts
         foreach (var address in Parse(list))
         {
             // Callers' addresses are those behind their calls, which may be the next line's: the place is that of the call.
-            var place = style == 2 ? symbols.UserPlace(process, isCaller ? address - 1 : address) : null;
+            var lookedUp = isCaller ? address - 1 : address;
+            var place = style == 2 ? symbols.UserPlace(process, lookedUp) : null;
+            foreach (var inlined in symbols.UserInlined(process, address, lookedUp))
+            {
+                Line(text, address, inlined.Data, place, style, " (inlined)");
+                place = style == 2 ? inlined.Call : null;
+            }
+
             Line(text, address, symbols.UserData(process, address, isCaller), place, style);
             isCaller = true;
         }
@@ -120,14 +131,14 @@ internal static class StackTexts
         };
     }
 
-    private static void Line(StringBuilder text, ulong address, string data, string? place, long style)
+    private static void Line(StringBuilder text, ulong address, string data, string? place, long style, string mark = "")
     {
         if (style is 1 or 3)
         {
             // name+0x1/0x2 [module] without the size, and for the short form without the module.
             var bracket = data.IndexOf(" [", StringComparison.Ordinal);
             var name = bracket < 0 ? data : data[..bracket];
-            text.Append(WithoutSize(name)).Append(style == 1 && bracket >= 0 ? data[bracket..] : "").Append('\n');
+            text.Append(WithoutSize(name)).Append(style == 1 && bracket >= 0 ? data[bracket..] : "").Append(mark).Append('\n');
             return;
         }
 
@@ -141,6 +152,7 @@ internal static class StackTexts
             text.Append(data[at..]);
         }
 
+        text.Append(mark);
         if (place is not null)
         {
             text.Append(" at ").Append(place);

@@ -5,4 +5,7 @@ public sealed class ModuleException(string message, string? hint = null) : Excep
 {
     /// <summary>One action; null when there is none.</summary>
     public string? Hint { get; } = hint;
+
+    /// <summary>A running staprun has the module.</summary>
+    internal bool IsInUse { get; init; }
 }

@@ -28,22 +28,37 @@ public sealed class ModuleFile
     /// <summary>A signature stands at its end.</summary>
     public bool IsSigned { get; }
 
+    /// <summary>The file that a word of the command line means: a path, or the name of a module that the administrator has put into <c>/lib/modules/RELEASE/systemtap</c>.</summary>
+    public static string Find(string word)
+    {
+        if (word.Contains('/') || word.EndsWith(".ko", StringComparison.Ordinal) || File.Exists(word))
+        {
+            return word;
+        }
+
+        var release = File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+        var path = $"/lib/modules/{release}/systemtap/{word}.ko";
+        return File.Exists(path) ? path : throw new ModuleException($"module '{word}' is neither a file nor in '/lib/modules/{release}/systemtap'", "give the path of a file made by 'stap -p4'");
+    }
+
     /// <summary>Reads a file and makes sure that it is a script module of this version.</summary>
     /// <exception cref="ModuleException">It is not.</exception>
     public static ModuleFile Open(string path)
     {
+        const string Give = "give the path of a file made by 'stap -p4'";
         byte[] bytes;
         try
         {
             bytes = File.ReadAllBytes(path);
         }
-        catch (FileNotFoundException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new ModuleException($"module file '{path}' does not exist", "give the path of a file made by 'stap -p4'");
+            throw new ModuleException($"module file '{path}' does not exist", Give);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModuleException($"module file '{path}' cannot be read: {e.Message}");
+            // The exceptions' own texts are left out of native builds.
+            throw new ModuleException(Directory.Exists(path) ? $"'{path}' is a folder" : $"module file '{path}' cannot be read", Give);
         }
 
         var info = ReadInfo(bytes);

@@ -63,20 +63,30 @@ public static unsafe class ModuleLoader
         return control >= 0 ? control : throw Marshal.GetLastPInvokeError() switch
         {
             2 => new ModuleException($"no script module '{name}' is loaded", "see the folders in /proc/systemtap"),
-            16 => new ModuleException($"module '{name}' belongs to another staprun, which is running", "end that one first, or detach it with SIGQUIT"),
+            16 => new ModuleException($"module '{name}' belongs to another staprun, which is running", "end that one first, or detach it with SIGQUIT") { IsInUse = true },
             13 or 1 => new ModuleException($"module '{name}' cannot be controlled: permission denied", "run as root"),
             _ => new ModuleException($"module '{name}' cannot be controlled: {Marshal.GetLastPInvokeErrorMessage()}"),
         };
     }
 
-    /// <summary>Removes a module; waits a moment when it is busy.</summary>
-    /// <exception cref="ModuleException">It stays.</exception>
+    /// <summary>Removes a script module that no staprun drives (<c>staprun -d</c>).</summary>
+    /// <exception cref="ModuleException">It is none of ours, in use, or stays for another reason.</exception>
     public static void Remove(string name)
+    {
+        // The kernel would also remove a module whose control file is open, under the staprun that has it; and any other module that nobody uses.
+        using var turn = new Turn();
+        Libc.close(Open(name));
+        Unload(name);
+    }
+
+    /// <summary>Unloads a module; waits a moment when it is busy. One that is gone already is fine.</summary>
+    /// <exception cref="ModuleException">It stays.</exception>
+    internal static void Unload(string name)
     {
         for (var tries = 0; ; tries++)
         {
             var error = TryRemove(name);
-            if (error == 0)
+            if (error is 0 or 2)
             {
                 return;
             }
@@ -85,7 +95,6 @@ public static unsafe class ModuleLoader
             {
                 throw error switch
                 {
-                    2 => new ModuleException($"no module '{name}' is loaded", "see the folders in /proc/systemtap"),
                     1 => new ModuleException($"module '{name}' cannot be removed: permission denied", "run as root"),
                     11 or 16 => new ModuleException($"module '{name}' is in use", $"try 'staprun -d {name}' later"),
                     _ => new ModuleException($"module '{name}' cannot be removed: {Marshal.GetPInvokeErrorMessage(error)}"),
@@ -93,6 +102,36 @@ public static unsafe class ModuleLoader
             }
 
             Thread.Sleep(10);
+        }
+    }
+
+    /// <summary>Removes all modules that no staprun drives, also those that were left running (<c>staprun -d '*'</c>).</summary>
+    /// <exception cref="ModuleException">One stays.</exception>
+    public static void RemoveUnused()
+    {
+        using var turn = new Turn();
+        ModuleException? failure = null;
+        foreach (var folder in Directory.Exists(Folder) ? Directory.GetDirectories(Folder) : [])
+        {
+            try
+            {
+                var name = Path.GetFileName(folder);
+                Libc.close(Open(name));
+                Unload(name);
+            }
+            catch (ModuleException e) when (e.IsInUse)
+            {
+                // Not ours to remove.
+            }
+            catch (ModuleException e)
+            {
+                failure = e;
+            }
+        }
+
+        if (failure is not null)
+        {
+            throw failure;
         }
     }
 

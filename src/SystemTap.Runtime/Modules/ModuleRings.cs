@@ -39,17 +39,19 @@ internal sealed unsafe class ModuleRings : IDisposable
         }
     }
 
-    /// <summary>Where numbering goes on: for a session that is attached to later.</summary>
-    public void SkipTo(ulong number) => _next = number;
+    /// <summary>Records below this number are written or gone: of a session that ran without a reader. Their gaps are not waited for.</summary>
+    public ulong Settled { get; set; }
 
-    /// <summary>Hands over what is there. <paramref name="final"/>: nobody writes any more, so nothing is waited for. Yields the number of records.</summary>
-    public int Drain(IModuleRecords to, bool final)
+    /// <summary>
+    /// Hands over what is there. <paramref name="final"/>: nobody writes any more, so nothing is waited for. Records from number <paramref name="end"/> on stay. Yields how many it were.
+    /// </summary>
+    public int Drain(IModuleRecords to, bool final, ulong end = ulong.MaxValue)
     {
         var taken = 0;
         while (true)
         {
             var (cpu, number) = Oldest();
-            if (cpu < 0)
+            if (cpu < 0 || (number >= end && _piecesOf < 0))
             {
                 return taken;
             }
@@ -58,7 +60,7 @@ internal sealed unsafe class ModuleRings : IDisposable
             {
                 cpu = _piecesOf;
             }
-            else if (number != _next && !final && _piecesOf < 0)
+            else if (number != _next && number >= Settled && !final && _piecesOf < 0)
             {
                 var now = Environment.TickCount64;
                 _gapSince = _gapSince == 0 ? now : _gapSince;

@@ -19,7 +19,7 @@ namespace SystemTap.Runtime.Modules;
 // The module detaches everything when its control file is closed, so that any death of this process ends the session.
 
 /// <summary>Runs a script module. Use once.</summary>
-public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
+public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
 {
     private readonly SessionOptions _options;
     private readonly string _name;
@@ -37,7 +37,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     private readonly MarkedText _marks;
     private readonly ByteSink _marked = new();
     private readonly int _maxBackTrace;
-    private readonly ulong _functionBytes;
+    private readonly ulong _symbolBytes, _symbolFunctions, _globalBytes, _maxString;
     private bool _unload = true;
 
     private ModuleSession(string name, int control, SessionOptions options, bool attached)
@@ -48,8 +48,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         try
         {
             ModuleTransport.Info info;
-            Call(ModuleTransport.GetInfo, &info, "asked");
-            if (info.Transport != ModuleTransport.Version)
+            if (ModuleTransport.ioctl(control, ModuleTransport.GetInfo, &info) != 0 || info.Transport != ModuleTransport.Version)
             {
                 throw new ModuleException($"module '{name}' was made by another version of stap", "use that version's staprun");
             }
@@ -61,10 +60,14 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
                 _symbols.WatchMappings();
             }
 
-            _functionBytes = info.FunctionBytes;
+            (_symbolBytes, _symbolFunctions, _globalBytes, _maxString) = (info.SymbolBytes, info.SymbolFunctions, info.GlobalBytes, info.MaxString);
             _bulk = info.Bulk != 0;
             _outputs = new OutputStream?[_bulk ? info.Cpus : 1];
             _outputs[0] = OpenOutput(0);
+            if (attached)
+            {
+                _rings.Settled = Status().Records;
+            }
         }
         catch
         {
@@ -78,7 +81,17 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     public static ModuleSession Load(string path, SessionOptions options)
     {
         var module = ModuleFile.Open(path);
-        return new ModuleSession(module.Name, ModuleLoader.Load(module, options.RingBytes >> 10), options, attached: false);
+        var session = new ModuleSession(module.Name, ModuleLoader.Load(module, options.RingBytes >> 10), options, attached: false);
+        try
+        {
+            session.SetGlobals();
+            return session;
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Takes over a session that runs without a staprun (<c>-A</c>).</summary>
@@ -101,8 +114,14 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         {
             ModuleTransport.StartRequest request = default;
             Fill(&request);
-            FindFunctions();
+            FindSymbols();
             started = InThread(ModuleTransport.Start, &request);
+        }
+
+        else
+        {
+            // From now on our death ends the session, as it does for one that was never left.
+            Detach(false);
         }
 
         _child?.Release();
@@ -127,6 +146,16 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         return Report(started);
     }
 
+    /// <summary>Writes what a session that runs without a staprun has kept, and leaves it running (<c>-O</c>).</summary>
+    public int WriteUnread()
+    {
+        _unload = false;
+        _rings!.Drain(this, final: false, end: _rings.Settled);
+        Flush();
+        TellOverwritten(Status());
+        return 0;
+    }
+
     /// <summary>Ends everything that is left; unloads the module unless it was left running.</summary>
     public void Dispose()
     {
@@ -142,7 +171,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             _control = -1;
             if (_unload)
             {
-                ModuleLoader.Remove(_name);
+                ModuleLoader.Unload(_name);
             }
         }
     }
@@ -207,31 +236,28 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
     }
 
     /// <summary>
-    /// Where the functions are that the module probes, and which of them ftrace can patch: the kernel needs milliseconds to find that out for each, and before Linux 6.2 goes through all its symbols
+    /// Where the variables are that the module watches; and where the functions are that it probes, when they are many, and which of them ftrace can patch: the kernel needs milliseconds to find that out for each, and before Linux 6.2 goes through all its symbols
     /// for each name. What is not found, or not only once, is left to the kernel.
     /// </summary>
-    private void FindFunctions()
+    private void FindSymbols()
     {
-        if (_functionBytes == 0)
+        if (_symbolBytes == 0)
         {
             return;
         }
 
-        var text = new byte[_functionBytes];
-        fixed (byte* p = text)
-        {
-            var list = new ModuleTransport.List { Address = (ulong)p, Bytes = _functionBytes };
-            Call(ModuleTransport.GetNames, &list, "asked for its functions");
-        }
-
-        var names = Encoding.ASCII.GetString(text).Split('\0')[..^1];
+        var names = Encoding.ASCII.GetString(GetList(ModuleTransport.GetNames, _symbolBytes, "asked for its symbols")).Split('\0')[..^1];
         var target = Target.Live();
         var symbols = target.KernelSymbols;
         var places = new ulong[names.Length];
         for (var i = 0; i < names.Length && !symbols.AddressesHidden; i++)
         {
             const ulong fit = 1;
-            if (symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & fit) == 0)
+            if ((ulong)i >= _symbolFunctions)
+            {
+                places[i] = symbols.Find(names[i])?.Address ?? 0;
+            }
+            else if (symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & fit) == 0)
             {
                 places[i] = only.Address | (target.KernelFunctions.IsTraceable(names[i], null) == true && !target.KernelFunctions.IsBlacklisted(names[i]) ? fit : 0);
             }
@@ -240,7 +266,40 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
         fixed (ulong* p = places)
         {
             var list = new ModuleTransport.List { Address = (ulong)p, Bytes = 8 * (ulong)places.Length };
-            Call(ModuleTransport.SetPlaces, &list, "told its functions");
+            Call(ModuleTransport.SetPlaces, &list, "told its symbols");
+        }
+    }
+
+    private byte[] GetList(uint request, ulong bytes, string what)
+    {
+        var text = new byte[bytes];
+        fixed (byte* p = text)
+        {
+            var list = new ModuleTransport.List { Address = (ulong)p, Bytes = bytes };
+            if (bytes > 0)
+            {
+                Call(request, &list, what);
+            }
+        }
+
+        return text;
+    }
+
+    private void SetGlobals()
+    {
+        if (_options.GlobalValues.Count == 0)
+        {
+            return;
+        }
+
+        var list = GetList(ModuleTransport.GetGlobals, _globalBytes, "asked for its globals");
+        foreach (var (global, number, text) in GlobalSettings.Check(_name, list, _maxString, _options.GlobalValues))
+        {
+            fixed (byte* p = text)
+            {
+                var setting = new ModuleTransport.Setting { Global = (ulong)global, Number = number, Text = (ulong)p, TextBytes = (ulong)text.Length };
+                Call(ModuleTransport.SetGlobal, &setting, "given its globals' values");
+            }
         }
     }
 
@@ -296,7 +355,7 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
             fds[2] = new Libc.PollFd { Fd = _child?.Descriptor ?? -1, Events = Libc.PollIn };
 
             // The module wakes this loop when a ring fills or the session ends; what little is in the rings is fetched at leisure.
-            var wait = quiet > 10 ? 50 : 5;
+            var wait = _options.LongestDelay > 0 ? _options.LongestDelay : quiet > 10 ? 50 : 5;
             Libc.Poll(fds, Math.Min(wait, Math.Max(0, end - Environment.TickCount64)) * 1_000_000);
             if (fds[1].Results != 0)
             {
@@ -335,106 +394,15 @@ public sealed unsafe class ModuleSession : IModuleRecords, IDisposable
 
     private int Leave()
     {
-        uint on = 1;
-        Call(ModuleTransport.Detach, &on, "detached");
+        Detach(true);
         _unload = false;
         Console.Error.WriteLine($"Disconnecting from systemtap module.\nTo reconnect, type \"staprun -A {_name}\"");
         return 0;
     }
 
-    private int Report(bool started)
+    private void Detach(bool leave)
     {
-        ModuleTransport.Status status;
-        Call(ModuleTransport.GetStatus, &status, "asked");
-        long skipped = 0;
-        for (var i = 0; i < ModuleTransport.SkipReasons.Length; i++)
-        {
-            skipped += status.Skipped[i];
-        }
-
-        if (status.Errors > 0 || skipped > 0)
-        {
-            Complain($"Number of errors: {status.Errors}, skipped probes: {skipped}");
-        }
-
-        for (var i = 0; i < ModuleTransport.SkipReasons.Length; i++)
-        {
-            if (status.Skipped[i] > 0)
-            {
-                Complain(ModuleTransport.SkipReasons[i] + status.Skipped[i].ToString(CultureInfo.InvariantCulture));
-            }
-        }
-
-        if (status.Lost > 0)
-        {
-            Complain($"Lost output records because the buffer was full (raise it with -s): {status.Lost}");
-        }
-
-        if (status.Cuts > 0)
-        {
-            Complain($"Strings cut to MAXSTRINGLEN (first at {Marshal.PtrToStringAnsi((nint)status.FirstCut)}): {status.Cuts}");
-        }
-
-        if (Array.Find(_outputs, static o => o is { Error: not (0 or 32 /* EPIPE: the reader has what it wanted */) }) is { } failed)
-        {
-            Complain($"Output could not be written: {Marshal.GetPInvokeErrorMessage(failed.Error)}");
-        }
-
-        // As SystemTap: an error that was printed shows in the exit status, even when MAXERRORS let the session go on.
-        var result = started && status.Failed == 0 && (status.Errors == 0 || status.Suppressed != 0) ? 0 : 1;
-        if (_child is { } child && child.HasEnded() && child.Complaint() is { } complaint)
-        {
-            Complain(complaint);
-            result = 1;
-        }
-
-        // Commands of system() may still print: a moment for them.
-        for (var i = 0; i < 200 && _systemPids.Count > 0; i++)
-        {
-            Reap();
-            Thread.Sleep(5);
-        }
-
-        return result;
-    }
-
-    private void Call(uint request, void* argument, string what)
-    {
-        if (ModuleTransport.ioctl(_control, request, argument) != 0)
-        {
-            throw new ModuleException($"module '{_name}' cannot be {what}: {Marshal.GetLastPInvokeErrorMessage()}");
-        }
-    }
-
-    private void Complain(string text)
-    {
-        if (!_options.SuppressWarnings)
-        {
-            Tell(ErrorText.Warning(text));
-        }
-    }
-
-    private void Tell(string line)
-    {
-        if (Background.HasLeft)
-        {
-            _outputs[0]!.Write(ByteText.ForTerminal(line + "\n"));
-            return;
-        }
-
-        Flush();
-        Libc.WriteAll(2, ByteText.ForTerminal(line + "\n"));
-    }
-
-    private void Reap()
-    {
-        for (var i = _systemPids.Count - 1; i >= 0; i--)
-        {
-            int status;
-            if (Libc.waitpid(_systemPids[i], &status, 1) != 0)
-            {
-                _systemPids.RemoveAt(i);
-            }
-        }
+        var on = leave ? 1u : 0;
+        Call(ModuleTransport.Detach, &on, "detached");
     }
 }

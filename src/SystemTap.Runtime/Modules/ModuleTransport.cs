@@ -7,7 +7,7 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>Structures and requests shared with script modules.</summary>
 internal static unsafe partial class ModuleTransport
 {
-    public const int Version = 5;
+    public const int Version = 6;
 
     /// <summary>Kinds of records in the rings.</summary>
     public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4, Stack = 5;
@@ -16,9 +16,10 @@ internal static unsafe partial class ModuleTransport
     public const uint Loaded = 0, Starting = 1, Running = 2, Stopping = 3, Ending = 4, Ended = 5;
 
     /// <summary>ioctl requests.</summary>
-    public const uint GetInfo = 0x80000000 | 48 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
-        GetStatus = 0x80000000 | 200 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6,
-        GetNames = 0x40000000 | 16 << 16 | 's' << 8 | 7, SetPlaces = 0x40000000 | 16 << 16 | 's' << 8 | 8;
+    public const uint GetInfo = 0x80000000 | 72 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
+        GetStatus = 0x80000000 | 208 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6,
+        GetNames = 0x40000000 | 16 << 16 | 's' << 8 | 7, SetPlaces = 0x40000000 | 16 << 16 | 's' << 8 | 8,
+        GetGlobals = 0x40000000 | 16 << 16 | 's' << 8 | 9, SetGlobal = 0x40000000 | 32 << 16 | 's' << 8 | 10;
 
     [StructLayout(LayoutKind.Sequential)]
     public struct Info
@@ -28,7 +29,8 @@ internal static unsafe partial class ModuleTransport
         public uint Probes, State;
         public uint UserStacks, MaxBackTrace;
         public ulong Bulk;
-        public ulong FunctionBytes;
+        public ulong SymbolBytes, SymbolFunctions;
+        public ulong GlobalBytes, MaxString;
     }
 
     /// <summary>A buffer of ours.</summary>
@@ -36,6 +38,15 @@ internal static unsafe partial class ModuleTransport
     public struct List
     {
         public ulong Address, Bytes;
+    }
+
+    /// <summary>A value for a global.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Setting
+    {
+        public ulong Global;
+        public long Number;
+        public ulong Text, TextBytes;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -54,6 +65,7 @@ internal static unsafe partial class ModuleTransport
         public fixed uint Skipped[8];
         public ulong Lost, Records, Cuts;
         public fixed byte FirstCut[128];
+        public ulong Overwritten;
     }
 
     /// <summary>Why probes were skipped, by index in <see cref="Status.Skipped"/>; the words of the report.</summary>

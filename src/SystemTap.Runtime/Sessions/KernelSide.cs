@@ -51,7 +51,7 @@ public sealed partial class KernelSide : IDisposable
 
     /// <summary>Where the first of them was cut; null when none was.</summary>
     public string? FirstTruncation =>
-        Counter(ControlBlock.FirstTruncation) is > 0 and var site && site <= _plan.ErrorSites.Count ? _plan.ErrorSites[(int)site - 1].Span.ToString() : null;
+        Counter(ControlBlock.FirstTruncation) is > 0 and var site && site <= _plan.ErrorSites.Count && _plan.ErrorSites[(int)site - 1].Span is { IsWritten: true } span ? span.ToString() : null;
 
     public long NonResidentReads => Counter(ControlBlock.NonResidentReads);
 
@@ -405,6 +405,13 @@ public sealed partial class KernelSide : IDisposable
             case AttachPlan.TaskWalk:
                 _walks.Add(Iterator.Attach(program));
                 _links.Add(_walks[^1]);
+                break;
+            case AttachPlan.Netfilter netfilter:
+                foreach (var family in netfilter.Families)
+                {
+                    _links.Add(NetfilterHook.Attach(program, family, netfilter.Hook, netfilter.Priority));
+                }
+
                 break;
             case AttachPlan.Trampoline:
                 _links.Add(Trampoline.Attach(program));

@@ -66,6 +66,12 @@ public sealed record SessionOptions
     /// <summary>Called by the session's thread when all probes are live; the session ends after it instead of waiting. For tests that make their own events.</summary>
     internal Action? WhenLive { get; init; }
 
+    /// <summary>Milliseconds that a module's output may wait in its buffers; 0: as the session sees fit.</summary>
+    public int LongestDelay { get; init; }
+
+    /// <summary>Globals of a module that get another value before it starts: NAME=VALUE each.</summary>
+    public IReadOnlyList<string> GlobalValues { get; init; } = [];
+
     /// <summary>Where warnings and errors go; null: standard error.</summary>
     public Action<string>? Diagnostics { get; init; }
 }

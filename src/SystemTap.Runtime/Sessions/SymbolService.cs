@@ -148,7 +148,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     public string UserName(long process, ulong address)
     {
         Apply(ulong.MaxValue);
-        return _space.Symbol((int)process, address) is { Symbol: { } symbol } ? symbol.Name : Hex(address);
+        return _space.Symbol((int)process, address) is { Symbol: { } symbol } ? Plain(symbol) : Hex(address);
     }
 
     /// <inheritdoc/>
@@ -171,10 +171,38 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
             return string.Create(CultureInfo.InvariantCulture, $"0x{address:x} [{found.File}+0x{found.Offset:x}]");
         }
 
-        return symbol.Size > 0
-            ? string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{found.Offset:x}/0x{symbol.Size:x} [{found.File}]")
-            : string.Create(CultureInfo.InvariantCulture, $"{symbol.Name}+0x{found.Offset:x} [{found.File}]");
+        return Text(Plain(symbol), found.Offset, symbol.Size, found.File);
     }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<InlinedFrame> UserInlined(long process, ulong address, ulong lookedUp)
+    {
+        Apply(ulong.MaxValue);
+        var calls = _space.Inlined((int)process, lookedUp, out var inFile);
+        if (calls.Count == 0)
+        {
+            return [];
+        }
+
+        var file = _space.Module((int)process, lookedUp) ?? "";
+        var result = new InlinedFrame[calls.Count];
+        for (var i = 0; i < result.Length; i++)
+        {
+            var call = calls[i];
+            result[i] = new InlinedFrame(Text(call.Name, inFile + (address - lookedUp) - call.Start, call.Size, file), call.Call is { } place ? Text(place) : null);
+        }
+
+        return result;
+    }
+
+    private static string Text(string name, ulong offset, ulong size, string file) => size > 0
+        ? string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x}/0x{size:x} [{file}]")
+        : string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x} [{file}]");
+
+    private static string Text((string File, int Line) place) => string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}");
+
+    /// <summary>C++ and Rust symbols as people write the functions, without parameters.</summary>
+    private static string Plain(ImageSymbol symbol) => Demangler.Plain(symbol.Name) ?? symbol.Name;
 
     /// <inheritdoc/>
     public string? UserModule(long process, ulong address)
@@ -187,7 +215,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     public string? UserPlace(long process, ulong address)
     {
         Apply(ulong.MaxValue);
-        return _space.Line((int)process, address) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
+        return _space.Line((int)process, address) is { } place ? Text(place) : null;
     }
 
     /// <inheritdoc/>
@@ -200,7 +228,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
             return null;
         }
 
-        return dwarf.LineAt(function.Entry + offset) is { } place ? string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}") : null;
+        return dwarf.LineAt(function.Entry + offset) is { } place ? Text(place) : null;
     }
 
     /// <inheritdoc/>

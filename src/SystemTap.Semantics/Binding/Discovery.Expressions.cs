@@ -459,7 +459,7 @@ internal sealed partial class Discovery
                 return TargetSymbol(x) as GlobalSymbol;
         }
 
-        session.Report("semantic.aggregate-operand", span, "an extractor needs a global aggregate");
+        session.Report("semantic.aggregate-operand", span, "an extractor needs a global aggregate", operand is IdentifierExpression plain && Lookup(plain) is not GlobalSymbol ? $"declare it: global {plain.Name}" : null);
         return null;
     }
 
@@ -579,7 +579,7 @@ internal sealed partial class Discovery
     {
         if (!_dead && !BindEntry(n.Operand))
         {
-            session.Report("semantic.entry-place", n.Span, "@entry is possible in return probes only");
+            session.Report("semantic.entry-place", n.Span, "@entry is possible in return probes only", "add .return to the probe point");
         }
     }
 

@@ -1,3 +1,4 @@
+using SystemTap.Language.Lexing;
 using SystemTap.Language.Syntax;
 using SystemTap.Semantics.Binding;
 using SystemTap.Semantics.Lowered;
@@ -184,7 +185,7 @@ public static class Elaborator
             if (session.Symbols.FindUserGlobal(name) is { } global)
             {
                 global.Override = value;
-                if (global.Slot.Type is null && global.Definition.Initializer is null && ProgramBuilder.ParseNumber(value) is null)
+                if (global.Slot.Type is null && global.Definition.Initializer is null && ScriptNumber.Parse(value) is null)
                 {
                     global.Slot.Set(ScriptType.String, global.Span);
                 }

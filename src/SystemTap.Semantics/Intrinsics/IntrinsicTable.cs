@@ -59,6 +59,9 @@ public enum IntrinsicId
     // The user stack from given registers
     UserStackFrom,
 
+    // Where the handler's own stack is
+    StackPointer,
+
     // Where a symbol of the kernel is loaded that debug information knows as well; no tapset calls it
     KernelAnchor,
 
@@ -146,6 +149,9 @@ public static class IntrinsicTable
         Add(IntrinsicId.UserRegisterByName, "user_register", L, Pure | Stable | Fallible, S);
         Add(IntrinsicId.FunctionArgument, "function_arg", L, Pure | Stable | Fallible, L);
         Add(IntrinsicId.InstructionPointer, "ip", L, Pure | Stable | Fallible);
+
+        // Address in the kernel stack that the handler runs on.
+        Add(IntrinsicId.StackPointer, "stack_pointer", L, Pure | Fallible);
         Add(IntrinsicId.UserInstructionPointer, "uip", L, Pure | Stable | MyProcess);
 
         // Name of a system-call number in the running ABI, decimal text when unknown.

@@ -239,7 +239,7 @@ public sealed record WatchpointSpec(ulong Address, int Length, bool OnRead) : Pr
     public string Symbol { get; init; } = "";
 }
 
-/// <summary><c>netfilter.hook("H").pf("F").priority("N")</c>; module runtime only.</summary>
+/// <summary><c>netfilter.hook("H").pf("F").priority("N")</c>.</summary>
 /// <param name="Hook">Hook number (NF_INET_…).</param>
 /// <param name="Family">Protocol family (NFPROTO_…).</param>
 /// <param name="Priority">Order among hooks; lower runs first.</param>

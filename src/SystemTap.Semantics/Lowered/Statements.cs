@@ -78,6 +78,22 @@ public sealed class ForeachStmt : Stmt
     public IReadOnlyList<Expr> BucketKeys { get; init; } = [];
 
     public required Stmt Body { get; init; }
+
+    /// <summary>The same loop with other variables, expressions and body.</summary>
+    public ForeachStmt With(IReadOnlyList<Local> keys, Local? value, IReadOnlyList<Expr?>? slice, Expr? limit, IReadOnlyList<Expr> bucketKeys, Stmt body) => new(Span)
+    {
+        Array = Array,
+        Keys = keys,
+        Value = value,
+        Slice = slice,
+        Direction = Direction,
+        SortKey = SortKey,
+        SortStatistic = SortStatistic,
+        Limit = limit,
+        OverBuckets = OverBuckets,
+        BucketKeys = bucketKeys,
+        Body = body,
+    };
 }
 
 public sealed class BreakStmt(SourceSpan span) : Stmt(span);

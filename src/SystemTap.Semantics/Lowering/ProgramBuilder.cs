@@ -1,4 +1,5 @@
 using SystemTap.Semantics.Regex;
+using SystemTap.Language.Lexing;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Diagnostics;
 using SystemTap.Language.Text;
@@ -179,7 +180,7 @@ internal sealed class ProgramBuilder
                 return (0, given);
             }
 
-            if (type == ScriptType.Long && symbol.Keys is not { Length: > 0 } && ParseNumber(given) is { } number)
+            if (type == ScriptType.Long && symbol.Keys is not { Length: > 0 } && ScriptNumber.Parse(given) is { } number)
             {
                 return (number, "");
             }
@@ -195,24 +196,5 @@ internal sealed class ProgramBuilder
             Language.Syntax.StringLiteral s => (0, s.Value),
             _ => (0, ""),
         };
-    }
-
-    internal static long? ParseNumber(string text)
-    {
-        var digits = text.StartsWith('-') ? text.AsSpan(1) : text.AsSpan();
-        ulong value;
-        if (digits.StartsWith("0x", StringComparison.OrdinalIgnoreCase))
-        {
-            if (!ulong.TryParse(digits[2..], System.Globalization.NumberStyles.AllowHexSpecifier, null, out value))
-            {
-                return null;
-            }
-        }
-        else if (!ulong.TryParse(digits, System.Globalization.NumberStyles.None, null, out value))
-        {
-            return null;
-        }
-
-        return unchecked(text.StartsWith('-') ? -(long)value : (long)value);
     }
 }

@@ -385,8 +385,15 @@ public sealed class ProbeResolver
         return new Diagnostic("probe.unknown", Severity.SemanticError,
             $"no match for '{component.Name}'" + (at == 0 ? "" : $" of '{ProbeTree.Text(point, at)}'") + ", while resolving probe point", component.Span)
         {
-            Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases" : at == known ? Continue(last) : null),
+            Hint = Names.Hint(similar) ?? (at == 0 ? "list what there is with --dump-probe-types and --dump-probe-aliases"
+                : (at == known ? Continue(last) : null) ?? (names.Count > 0 ? OneOf(names, ProbeTree.Text(point, at)) : null)),
         };
+    }
+
+    private static string OneOf(List<string> names, string before)
+    {
+        string[] all = [.. names.Distinct().Order(StringComparer.Ordinal)];
+        return all.Length <= 12 ? "use one of: " + string.Join(", ", all) : $"list them with stap -l '{before}.*'";
     }
 
     private bool LibraryGoesOn(ProbePoint point, int at)

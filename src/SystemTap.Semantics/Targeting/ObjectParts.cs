@@ -17,7 +17,7 @@ namespace SystemTap.Semantics.Targeting;
 /// <param name="Value">A number whose low bits they are, or their address; null when they cannot be read.</param>
 /// <param name="IsAddress"><paramref name="Value"/> is an address.</param>
 /// <param name="Problem">Why they cannot be read.</param>
-public sealed record ObjectPart(long Offset, long Width, Expr? Value, bool IsAddress, string? Problem)
+public sealed record ObjectPart(long Offset, long Width, Expr? Value, bool IsAddress, Unreadable? Problem)
 {
     /// <summary>The part is a pointer that the compiler did away with: what it would point to.</summary>
     public ObjectParts? Pointee { get; init; }
@@ -81,7 +81,7 @@ public sealed class ObjectParts(IReadOnlyList<ObjectPart> parts, long start, boo
     public ObjectParts At(long offset) => offset == 0 ? this : new(parts, start + (8 * offset), isUser);
 
     /// <summary>Some bits, at most 64, as a number; null with the reason when they cannot be read.</summary>
-    public Expr? Read(long offset, int width, bool isSigned, SourceSpan span, out string? problem)
+    public Expr? Read(long offset, int width, bool isSigned, SourceSpan span, out Unreadable? problem)
     {
         problem = null;
         var from = start + offset;

@@ -136,8 +136,11 @@ public sealed class TargetBinder : ITargetBinder
 
         return parts.Read(member.BitOffset, member.BitFieldSize, member.Type.IsSigned, span, out var problem) is { } value
             ? new TypedValue(value, new CType(member.Type, own.IsUser, false))
-            : Fail(quiet, "target.part", span, $"member '{name}' cannot be read: {problem}");
+            : PartFails(quiet, problem!, $"member '{name}'", span);
     }
+
+    private TypedValue? PartFails(bool quiet, Unreadable why, string what, SourceSpan span) =>
+        Fail(quiet, why.NeedsModule ? "target.cannot-part" : "target.part", span, $"{what} cannot be read: {why}");
 
     private TypedValue? ObjectOfParts(ObjectParts parts, CType type, string name, SourceSpan span, bool quiet)
     {
@@ -151,7 +154,7 @@ public sealed class TargetBinder : ITargetBinder
             case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is > 0 and <= 8:
                 return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out var problem) is { } value
                     ? new TypedValue(value, type)
-                    : Fail(quiet, problem == LocationLowering.InVector ? "target.cannot-part" : "target.part", span, $"'{name}' cannot be read: {problem}");
+                    : PartFails(quiet, problem!, $"'{name}'", span);
             default:
                 return Fail(quiet, "target.not-a-value", span, $"'{type.Type.Declaration}' has no value that can be read");
         }
@@ -337,7 +340,7 @@ public sealed class TargetBinder : ITargetBinder
                 return new LongConst(found.Value, span);
             }
 
-            Fail(quiet, "target.no-enumerator", span, $"enumerator '{name}' does not exist in the kernel's types");
+            Fail(quiet, "target.no-enumerator", span, $"enumerator '{name}' does not exist in the {(_user?.File.IsUser == true ? "program's or the " : "")}kernel's types", _types.SimilarEnumerators(name, _user?.File));
         }
         catch (TargetException e)
         {

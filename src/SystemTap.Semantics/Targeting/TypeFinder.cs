@@ -93,11 +93,11 @@ internal sealed class TypeFinder(Target target)
 
         problem = user is not null
             ? user.StartsWith('<')
-                ? new Problem("target.needs-debuginfo", $"type '{text}' of header '{user}' cannot be found", HeaderTypes.Problem)
-                : new Problem("target.needs-debuginfo", $"type '{text}' of '{user}' cannot be found", UserVariables.Open(target, user) is not { } file ? "it is not an ELF file" : file.Dwarf is null ? DebugInfo.Missing(file) : null)
+                ? new Problem("target.needs-debuginfo", $"type '{text}' of header '{user}' cannot be found", HeaderTypes.Open(user) is { } header ? Similar(name, header) : HeaderTypes.Problem)
+                : new Problem("target.needs-debuginfo", $"type '{text}' of '{user}' cannot be found", UserVariables.Open(target, user) is not { } file ? File.Exists(user) ? "it is not an ELF file" : "there is no such file" : file.Dwarf is { } known ? Similar(name, known) : DebugInfo.Missing(file))
             : unknown is not null
                 ? new Problem("target.no-module", $"type '{text}' cannot be found: module '{unknown}' is not loaded or has no BTF", "load the module, or leave the module out to look in the kernel")
-                : new Problem("target.no-type", $"type '{text}' cannot be found in the kernel's types", null);
+                : new Problem("target.no-type", $"type '{text}' cannot be found in the kernel's types", OtherKeyword(kernel, kind, name) ?? Similar(name, [kernel, .. ModulesBtf()], static b => TypeNames(b)));
         return null;
     }
 
@@ -124,6 +124,26 @@ internal sealed class TypeFinder(Target target)
 
         return null;
     }
+
+    /// <summary>Enumerators like one that does not exist.</summary>
+    /// <param name="name">What the script wrote.</param>
+    /// <param name="home">The program of the probe.</param>
+    public string? SimilarEnumerators(string name, UserFile? home) =>
+        (home?.Dwarf is { } own ? Names.Hint(Names.Similar(name, own.KnownNames().Enumerators)) : null)
+        ?? (target.KernelBtfOrNull is { } kernel ? Similar(name, [kernel, .. ModulesBtf()], static b => b.EnumeratorNames()) : null);
+
+    private IEnumerable<Btf> ModulesBtf() => target.ModulesWithBtf.Select(target.ModuleBtf).OfType<Btf>();
+
+    private static string? Similar(string name, DwarfFile file) => Names.Hint(Names.Similar(name, file.KnownNames().Types));
+
+    private static string? Similar(string name, IEnumerable<Btf> files, Func<Btf, IEnumerable<string>> names) => Names.Hint(Names.Similar(name, [.. files.SelectMany(names).Distinct()]));
+
+    private static IEnumerable<string> TypeNames(Btf btf) =>
+        [.. btf.NamesOf(BtfKind.Struct, BtfKind.Union), .. btf.NamesOf(BtfKind.Typedef, BtfKind.Int), .. btf.NamesOf(BtfKind.Enum, BtfKind.Enum64)];
+
+    /// <summary>There is a type of that name, but it is of another kind.</summary>
+    private static string? OtherKeyword(Btf btf, string kind, string name) =>
+        kind.Length > 0 && In(btf, "", name) is { } other ? $"there is '{other.Declaration}'" : null;
 
     /// <summary>Splits <c>kernel&lt;a:b.h&gt;:ext4</c> at colons outside of angle brackets; headers after one another are separate places.</summary>
     private static List<string> Places(string? module)

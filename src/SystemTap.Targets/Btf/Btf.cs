@@ -173,6 +173,27 @@ public sealed class Btf
         return result;
     }
 
+    /// <summary>Names of this file's own types of two kinds; for suggestions.</summary>
+    public IEnumerable<string> NamesOf(BtfKind first, BtfKind second)
+    {
+        foreach (var id in IdsOf(first, second))
+        {
+            if (new BtfType(this, id).Name is { Length: > 0 } name)
+                yield return name;
+        }
+    }
+
+    /// <summary>Names of the enumerators of this file's own enums; for suggestions.</summary>
+    public IEnumerable<string> EnumeratorNames()
+    {
+        foreach (var id in IdsOf(BtfKind.Enum, BtfKind.Enum64))
+        {
+            var list = new BtfType(this, id).EnumeratorsHere;
+            for (var i = 0; i < list.Count; i++)
+                yield return list[i].Name;
+        }
+    }
+
     private BtfEnumeratorIndex? _enumerators;
 
     /// <summary>

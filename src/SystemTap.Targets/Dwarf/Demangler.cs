@@ -46,50 +46,63 @@ public static unsafe partial class Demangler
 
     internal static string WithoutParameters(string text)
     {
-        // The parameter list is the last parenthesis at depth 0 that is no operator() and no "(anonymous namespace)".
+        // Parameter lists are parentheses outside of <> and {}, but for operator() and "(anonymous namespace)". The last one ends the name; one before "::" is that of the function around a
+        // lambda or a local class: f(int)::{lambda(char)#1}::operator().
+        var name = new StringBuilder(text.Length);
         var depth = 0;
-        var end = text.Length;
         for (var i = 0; i < text.Length; i++)
         {
             var c = text[i];
-            if (c == '<' && !IsOperator(text, i))
-                depth++;
-            else if (c == '>' && depth > 0 && text[i - 1] != '-' && !IsOperator(text, i))
-                depth--;
-            else if (c == '(' && depth == 0)
+            if (c == '(' && depth == 0 && !text.AsSpan(i).StartsWith("(anonymous namespace)"))
             {
-                if (text.AsSpan(i).StartsWith("(anonymous namespace)"))
-                {
-                    i += "(anonymous namespace)".Length - 1;
-                    continue;
-                }
                 if (text.AsSpan(0, i).EndsWith("operator") && text.AsSpan(i).StartsWith("()"))
                 {
+                    name.Append("()");
                     i++;
                     continue;
                 }
-                end = i;
-                break;
+                var end = Closing(text, i);
+                var rest = text.AsSpan(end + 1);
+                rest = rest.StartsWith(" const") ? rest[6..] : rest;
+                if (!rest.StartsWith("::"))
+                    break;
+                i = text.Length - rest.Length - 1;
+                continue;
             }
+            if (c is '<' && !IsOperator(text, i) || c is '{' or '(')
+                depth++;
+            else if (depth > 0 && (c is '>' && text[i - 1] != '-' && !IsOperator(text, i) || c is '}' or ')'))
+                depth--;
+            name.Append(c);
         }
 
         // A template function's result stands in front: "int twice<int>".
         var start = 0;
         depth = 0;
-        for (var i = 0; i < end; i++)
+        for (var i = 0; i < name.Length; i++)
         {
-            if (text[i] == '<')
+            if (name[i] is '<' or '(' or '{')
                 depth++;
-            else if (text[i] == '>' && depth > 0)
+            else if (name[i] is '>' or ')' or '}' && depth > 0)
                 depth--;
-            else if (text[i] == '(')
-                depth++;
-            else if (text[i] == ')' && depth > 0)
-                depth--;
-            else if (text[i] == ' ' && depth == 0 && !text.AsSpan(0, i).EndsWith("operator"))
+            else if (name[i] == ' ' && depth == 0 && !(i >= 8 && name.ToString(i - 8, 8) == "operator"))
                 start = i + 1;
         }
-        return text[start..end];
+        return name.ToString(start, name.Length - start);
+    }
+
+    /// <summary>Index of the parenthesis that closes one.</summary>
+    private static int Closing(string text, int open)
+    {
+        var depth = 0;
+        for (var i = open; i < text.Length; i++)
+        {
+            if (text[i] == '(')
+                depth++;
+            else if (text[i] == ')' && --depth == 0)
+                return i;
+        }
+        return text.Length - 1;
     }
 
     /// <summary>The last part: <c>get</c> of <c>ns::box&lt;int&gt;::get</c>, templates kept.</summary>

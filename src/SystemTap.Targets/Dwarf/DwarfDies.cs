@@ -97,6 +97,9 @@ internal static unsafe class DwarfDies
             && LibDw.dwarf_formref_die(&attribute, &result) != 0 ? result : null;
     }
 
+    /// <summary>Of a copy: the key of its declaration. Declarations of one function have ascending keys in the source's order. 0 when it is no copy.</summary>
+    public static nint Origin(this DwarfDie die) => die.Refer(Dw.AtAbstractOrigin, whole: false)?.Key ?? 0;
+
     /// <summary>The type, or null for <c>void</c>.</summary>
     public static DwarfDie? Type(this DwarfDie die) => die.Refer(Dw.AtType);
 
@@ -130,9 +133,27 @@ internal static unsafe class DwarfDies
             line = 0;
         // libdw ends the process when asked for the files of a split unit; its own source is nearly always the answer.
         if (unit.IsSplit)
-            return (System.IO.Path.Combine(unit.LineDie.WholeText(Dw.AtCompDir) ?? "", unit.Name), line);
+            return (unit.SourcePath, line);
         var file = LibDw.dwarf_decl_file(&die);
-        return (file is null ? "" : Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(file)), line);
+        return (file is not null ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(file)) : die.MainSource() ?? "", line);
+    }
+
+    /// <summary>The main source file of the unit with the declaration, when that is where it stands: clang's file 0 of DWARF 5, which older versions of libdw take for none.</summary>
+    private static string? MainSource(this DwarfDie die)
+    {
+        for (var i = 0; i < 8; i++)
+        {
+            if (die.Has(Dw.AtDeclFile))
+            {
+                DwarfDie unit;
+                return die.Number(Dw.AtDeclFile) == 0 && LibDw.dwarf_diecu(&die, &unit, null, null) is not null
+                    ? System.IO.Path.Combine(unit.WholeText(Dw.AtCompDir) ?? "", unit.Name()) : null;
+            }
+            if ((die.Refer(Dw.AtAbstractOrigin, whole: false) ?? die.Refer(Dw.AtSpecification, whole: false)) is not { } origin)
+                return null;
+            die = origin;
+        }
+        return null;
     }
 
     public static int Language(this DwarfDie unit) => LibDw.dwarf_srclang(&unit);

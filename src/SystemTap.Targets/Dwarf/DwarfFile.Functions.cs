@@ -61,86 +61,43 @@ public sealed unsafe partial class DwarfFile
         };
     }
 
-    /// <summary>The function that holds an address: the innermost inline instance when <paramref name="inlines"/>, else the outermost function.</summary>
-    public DwarfFunction? FunctionAt(ulong address, bool inlines)
-    {
-        lock (Lock)
-        {
-            foreach (var unit in Units)
-            {
-                if (!unit.LineDie.HasPc(address) && !unit.Die.HasPc(address))
-                    continue;
-                if (In(unit.Die) is not { } function)
-                    continue;
-                var frame = function;
-                var inlined = false;
-                for (var inner = inlines ? Inline(function) : null; inner is { } die; inner = Inline(die))
-                    (function, inlined) = (die, true);
-                return function.EntryPc() is { } entry ? Make(unit, function, "", frame, entry, inlined) : null;
-            }
-            return null;
-        }
-
-        DwarfDie? In(DwarfDie parent)
-        {
-            foreach (var die in parent.Children())
-            {
-                switch (die.Tag())
-                {
-                    case Dw.Subprogram when die.HasPc(address):
-                        return die;
-                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType when In(die) is { } found:
-                        return found;
-                }
-            }
-            return null;
-        }
-
-        DwarfDie? Inline(DwarfDie parent)
-        {
-            foreach (var die in parent.Children())
-            {
-                switch (die.Tag())
-                {
-                    case Dw.InlinedSubroutine when die.HasPc(address):
-                        return die;
-                    case Dw.LexicalBlock when die.HasPc(address) && Inline(die) is { } found:
-                        return found;
-                }
-            }
-            return null;
-        }
-    }
-
     /// <summary>Variables visible at an address of a function, innermost block first; parameters as declared, last.</summary>
     public List<DwarfVariable> Variables(DwarfFunction function, ulong address)
     {
         var result = new List<DwarfVariable>();
         lock (Lock)
-            Collect(function.Die, true);
+            Collect(function.Die);
         return result;
 
-        void Collect(DwarfDie scope, bool outer)
+        void Collect(DwarfDie scope)
         {
             var own = new List<DwarfVariable>();
             foreach (var die in scope.Children())
             {
-                switch (die.Tag())
-                {
-                    case Dw.LexicalBlock when die.HasPc(address):
-                        Collect(die, false);
-                        break;
-                    case Dw.Variable when die.Name() is { Length: > 0 } name:
-                        own.Add(new DwarfVariable(name, false) { Die = die });
-                        break;
-                    case Dw.FormalParameter when die.Name() is { Length: > 0 } name:
-                        own.Add(new DwarfVariable(name, true) { Die = die });
-                        break;
-                }
+                if (die.Tag() == Dw.LexicalBlock && die.HasPc(address))
+                    Collect(die);
+                else
+                    Add(own, die, die.Origin());
+            }
+
+            // Copies, and bodies of functions that were also copied, have their variables in any order, and lack those of which nothing is left: the declarations have all, in the source's order.
+            if (scope.Refer(Dw.AtAbstractOrigin, whole: false) is { } declared && own.TrueForAll(v => v.Origin != 0))
+            {
+                var known = own.ConvertAll(v => v.Origin);
+                foreach (var die in declared.Children())
+                    if (!known.Contains(die.Key))
+                        Add(own, die, die.Key);
+                own = [.. own.OrderBy(v => v.Origin)];
             }
             foreach (var variable in own)
                 if (!result.Exists(v => v.Name == variable.Name))
                     result.Add(variable);
+        }
+
+        static void Add(List<DwarfVariable> own, DwarfDie die, nint origin)
+        {
+            if (die.Tag() is Dw.Variable or Dw.FormalParameter && die.Name() is { Length: > 0 } name)
+                own.Add(new DwarfVariable(name, die.Tag() == Dw.FormalParameter) { Die = die, Origin = origin });
         }
     }
 

@@ -42,6 +42,16 @@ public sealed unsafe partial class DwarfFile
         }
     }
 
+    /// <summary>Names of all enumerators, and of all types; for suggestions.</summary>
+    public (IReadOnlyList<string> Enumerators, IReadOnlyList<string> Types) KnownNames()
+    {
+        lock (Lock)
+        {
+            var types = Index();
+            return ([.. _enumerators!.Keys], [.. types.Keys.Select(static k => k[2..])]);
+        }
+    }
+
     /// <summary>
     /// Global and file-local variables of a name, those of the unit first.
     /// </summary>

@@ -42,6 +42,12 @@ public sealed class DwarfUnit
 
     /// <summary>DW_LANG_*.</summary>
     public int Language { get; }
+
+    /// <summary>C of any version.</summary>
+    internal bool IsC => Language is 0x01 or 0x02 or 0x0c or 0x1d or 0x2c or 0x3e;
+
+    /// <summary>The main source file with its folder.</summary>
+    internal string SourcePath => System.IO.Path.Combine(LineDie.WholeText(Dw.AtCompDir) ?? "", Name);
 }
 
 /// <summary>A row of a line table.</summary>
@@ -75,6 +81,9 @@ public sealed record DwarfFunction(string Name, ulong Entry, bool IsInlined)
 public sealed record DwarfVariable(string Name, bool IsParameter)
 {
     internal DwarfDie Die { get; init; }
+
+    /// <summary>Of a copy: place of the declaration in the debug information; 0 when it is no copy.</summary>
+    internal nint Origin { get; init; }
 }
 
 /// <summary>Debug information of one file.</summary>
@@ -318,7 +327,8 @@ public sealed unsafe partial class DwarfFile
                 if (count > result.Count)
                     return null;
             }
-            return result;
+            var origins = result.ConvertAll(p => p.Die.Origin());
+            return origins.Contains(0) ? result : [.. result.OrderBy(p => p.Die.Origin())];
         }
     }
 

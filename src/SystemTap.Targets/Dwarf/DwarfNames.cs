@@ -15,7 +15,7 @@ internal static class Dw
         AtConstValue = 0x1c, AtInline = 0x20, AtProducer = 0x25, AtUpperBound = 0x2f, AtAbstractOrigin = 0x31, AtArtificial = 0x34,
         AtCallingConvention = 0x36, AtCount = 0x37, AtMemberLocation = 0x38, AtDeclaration = 0x3c, AtEncoding = 0x3e, AtExternal = 0x3f, AtFrameBase = 0x40, AtSpecification = 0x47,
         AtType = 0x49, AtRanges = 0x55, AtSignature = 0x69, AtDataBitOffset = 0x6b, AtLinkageName = 0x6e, AtMipsLinkageName = 0x2007, AtCompDir = 0x1b, AtAlignment = 0x88,
-        AtVariableParameter = 0x4b, AtCallReturnPc = 0x7d, AtCallOrigin = 0x7f, AtCallTailCall = 0x82, AtGnuTailCall = 0x2115;
+        AtVariableParameter = 0x4b, AtDeclFile = 0x3a, AtCallFile = 0x58, AtCallLine = 0x59, AtCallReturnPc = 0x7d, AtCallOrigin = 0x7f, AtCallTailCall = 0x82, AtGnuTailCall = 0x2115;
 
     // Encodings
     public const ulong EncodingBoolean = 2, EncodingFloat = 4, EncodingSigned = 5, EncodingSignedChar = 6, EncodingUnsigned = 7, EncodingUnsignedChar = 8,

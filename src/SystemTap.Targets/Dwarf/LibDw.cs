@@ -103,6 +103,9 @@ internal static unsafe partial class LibDw
     [LibraryImport(Name)] public static partial nint dwarf_ranges(DwarfDie* die, nint offset, ulong* @base, ulong* start, ulong* end);
     [LibraryImport(Name)] public static partial byte* dwarf_decl_file(DwarfDie* die);
     [LibraryImport(Name)] public static partial int dwarf_decl_line(DwarfDie* die, int* line);
+    [LibraryImport(Name)] public static partial DwarfDie* dwarf_diecu(DwarfDie* die, DwarfDie* unit, byte* addressSize, byte* offsetSize);
+    [LibraryImport(Name)] public static partial int dwarf_getsrcfiles(DwarfDie* unit, nint* files, nuint* count);
+    [LibraryImport(Name)] public static partial byte* dwarf_filesrc(nint files, nuint index, ulong* time, ulong* length);
     [LibraryImport(Name)] public static partial int dwarf_srclang(DwarfDie* die);
     [LibraryImport(Name)] public static partial int dwarf_getlocation(DwarfAttributeData* attribute, DwarfOp** operations, nuint* count);
     [LibraryImport(Name)] public static partial int dwarf_getlocation_addr(DwarfAttributeData* attribute, ulong address, DwarfOp** operations, nuint* counts, nuint most);

@@ -124,6 +124,18 @@ public sealed class ElfSymbols
         return best;
     }
 
+    /// <summary>Whether other files can call the function that begins at an address; null when it has no symbol.</summary>
+    public bool? IsGlobalAt(ulong address)
+    {
+        bool? result = null;
+        for (var i = 0; i < Count; i++)
+        {
+            if (this[i] is { IsFunction: true } symbol && symbol.Value == address)
+                result = result == true || symbol.IsGlobal;
+        }
+        return result;
+    }
+
     /// <summary>The first defined symbol of a name, its newest version before older ones; or null.</summary>
     public ElfSymbol? Find(string name)
     {

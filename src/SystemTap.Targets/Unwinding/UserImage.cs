@@ -15,16 +15,21 @@ public sealed class UserImage
     private readonly Lazy<FrameTable> _frames;
     private readonly Lazy<(ulong[] Starts, ElfSymbol[] Symbols)> _symbols;
     private readonly Lazy<DwarfFile?> _dwarf;
+    private readonly Lazy<bool> _hasInlines;
+    private readonly Dictionary<ulong, IReadOnlyList<DwarfInlinedCall>> _inlined = [];
     private readonly Lazy<List<PltEntry>> _stubs;
 
-    private UserImage(string path, ElfFile? elf, string? openPath = null)
+    private UserImage(string path, ElfFile? elf, Func<DwarfFile?>? dwarf = null)
     {
         Path = path;
         _elf = elf;
         _frames = new(() => elf is null ? FrameTable.Parse([], 0, false) : ReadFrames(elf));
         _symbols = new(ReadSymbols);
         _stubs = new(() => elf is null ? [] : ElfPlt.Of(elf));
-        _dwarf = new(() => elf is null || openPath is null ? null : DwarfFile.TryOpen(openPath));
+        _dwarf = new(() => elf is null ? null : dwarf?.Invoke());
+
+        // Debug information that a server would have to send is fetched for source lines, which ask for it, but not for these.
+        _hasInlines = new(() => _dwarf.IsValueCreated || elf is not null && (elf.HasDebugInfo || DebugFiles.Find(elf) is { HasDebugInfo: true }));
     }
 
     /// <summary>As the process knows it.</summary>
@@ -35,10 +40,10 @@ public sealed class UserImage
     /// <summary>Opens a file for a process's mapping.</summary>
     /// <param name="shown">The path as /proc/PID/maps shows it.</param>
     /// <param name="openPath">Where this process can open it.</param>
-    public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath), openPath);
+    public static UserImage Open(string shown, string openPath) => new(shown, ElfFile.TryOpen(openPath), () => DwarfFile.TryOpen(openPath));
 
     /// <summary>An image of a file that the session has opened already.</summary>
-    public static UserImage Of(UserFile file) => new(file.Path, file.Elf, file.Path);
+    public static UserImage Of(UserFile file) => new(file.Path, file.Elf, () => file.Dwarf);
 
     /// <summary>A file of which nothing is known.</summary>
     public static UserImage None(string shown) => new(shown, null);
@@ -64,6 +69,16 @@ public sealed class UserImage
 
     /// <summary>Source file and line of an address of the file, by its debug information; null without it.</summary>
     public (string File, int Line)? LineAt(ulong address) => _dwarf.Value?.LineAt(address);
+
+    /// <summary>The calls around an address of the file that the compiler replaced by copies, innermost first, as far as installed debug information tells.</summary>
+    public IReadOnlyList<DwarfInlinedCall> InlinedAt(ulong address)
+    {
+        if (!_hasInlines.Value || _dwarf.Value is not { } dwarf)
+            return [];
+        if (!_inlined.TryGetValue(address, out var calls))
+            _inlined[address] = calls = dwarf.InlinedAt(address);
+        return calls;
+    }
 
     /// <summary>The symbol that spans an address of the file, or the nearest before it within the same executable segment when it has no size.</summary>
     public ImageSymbol? Find(ulong address)

@@ -145,6 +145,19 @@ public sealed class UserSpace
     /// <summary>The source file and line of an address; null when the file mapped there has no debug information for it.</summary>
     public (string File, int Line)? Line(int pid, ulong address) => Find(pid, address) is { } loaded ? loaded.File.LineAt(address - loaded.Bias) : null;
 
+    /// <summary>The calls around an address that the compiler replaced by copies, innermost first.</summary>
+    /// <param name="pid">The process.</param>
+    /// <param name="address">In its memory.</param>
+    /// <param name="inFile">The same address in the file.</param>
+    public IReadOnlyList<DwarfInlinedCall> Inlined(int pid, ulong address, out ulong inFile)
+    {
+        inFile = 0;
+        if (Find(pid, address) is not { } loaded)
+            return [];
+        inFile = address - loaded.Bias;
+        return loaded.File.InlinedAt(inFile);
+    }
+
     /// <summary>The stack of a process from its registers and a copy of its memory.</summary>
     public List<ulong> Unwind(int pid, ulong pc, Span<ulong> registers, ReadWord read, int most) =>
         _unwinder.Walk(pc, registers, address => Find(pid, address), read, most);

@@ -71,7 +71,7 @@ internal static partial class OptionParser
                 case 'D': Define(value); break;
                 case 's': options.BufferMegabytes = (int)Number("-s", value, 1, 4095); break;
                 case 'S': Rotation(value); break;
-                case 'B': options.BuildVariables.Add(value); break;
+                case 'B': options.BuildVariables.Add(BuildVariable(value)); break;
                 case 'd': options.DebugObjects.Add(ByteText.ToText(value)); break;
                 case 'l': List(Mode.List, value); break;
                 case 'L': List(Mode.ListWithVariables, value); break;
@@ -288,6 +288,13 @@ internal static partial class OptionParser
             }
 
             options.Globals.Add((text[..equals], text[(equals + 1)..]));
+        }
+
+        private static string BuildVariable(string text)
+        {
+            var equals = text.IndexOf('=');
+            return equals > 0 && text[..equals].TrimEnd('+', ':').All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')
+                ? text : throw new UsageException($"option '-B': '{text}' is not NAME=VALUE", "write for instance -B CC=gcc-12");
         }
 
         private void ModuleInformation(string text)

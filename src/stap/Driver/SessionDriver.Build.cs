@@ -112,7 +112,7 @@ internal sealed partial class SessionDriver
     private int BuildAndRun(CTranslation translation)
     {
         var clock = new PassClock(_options.Verbose(4));
-        var work = Directory.CreateTempSubdirectory("stap").FullName;
+        var work = WorkFolder();
         try
         {
             string module, release;
@@ -194,6 +194,18 @@ internal sealed partial class SessionDriver
         {
             Console.Error.WriteLine($"ERROR: {e.Message}");
             return Failed(5, "run");
+        }
+    }
+
+    private static string WorkFolder()
+    {
+        try
+        {
+            return Directory.CreateTempSubdirectory("stap").FullName;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"no folder can be made in '{Path.GetTempPath()}' to build the module in", "set TMPDIR to a folder that you may write, with room");
         }
     }
 

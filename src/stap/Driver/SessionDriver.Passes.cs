@@ -45,6 +45,11 @@ internal sealed partial class SessionDriver
 
     private List<string> TapsetDirectories()
     {
+        if (Environment.GetEnvironmentVariable("SYSTEMTAP_TAPSET") is { Length: > 0 } own && !Directory.Exists(own))
+        {
+            _diagnostics.Warn("cli.no-tapset-folder", null, $"folder '{own}' of SYSTEMTAP_TAPSET does not exist: the library is missing");
+        }
+
         foreach (var directory in _options.IncludeDirectories)
         {
             if (!Directory.Exists(directory))
@@ -69,6 +74,11 @@ internal sealed partial class SessionDriver
                 values[name] = long.TryParse(value, out var number) && number is >= int.MinValue and <= int.MaxValue
                     ? number
                     : throw new UsageException($"option '-D': the value of {name}, '{value}', is not a number", $"write for instance -D{name}=1000");
+            }
+            else if (Suggestions.Nearest(name, KnownLimits) is { } near)
+            {
+                // Any other name is a macro for embedded C.
+                _diagnostics.Warn("cli.unknown-limit", null, $"option '-D': there is no limit '{name}'", $"did you mean '{near}'?");
             }
         }
 

@@ -420,7 +420,7 @@ internal sealed partial class SessionDriver
     private bool PrintDiagnostics()
     {
         var printer = new DiagnosticPrinter(Console.Error, _options.Color ? DiagnosticColors.Parse(Environment.GetEnvironmentVariable("SYSTEMTAP_COLORS")) : null);
-        var fatal = false;
+        var (fatal, errors) = (false, false);
         for (; _printed < _diagnostics.All.Count; _printed++)
         {
             var diagnostic = _diagnostics.All[_printed];
@@ -438,7 +438,13 @@ internal sealed partial class SessionDriver
                 fatal = true;
             }
 
+            errors |= diagnostic.Severity != Severity.Warning;
             printer.Print(diagnostic);
+        }
+
+        if (fatal && !errors)
+        {
+            Console.Error.WriteLine("ERROR: with -W a warning ends the session");
         }
 
         return fatal;

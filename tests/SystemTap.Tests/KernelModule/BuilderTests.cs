@@ -95,7 +95,27 @@ public sealed class BuilderTests(BuilderFixture fixture) : IClassFixture<Builder
 
     [Fact]
     public async Task Tree_that_is_not_prepared() =>
-        Refused(await fixture.Build([], "-r", fixture.BareTree("unprepared", "CONFIG_MODULES=y\n", release: null), "-e", Hello), "does not name a release: the tree is not prepared", "install the package");
+        Refused(await fixture.Build([], "-r", fixture.BareTree("unprepared", "CONFIG_MODULES=y\n", release: null), "-e", Hello), "does not name a release", "give the path of a tree in which 'make modules_prepare' was run");
+
+    [Fact]
+    public async Task Folder_that_is_no_tree() =>
+        Refused(await fixture.Build([], "-r", "/usr/share", "-e", Hello), "'/usr/share' of option '-r' is no kernel build tree", "give the path of a tree");
+
+    [Fact]
+    public async Task Option_B_without_a_name() =>
+        Refused(await fixture.Build([], "-r", fixture.Tree, "-B", "garbage", "-e", Hello), "option '-B': 'garbage' is not NAME=VALUE", "write for instance -B CC=gcc-12");
+
+    [Fact]
+    public async Task Folders_that_cannot_be_used_are_named()
+    {
+        foreach (var variable in (string[])["SYSTEMTAP_DIR", "TMPDIR"])
+        {
+            var got = await fixture.Build([variable + "=/proc/nope"], "-r", fixture.Tree, "-e", Hello);
+            Assert.Equal((1, ""), (got.Status, got.Out));
+            Assert.Contains("/proc/nope", got.Err, StringComparison.Ordinal);
+            Assert.DoesNotContain("IO_", got.Err, StringComparison.Ordinal);
+        }
+    }
 
     [Fact]
     public async Task Kernel_without_modules() =>

@@ -48,5 +48,7 @@ public class MarkedTextTests
         public string? KernelPlace(ulong address) => address == 0x30 ? "/src/a.c:7" : null;
 
         public string? UserPlace(long process, ulong address) => null;
+
+        public IReadOnlyList<InlinedFrame> UserInlined(long process, ulong address, ulong lookedUp) => [];
     }
 }

@@ -47,6 +47,17 @@ public class UserStackTests
         Assert.Contains(run.Lines, l => l.Contains(": qsort", StringComparison.Ordinal) && l.Contains("libc", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void Callers_above_a_page_that_is_not_in_memory_are_found()
+    {
+        StapRun.Need();
+        var program = Path.Combine(StapRun.Folder, "gap");
+        var (_, error, status, _) = StapRun.Execute("gcc", ["-O2", "-fomit-frame-pointer", "-o", program, Path.Combine(Repository.Root, "tests/SystemTap.Tests/Stacks/gap.c")]);
+        Assert.True(status == 0, error);
+        var run = StapRun.Stapped("-e", $"probe process(\"{program}\").function(\"leaf\") {{ print_ubacktrace_brief() }}", "-c", program).Succeeded();
+        Assert.Equal(["leaf", "holder", "outer", "main"], run.Lines.Take(4).Select(l => l.Split('+')[0]));
+    }
+
     [Theory]
     [InlineData("lines4", "-O2 -gdwarf-4")]
     [InlineData("lines5", "-O2 -gdwarf-5 -static")]

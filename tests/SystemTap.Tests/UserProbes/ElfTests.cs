@@ -244,6 +244,8 @@ public sealed class ElfTests
     [InlineData("_ZNKSt6vectorIiSaIiEE4sizeEv", "std::vector<int, std::allocator<int> >::size() const", "std::vector<int, std::allocator<int> >::size", "size")]
     [InlineData("_ZlsRSoRK3Foo", "operator<<(std::ostream&, Foo const&)", "operator<<", "operator<<")]
     [InlineData("_ZN3FooclEi", "Foo::operator()(int)", "Foo::operator()", "operator()")]
+    [InlineData("_ZZN2ns1fEiENKUlcE_clEc", "ns::f(int)::{lambda(char)#1}::operator()(char) const", "ns::f::{lambda(char)#1}::operator()", "operator()")]
+    [InlineData("_ZZNK2ns3BoxIiE1fEiE1n", "ns::Box<int>::f(int) const::n", "ns::Box<int>::f::n", "n")]
     public void Mangled_names(string mangled, string full, string plain, string last)
     {
         Assert.SkipWhen(Demangler.Full("_Z1fv") is null, "libstdc++ is not installed");
@@ -257,6 +259,7 @@ public sealed class ElfTests
     [InlineData("main@a.c", "main", "a.c", "None", 0, 0)]
     [InlineData("*@dir/a.c:12", "*", "dir/a.c", "Absolute", 12, 12)]
     [InlineData("f@a.c:3-9", "f", "a.c", "Range", 3, 9)]
+    [InlineData("f@a.c:7,3-4,12", "f", "a.c", "Range", 3, 12)]
     [InlineData("f@a.c:*", "f", "a.c", "All", 0, int.MaxValue)]
     [InlineData("f@a.c+4", "f", "a.c", "Relative", 4, 4)]
     [InlineData("ns::f@c++/a.cc:5", "ns::f", "c++/a.cc", "Absolute", 5, 5)]
@@ -266,11 +269,20 @@ public sealed class ElfTests
         Assert.Equal((function, file, lines, first, last), (pattern.Function, pattern.File, pattern.Lines.ToString(), pattern.Line, pattern.LastLine));
     }
 
+    [Fact]
+    public void Lists_of_lines()
+    {
+        var pattern = SystemTap.Semantics.Probes.User.FunctionPattern.Parse("f@a.c:7,3-4,12-13")!;
+        Assert.Equal([3, 4, 7, 12, 13], Enumerable.Range(0, 20).Where(pattern.Includes));
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("f@")]
     [InlineData("f@a.c:x")]
     [InlineData("f@a.c:9-3")]
+    [InlineData("f@a.c:1,,3")]
+    [InlineData("f@a.c:1,3-")]
     public void Malformed_function_patterns(string text) => Assert.Null(SystemTap.Semantics.Probes.User.FunctionPattern.Parse(text));
 
     [Theory]

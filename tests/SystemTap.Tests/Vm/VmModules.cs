@@ -16,7 +16,11 @@ internal static class VmModules
     {
         for (var i = 0; i < one.Options.Count; i++)
         {
-            if (one.Options[i] is "-c" or "-x" or "-o" or "-T" && i + 1 < one.Options.Count)
+            if (one.Options[i] == "-T" && i + 1 < one.Options.Count)
+            {
+                yield return "--timeout=" + one.Options[++i];
+            }
+            else if (one.Options[i] is "-c" or "-x" or "-o" && i + 1 < one.Options.Count)
             {
                 yield return one.Options[i];
                 yield return one.Options[++i];

@@ -45,7 +45,9 @@ public sealed class VmEnduranceTests
     }
 }
 
-/// <summary>What staprun says where the kernel loads no module of ours (tests/vm/refusals.sh): signatures enforced, locked down, switched off.</summary>
+/// <summary>
+/// What staprun says where the kernel loads no module of ours (tests/vm/refusals.sh): signatures enforced, locked down, switched off; and that a signature of a known key helps (tests/vm/signed.sh).
+/// </summary>
 public sealed class VmRefusalTests
 {
     /// <summary>The newest kernel; all with <c>./test --all</c>.</summary>
@@ -56,6 +58,15 @@ public sealed class VmRefusalTests
     public async Task Kernels_that_load_no_module_are_told_with_what_to_change(string kernel)
     {
         var (output, reason) = await VirtualMachine.AloneAsync("refusals.sh", kernel);
+        Assert.True(output is not null, reason);
+    }
+
+    [Theory]
+    [MemberData(nameof(Kernels))]
+    public async Task Modules_signed_with_a_key_the_kernel_trusts_are_loaded_where_others_are_not(string kernel)
+    {
+        var (output, reason) = await VirtualMachine.AloneAsync("signed.sh", kernel);
+        Assert.SkipWhen(output is null && reason.Contains("could not be installed", StringComparison.Ordinal), reason.Trim());
         Assert.True(output is not null, reason);
     }
 }

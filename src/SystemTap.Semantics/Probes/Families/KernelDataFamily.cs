@@ -36,6 +36,11 @@ public sealed class KernelDataFamily : ProbeFamily
             symbol = match.Text(1);
             if (scope.Target.KernelSymbols.Find(symbol) is not { } found)
             {
+                if (!scope.Target.IsLive)
+                {
+                    Elsewhere(match, scope, symbol, (int)length, results);
+                }
+
                 return;
             }
 
@@ -50,6 +55,12 @@ public sealed class KernelDataFamily : ProbeFamily
                     length /= 2;
                 }
             }
+        }
+
+        if (address == 0 && symbol.Length == 0)
+        {
+            scope.Diagnostics.Error("probe.watch-address", match.Point.Components[1].Argument!.Span, "address 0 cannot be watched", "give an address of /proc/kallsyms, or a variable's name");
+            return;
         }
 
         if (address == 0)
@@ -68,6 +79,20 @@ public sealed class KernelDataFamily : ProbeFamily
 
         var spec = new WatchpointSpec(address, (int)length, match.Point.Components[^1].Name == "rw") { Symbol = symbol };
         results.Add(new ResolvedPoint(spec, match.Point.ToString(), ProbeContext.None));
+    }
+
+    /// <summary>A variable of a kernel that does not run here: where it is, and whether it is there, is found when the module is loaded there.</summary>
+    private static void Elsewhere(ProbeMatch match, ResolveScope scope, string symbol, int length, List<ResolvedPoint> results)
+    {
+        if (length is 1 or 2 or 4 or 8)
+        {
+            results.Add(new ResolvedPoint(new WatchpointSpec(0, length, match.Point.Components[^1].Name == "rw") { Symbol = symbol }, match.Point.ToString(), ProbeContext.None));
+        }
+        else
+        {
+            scope.Diagnostics.Error("probe.watch-length", match.Point.Components[1].Span,
+                length == 0 ? $"the size of variable \"{symbol}\" is not known for a kernel that does not run here" : $"watchpoint of {length} bytes is not possible", "say how many bytes are watched: .length(1), 2, 4 or 8");
+        }
     }
 
     /// <inheritdoc/>

@@ -7,8 +7,8 @@ namespace SystemTap.Semantics.Probes.Families;
 
 /// <summary>
 /// <c>netfilter.hook("H").pf("PF")[.priority("P")]</c>, also with hook and pf exchanged: every packet that passes a hook of the network stack. Hooks,
-/// families and priorities are written by their kernel names (without prefix too) or as numbers. Only the kernel-module runtime can register a hook;
-/// the packet always goes on, whatever the handler does.
+/// families and priorities are written by their kernel names (without prefix too) or as numbers. BPF programs serve IPv4 and IPv6 from Linux 6.4 on, the kernel-module
+/// runtime all; the packet always goes on, whatever the handler does.
 /// </summary>
 public sealed class NetfilterFamily : ProbeFamily
 {

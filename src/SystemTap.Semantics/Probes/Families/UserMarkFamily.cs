@@ -1,6 +1,7 @@
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
 using SystemTap.Semantics.Probes.User;
 using SystemTap.Targets;
 
@@ -124,7 +125,7 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
         return value is null ? null : new TypedValue(value, null);
     }
 
-    private Expr? Value(SdtArgument argument, SourceSpan span, out string? problem)
+    private Expr? Value(SdtArgument argument, SourceSpan span, out Unreadable? problem)
     {
         problem = null;
         switch (argument.Kind)
@@ -143,7 +144,7 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
             case SdtArgumentKind.Vector when ReadsVectors:
                 return LocationLowering.Narrow(new ContextExpr(ContextValue.VectorRegister, 2 * (int)argument.Constant, span), argument.Size, argument.IsSigned, span);
             case SdtArgumentKind.Vector:
-                problem = LocationLowering.InVector;
+                problem = Unreadable.InVector;
                 return null;
             default:
                 problem = $"its place '{argument.Text}' cannot be read";
@@ -151,7 +152,7 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
         }
     }
 
-    private Expr? Place(SdtArgument argument, SourceSpan span, out string? problem)
+    private Expr? Place(SdtArgument argument, SourceSpan span, out Unreadable? problem)
     {
         problem = null;
         Expr? sum = argument.Register is { } register ? Whole(register, span) : null;

@@ -47,7 +47,7 @@ internal static class CallingConvention
     /// A parameter at a function's first instruction; null when the convention does not tell. Functions that the compiler knows all callers of
     /// need not keep to it.
     /// </summary>
-    public static TypedValue? Passed(Architecture architecture, DwarfFile dwarf, DwarfFunction function, DwarfVariable wanted, bool isUser, bool readsVectors, SourceSpan span, out string? problem)
+    public static TypedValue? Passed(Architecture architecture, DwarfFile dwarf, DwarfFunction function, DwarfVariable wanted, bool isUser, bool readsVectors, SourceSpan span, out Unreadable? problem)
     {
         problem = null;
         if (!architecture.ReturnsMixedStructures || !function.IsExternal || function.IsInlined || function.Unit.Language is DwarfLanguage.Rust or DwarfLanguage.Go
@@ -140,7 +140,7 @@ internal static class CallingConvention
         {
             parts.Add(classes.InGeneral(i) ? new ObjectPart(i * 64, 64, new ContextExpr(ContextValue.Register, registers[next++].Offset, span), false, null)
                 : vector is { } first ? new ObjectPart(i * 64, 64, new ContextExpr(ContextValue.VectorRegister, 2 * (first + i - next), span), false, null)
-                : new ObjectPart(i * 64, 64, null, false, LocationLowering.InVector));
+                : new ObjectPart(i * 64, 64, null, false, Unreadable.InVector));
         }
 
         return new ObjectParts(parts, 0, isUser);

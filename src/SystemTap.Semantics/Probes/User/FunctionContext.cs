@@ -1,6 +1,7 @@
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.User;
@@ -63,13 +64,16 @@ public class FunctionContext : UserContext
         return null;
     }
 
+    /// <summary>Optimisers of whole programs (-flto) make functions local and then pass their parameters as they like, though the debug information still calls them external.</summary>
+    private bool KeepsConvention => !File.IsUser || File.Symbols.IsGlobalAt(_function.Entry) != false;
+
     /// <summary>The value of a variable at this place.</summary>
     internal TypedValue? Value(DwarfVariable variable, string name, SourceSpan span)
     {
         var place = _dwarf.Location(variable, Address);
         var location = new LocationLowering(Site(), span);
         var found = location.Run(place);
-        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry
+        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry && KeepsConvention
             && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, ReadsVectors, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
         {
             Problem(name, unreadable);
@@ -148,6 +152,9 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
     public override string? Explain(string name) => base.Explain(name) ?? entry.Context.Explain(name);
 
     /// <inheritdoc/>
+    public override bool NeedsModule(string name) => base.NeedsModule(name) || (base.Explain(name) is null && entry.Context.NeedsModule(name));
+
+    /// <inheritdoc/>
     public override TypedValue? Resolve(string name, SourceSpan span)
     {
         if (name != "$return")
@@ -173,7 +180,7 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
 
             if (!ReadsVectors)
             {
-                Problem(name, LocationLowering.InVector);
+                Problem(name, Unreadable.InVector);
                 return null;
             }
 

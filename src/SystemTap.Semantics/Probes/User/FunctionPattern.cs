@@ -16,7 +16,7 @@ public enum LineChoice
     /// <summary><c>+N</c>: N lines behind the function's own.</summary>
     Relative,
 
-    /// <summary><c>:A-B</c></summary>
+    /// <summary><c>:A-B</c>, or several lines and ranges with commas between.</summary>
     Range,
 
     /// <summary><c>:*</c></summary>
@@ -24,12 +24,14 @@ public enum LineChoice
 }
 
 /// <summary>
-/// <c>FUNCTION[@FILE[:LINE|:A-B|:*|+LINE]]</c>: what stands in <c>function("…")</c> and <c>statement("…")</c>. FUNCTION is a glob; with <c>::</c> in it the name
+/// <c>FUNCTION[@FILE[:LINE|:A-B|:A,B-C|:*|+LINE]]</c>: what stands in <c>function("…")</c> and <c>statement("…")</c>. FUNCTION is a glob; with <c>::</c> in it the name
 /// with namespaces and classes is compared, otherwise the plain name.
 /// </summary>
 public sealed record FunctionPattern(string Function, string? File, LineChoice Lines, int Line, int LastLine)
 {
     private byte[]? _utf8;
+
+    private IReadOnlyList<(int First, int Last)> Ranges { get; init; } = [];
 
     /// <summary>The function part has wildcards.</summary>
     public bool IsGlob { get; } = Globs.IsPattern(Function);
@@ -57,13 +59,14 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
                 return new FunctionPattern(function, name, LineChoice.All, 0, int.MaxValue);
             }
 
-            var dash = lines.IndexOf('-');
-            if (dash > 0 && Number(lines[..dash]) is { } first && Number(lines[(dash + 1)..]) is { } last && last >= first)
+            if (!lines.ContainsAny(',', '-'))
             {
-                return new FunctionPattern(function, name, LineChoice.Range, first, last);
+                return Number(lines) is { } line ? new FunctionPattern(function, name, LineChoice.Absolute, line, line) : null;
             }
 
-            return Number(lines) is { } line ? new FunctionPattern(function, name, LineChoice.Absolute, line, line) : null;
+            return ParseRanges(lines) is { } ranges
+                ? new FunctionPattern(function, name, LineChoice.Range, ranges.Min(r => r.First), ranges.Max(r => r.Last)) { Ranges = ranges }
+                : null;
         }
 
         var plus = file.LastIndexOf('+');
@@ -74,6 +77,28 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
 
         return file.Length == 0 ? null : new FunctionPattern(function, file, LineChoice.None, 0, 0);
     }
+
+    private static List<(int First, int Last)>? ParseRanges(ReadOnlySpan<char> text)
+    {
+        var result = new List<(int, int)>();
+        foreach (var part in text.Split(','))
+        {
+            var range = text[part];
+            var dash = range.IndexOf('-');
+            var last = Number(range[(dash + 1)..]);
+            if ((dash < 0 ? last : Number(range[..dash])) is not { } first || last is null || last < first)
+            {
+                return null;
+            }
+
+            result.Add((first, last.Value));
+        }
+
+        return result;
+    }
+
+    /// <summary>The line lies between the first and the last one, and in one of the ranges when there are several.</summary>
+    public bool Includes(int line) => line >= Line && line <= LastLine && (Ranges.Count == 0 || Ranges.Any(r => line >= r.First && line <= r.Last));
 
     /// <summary>A quick test of an unqualified name's bytes: false only when the pattern cannot mean it.</summary>
     public bool MayBe(ReadOnlySpan<byte> name)

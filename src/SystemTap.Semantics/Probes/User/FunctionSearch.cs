@@ -30,16 +30,29 @@ internal static class FunctionSearch
             }
         }
 
-        if (result.Count == 0 && pattern.File is null && file.IsUser)
+        // By symbol what the debug information does not have: other names of a function, assembly, files compiled without -g. A name without wildcards is looked for only when it has none such.
+        if (pattern.File is null && file.IsUser && (result.Count == 0 || pattern.IsGlob))
         {
-            Symbols(file, pattern, result);
-
-            // A name as the demangler spells it (compilers write "larger<long int>") is still a function with debug information.
-            for (var i = 0; i < result.Count && file.Dwarf is not null; i++)
+            var known = result.ConvertAll(f => f.Entry).ToHashSet();
+            foreach (var symbol in Symbols(file, pattern))
             {
-                if (file.Dwarf.FunctionAt(result[i].Entry, inlines: false) is { } debug && debug.Entry == result[i].Entry)
+                if (known.Contains(symbol.Entry))
                 {
-                    result[i] = new FoundFunction(Text(debug), debug.Name, debug.Entry, debug);
+                    continue;
+                }
+
+                if (file.Dwarf?.FunctionAt(symbol.Entry, inlines: false) is not { } debug)
+                {
+                    result.Add(symbol);
+                }
+                else if (debug.Entry == symbol.Entry)
+                {
+                    result.Add(new FoundFunction(Text(debug), debug.Name, debug.Entry, debug));
+                }
+                else if (!pattern.IsGlob)
+                {
+                    // Within a function: another entry of assembly. Patterns do not mean these, which are mostly pieces of it (name.cold).
+                    result.Add(symbol);
                 }
             }
         }
@@ -61,7 +74,7 @@ internal static class FunctionSearch
                 return pattern.Line == 0;
         }
 
-        if (function.Line >= pattern.Line && function.Line <= pattern.LastLine)
+        if (pattern.Includes(function.Line))
         {
             return true;
         }
@@ -70,8 +83,9 @@ internal static class FunctionSearch
         return !function.IsInlined && dwarf.ContainsLine(function, pattern.Line);
     }
 
-    private static void Symbols(UserFile file, FunctionPattern pattern, List<FoundFunction> result)
+    private static List<FoundFunction> Symbols(UserFile file, FunctionPattern pattern)
     {
+        var result = new List<FoundFunction>();
         var byAddress = new Dictionary<ulong, int>();
         var symbols = file.Symbols;
 
@@ -109,6 +123,8 @@ internal static class FunctionSearch
             var shown = name != pattern.Function && Demangler.Plain(name) is { } plain ? plain : name;
             result[at] = new FoundFunction(shown, shown, symbol.Value, null);
         }
+
+        return result;
 
         static bool IsLocal(string name) => name.StartsWith('_');
     }

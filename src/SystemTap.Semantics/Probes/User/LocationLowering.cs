@@ -50,7 +50,7 @@ internal sealed class LocationSite
 internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 {
     /// <summary>Why the last expression could not be used.</summary>
-    public string? Problem { get; private set; }
+    public Unreadable? Problem { get; private set; }
 
     /// <summary>The result of an expression.</summary>
     /// <param name="Value">Address of the variable, or its value.</param>
@@ -63,9 +63,6 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
         /// <summary>A pointer that the compiler did away with: what it would point to. <see cref="Value"/> then means nothing.</summary>
         public ObjectParts? Pointee { get; init; }
     }
-
-    /// <summary>The end of a sentence about a value that only the kernel-module runtime reads.</summary>
-    public const string InVector = "it is in a floating-point or vector register, which BPF programs cannot read: --runtime=kernel reads it";
 
     private const string NoPointer = "the pointer itself was optimised away, only what it points to can be read";
 
@@ -248,6 +245,9 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
                 case Op.StackValue:
                     isValue = true;
                     break;
+                case Op.GnuParameterRef:
+                    Problem = "the compiler passes it no more, only the callers know its value (optimised out)";
+                    return null;
                 case Op.ImplicitValue:
                     if (location.ImplicitValue is not { } bytes)
                     {
@@ -291,7 +291,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         if (Run(locate(location.Pointees[(int)op.Number]), depth) is not { } target)
         {
-            Problem = "of what it points to: " + Problem;
+            Problem = Problem?.Of("of what it points to");
             return null;
         }
 
@@ -437,7 +437,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         Problem = !site.IsUser || site.Architecture.FindDwarfVector(number) is null ? "it is in a register that programs in the kernel cannot read"
             : site.ReadsVectors ? "the debug information computes it from a floating-point register"
-            : InVector;
+            : Unreadable.InVector;
         return null;
     }
 
@@ -489,6 +489,6 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
             Shr = 0x25, Shra = 0x26, Xor = 0x27, Eq = 0x29, Ge = 0x2a, Gt = 0x2b, Le = 0x2c, Lt = 0x2d, Ne = 0x2e, Lit0 = 0x30, Reg0 = 0x50, Breg0 = 0x70,
             Regx = 0x90, Fbreg = 0x91, Bregx = 0x92, Piece = 0x93, DerefSize = 0x94, Nop = 0x96, TlsAddress = 0x9b, CallFrameCfa = 0x9c, BitPiece = 0x9d,
             ImplicitValue = 0x9e, StackValue = 0x9f, ImplicitPointer = 0xa0, EntryValue = 0xa3, RegvalType = 0xa5, DerefType = 0xa6, Convert = 0xa8,
-            Reinterpret = 0xa9, GnuPushTls = 0xe0, GnuImplicitPointer = 0xf2;
+            Reinterpret = 0xa9, GnuPushTls = 0xe0, GnuImplicitPointer = 0xf2, GnuParameterRef = 0xfa;
     }
 }

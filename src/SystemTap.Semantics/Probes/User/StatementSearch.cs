@@ -13,27 +13,29 @@ internal sealed record StatementSearch(List<(ulong Address, DwarfLine Line, Dwar
     public static StatementSearch Find(UserFile file, DwarfFile dwarf, FunctionPattern pattern, bool nearest)
     {
         var functions = dwarf.Functions(pattern.MayBe, f => pattern.Function == "*" || pattern with { File = null } is var any && any.Fits(f), inlines: true);
-        var (first, last) = (pattern.Line, pattern.LastLine);
+        var wanted = pattern;
         if (pattern.Lines == LineChoice.Relative)
         {
             foreach (var function in functions)
             {
                 if (SourceFiles.Matches(pattern.File!, function.File))
                 {
-                    (first, last) = (function.Line + pattern.Line, function.Line + pattern.Line);
+                    wanted = AtLine(function.Line + pattern.Line);
                     break;
                 }
             }
         }
 
         var known = new SortedSet<int>();
-        var sites = InLines(file, dwarf, pattern, functions, first, last, known);
-        if (sites.Count == 0 && nearest && Nearest(known, first) is { } other)
+        var sites = InLines(file, dwarf, wanted, functions, known);
+        if (sites.Count == 0 && nearest && Nearest(known, wanted.Line) is { } other)
         {
-            sites = InLines(file, dwarf, pattern, functions, other, other, known);
+            sites = InLines(file, dwarf, AtLine(other), functions, known);
         }
 
-        return new StatementSearch(sites, functions, known, first);
+        return new StatementSearch(sites, functions, known, wanted.Line);
+
+        FunctionPattern AtLine(int line) => new(pattern.Function, pattern.File, LineChoice.Absolute, line, line);
     }
 
     /// <summary>Why nothing was found, and what to do.</summary>
@@ -60,7 +62,7 @@ internal sealed record StatementSearch(List<(ulong Address, DwarfLine Line, Dwar
 
     /// <summary>The first instruction of each wanted line in each function and inline instance; all lines with code go into <paramref name="known"/>.</summary>
     private static List<(ulong Address, DwarfLine Line, DwarfFunction Function)> InLines(UserFile file, DwarfFile dwarf, FunctionPattern pattern, List<DwarfFunction> functions,
-        int first, int last, SortedSet<int> known)
+        SortedSet<int> known)
     {
         var result = new Dictionary<(DwarfFunction, string, int), (ulong Address, DwarfLine Line, DwarfFunction Function)>();
         var byUnit = new Dictionary<DwarfUnit, List<(ulong Start, ulong End, DwarfFunction Function)>>();
@@ -104,7 +106,7 @@ internal sealed record StatementSearch(List<(ulong Address, DwarfLine Line, Dwar
                 }
 
                 known.Add(line.Line);
-                if (line.Line < first || line.Line > last)
+                if (!pattern.Includes(line.Line))
                 {
                     continue;
                 }

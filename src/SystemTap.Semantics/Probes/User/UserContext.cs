@@ -10,7 +10,7 @@ namespace SystemTap.Semantics.Probes.User;
 /// <summary>Context variables at a place of a user-space file. Knows where the file is loaded, so that its global variables can be read.</summary>
 public abstract class UserContext(Target target, UserFile file, ulong address) : ProbeContext
 {
-    private readonly Dictionary<string, string> _problems = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Unreadable> _problems = new(StringComparer.Ordinal);
 
     /// <summary>The program or library.</summary>
     public UserFile File { get; } = file;
@@ -27,19 +27,19 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     public virtual DwarfUnit? Unit => null;
 
     /// <inheritdoc/>
-    public override string? Explain(string name) => _problems.GetValueOrDefault(name);
+    public override string? Explain(string name) => _problems.GetValueOrDefault(name)?.Text;
 
     /// <inheritdoc/>
-    public override bool NeedsModule(string name) => Explain(name) is { } why && why.EndsWith(LocationLowering.InVector, StringComparison.Ordinal);
+    public override bool NeedsModule(string name) => _problems.GetValueOrDefault(name) is { NeedsModule: true };
 
     /// <summary>The session's runtime can read vector registers of programs.</summary>
     protected bool ReadsVectors => File.IsUser && Runtime == "kernel";
 
-    protected void Problem(string name, string? text)
+    protected void Problem(string name, Unreadable? why)
     {
-        if (text is not null)
+        if (why is not null)
         {
-            _problems[name] = text;
+            _problems[name] = why;
         }
     }
 
@@ -201,7 +201,7 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     }
 
     /// <summary>A variable at its address or with its value, as a typed value.</summary>
-    internal static TypedValue? Typed(LocationLowering.Result result, BtfType type, bool isUser, SourceSpan span, out string? problem)
+    internal static TypedValue? Typed(LocationLowering.Result result, BtfType type, bool isUser, SourceSpan span, out Unreadable? problem)
     {
         problem = null;
         var stripped = type.Stripped;

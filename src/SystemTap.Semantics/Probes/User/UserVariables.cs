@@ -1,5 +1,6 @@
 using SystemTap.Language.Text;
 using SystemTap.Semantics.Lowered;
+using SystemTap.Semantics.Targeting;
 using SystemTap.Semantics.Probes.Families;
 using SystemTap.Targets;
 
@@ -69,7 +70,7 @@ internal static class UserVariables
 
         var here = context is not null && ReferenceEquals(context.File, user) ? context : null;
         Expr? Loaded(ulong address, SourceSpan s) => here is not null ? here.Loaded(address, s) : UserContext.Loaded(target, user, address, s);
-        string? problem = null;
+        Unreadable? problem = null;
         foreach (var variable in dwarf.Globals(plain, here?.Unit, file))
         {
             var site = new LocationSite

@@ -72,7 +72,7 @@ static int add_kprobe(struct function_probe *function_probe, u64 known)
 		return register_kprobe(kp);
 	}
 	function_probe->ret.handler = on_kretprobe;
-	function_probe->ret.maxactive = p->code.max_active > 0 ? p->code.max_active : max_t(int, 15, 6 * num_possible_cpus());
+	function_probe->ret.maxactive = p->code.max_active > 0 ? p->code.max_active : stap_return_instances();
 	return register_kretprobe(&function_probe->ret);
 }
 
@@ -88,9 +88,11 @@ static const char *kprobe_reason(int error)
 	}
 }
 
-static int is_entry(const struct stap_probe *p)
+/* An entry or return that many_functions.c may serve. */
+static int can_be_many(const struct stap_probe *p)
 {
-	return p->kind == STAP_PROBE_KERNEL && !p->is_return && p->code.symbol && *p->code.symbol && !p->code.offset;
+	return p->kind == STAP_PROBE_KERNEL && p->code.symbol && *p->code.symbol && !p->code.offset &&
+		(!p->is_return || (p->code.max_active <= 0 && strcmp(p->code.symbol, "__switch_to")));
 }
 
 static int attach(struct function_probe *function_probe, u64 known)
@@ -134,7 +136,7 @@ int stap_kprobes_start(void)
 		return -ENOMEM;
 	kprobe_count = n;
 	stap_for_each_probe(p)
-		entries += is_entry(p);
+		entries += can_be_many(p);
 	are_many = stap_many_begin(entries);
 	stap_for_each_probe(p) {
 		struct function_probe *one = &kprobes[i];
@@ -145,7 +147,7 @@ int stap_kprobes_start(void)
 		i++;
 		one->probe = p;
 		address = stap_next_function_address(p, &known);
-		one->many = !are_many || !is_entry(p) ? ALONE : address & STAP_FIT ? ONLY_BY_FTRACE : ONE_OF_MANY;
+		one->many = !are_many || !can_be_many(p) ? ALONE : address & STAP_FIT ? ONLY_BY_FTRACE : p->is_return ? ALONE : ONE_OF_MANY;
 		if (one->many == ONLY_BY_FTRACE)
 			stap_many_add(address & ~(u64)STAP_FIT, p);
 		else if (attach(one, address) || one->many == ALONE)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Entries of many functions at once.
+ * Entries and returns of many functions at once.
  *
  * Each kprobe at a function's entry is a change of ftrace's filter of its own: the kernel compares its place with all its patchable places, jump labels, static calls and BUG()s, looks at all
  * 50,000 functions again to change one, and waits until all CPUs know. A thousand of them take seconds to minutes. So many entries share one ftrace_ops, whose filter is set in one step.
@@ -8,6 +8,9 @@
  * staprun knows where the functions are, which of them ftrace can patch and which the kernel forbids to probe (kallsyms, available_filter_functions, kprobes/blacklist): it hands over the addresses
  * of those that are fit. Of the others a kprobe is registered, disabled: that is how the kernel tells whether and where it may be. One that is not patched by ftrace is enabled as the kprobe
  * that it is. When ftrace refuses the whole, each becomes a kprobe.
+ *
+ * Returns are caught by the kernel's own return probes: there is no other way that it lets modules have on all versions. But one is enough for all functions. It is registered, disabled, at one of them,
+ * and its entry handler, which takes an instance and turns the return address, is called from here whenever a function is entered; the instance remembers which it was.
  *
  * A handler finds its probe by the address, in a table of buckets; probes of the same function follow each other in it. The place that ftrace patches is the function's first instruction or the one
  * behind it (endbr64, 4 bytes). As in a kprobe's handler, the instruction pointer is that behind a breakpoint.
@@ -18,6 +21,12 @@
 #include <linux/hash.h>
 
 #define STAP_MANY_FUNCTIONS 16	/* from so many on it is worth it */
+
+/* Calls of a function that may be under way at once before returns are missed. */
+static int stap_return_instances(void)
+{
+	return max_t(int, 15, 6 * num_possible_cpus());
+}
 
 /* What staprun found: functions in the order of their probes when they are many, then the watched variables. */
 static u64 *symbol_addresses;
@@ -138,31 +147,62 @@ static u32 *many_buckets, many_count, many_bits;
 static int many_registered;
 static atomic_t many_missed = ATOMIC_INIT(0);
 
-static int run_at(unsigned long address, struct pt_regs *regs)
+static struct kretprobe many_return;
+static u32 many_returns;
+static int many_return_registered;
+
+/* What is probed at an address: bit 0 its entry, bit 1 its return. */
+static int probed_at(unsigned long address)
 {
 	u32 i;
 	int found = 0;
 
+	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next)
+		if (many[i - 1].address == address)
+			found |= many[i - 1].probe->is_return ? 2 : 1;
+	return found;
+}
+
+static void run_at(unsigned long address, struct pt_regs *regs, int is_return)
+{
+	u32 i;
+
 	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next) {
+		const struct stap_probe *p = many[i - 1].probe;
 		struct stap_context *c;
 
-		if (many[i - 1].address != address)
+		if (many[i - 1].address != address || !!p->is_return != is_return)
 			continue;
-		found = 1;
-		c = stap_enter(many[i - 1].probe);
+		c = stap_enter(p);
 		if (c) {
 			c->regs = regs;
+			if (is_return)
+				c->value = regs_return_value(regs);
 			stap_leave(c);
 		}
 	}
-	return found;
+}
+
+/* The function that is entered on this CPU; read while preemption is off. */
+static DEFINE_PER_CPU(unsigned long, many_entered);
+
+static int on_many_entered(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	*(unsigned long *)instance->data = __this_cpu_read(many_entered);
+	return 0;
+}
+
+static int on_many_returned(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	run_at(*(unsigned long *)instance->data, regs, 1);
+	return 0;
 }
 
 static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *ops, struct ftrace_regs *fregs)
 {
 	struct pt_regs *regs = ftrace_get_regs(fregs);
 	unsigned long there;
-	int bit = ftrace_test_recursion_trylock(ip, parent);
+	int what, bit = ftrace_test_recursion_trylock(ip, parent);
 
 	if (bit < 0 || !regs) {
 		atomic_inc(&many_missed);
@@ -170,8 +210,18 @@ static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *o
 	}
 	there = regs->ip;
 	regs->ip = ip + 1;
-	if (!run_at(ip, regs))
-		run_at(ip - 4, regs);
+	what = probed_at(ip);
+	if (!what)
+		what = probed_at(ip -= 4);
+	if (what & 1)
+		run_at(ip, regs, 0);
+	if (what & 2 && many_return_registered) {
+		unsigned long interrupted = __this_cpu_read(many_entered);
+
+		__this_cpu_write(many_entered, ip);
+		many_return.kp.pre_handler(&many_return.kp, regs);
+		__this_cpu_write(many_entered, interrupted);
+	}
 	regs->ip = there;
 	ftrace_test_recursion_unlock(bit);
 }
@@ -193,12 +243,37 @@ static void stap_many_add(unsigned long address, const struct stap_probe *probe)
 {
 	u32 *at, last;
 
+	many_returns += probe->is_return;
 	many[many_count] = (struct many_entry){ address, probe, 0 };
 	/* At the end of its bucket: probes of one function run in the script's order. */
 	at = &many_buckets[hash_long(address, many_bits)];
 	for (last = *at; last; last = *at)
 		at = &many[last - 1].next;
 	*at = ++many_count;
+}
+
+/* The one return probe, with as many instances as one for each function would have. */
+static int many_return_start(void)
+{
+	u32 i;
+	int error = -ENOENT;
+
+	if (!many_returns)
+		return 0;
+	for (i = 0; error && i < many_count; i++) {
+		if (!many[i].probe->is_return)
+			continue;
+		memset(&many_return, 0, sizeof(many_return));
+		many_return.kp.addr = (kprobe_opcode_t *)many[i].address;
+		many_return.kp.flags = KPROBE_FLAG_DISABLED;
+		many_return.entry_handler = on_many_entered;
+		many_return.handler = on_many_returned;
+		many_return.data_size = sizeof(unsigned long);
+		many_return.maxactive = min_t(u32, many_returns * stap_return_instances(), 1 << 16);
+		error = register_kretprobe(&many_return);
+	}
+	many_return_registered = !error;
+	return error;
 }
 
 /* All go live. */
@@ -210,6 +285,9 @@ static int stap_many_end(void)
 
 	if (!many_count)
 		return 0;
+	error = many_return_start();
+	if (error)
+		return error;
 	addresses = kvcalloc(many_count, sizeof(*addresses), GFP_KERNEL);
 	if (!addresses)
 		return -ENOMEM;
@@ -229,6 +307,12 @@ static void stap_many_stop(void)
 		unregister_ftrace_function(&many_ops);
 	ftrace_free_filter(&many_ops);
 	many_registered = 0;
+	if (many_return_registered) {
+		unregister_kretprobe(&many_return);
+		stap_add_skips(STAP_SKIP_RETURN, many_return.nmissed);
+	}
+	many_return_registered = 0;
+	many_returns = 0;
 	stap_add_skips(STAP_SKIP_KPROBE, atomic_xchg(&many_missed, 0));
 	kvfree(many);
 	kvfree(many_buckets);

@@ -56,10 +56,13 @@ chmod +x "$fs/init"
 clock="tsc=reliable"
 mhz=$(sed -n 's/^cpu MHz[[:space:]]*: *\([0-9]*\).*/\1/p' /proc/cpuinfo | head -n 1)
 [ -z "$mhz" ] || clock="$clock lpj=$((mhz * 4000))"
-# Packs the stage and boots; console on standard output. boot [more qemu options]; VM_OPTIONS has more of them, too, and VM_APPEND more words for the kernel.
+# Packs the stage and boots; console on standard output. boot [more qemu options]; VM_OPTIONS has more of them, too, VM_MEMORY other MB than the files ask for, and VM_APPEND more words for the kernel.
 # shellcheck disable=SC2086
 boot() {
     (cd "$fs" && find . | cpio -o -H newc --quiet | gzip -1) > "$stage/initramfs.gz"
-    timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-1024}" -nographic -monitor none -no-reboot \
+    # The files are in memory packed and unpacked; a thousand modules are more than half of the usual size.
+    memory=$(($(du -sm "$fs" | cut -f 1) * 2 + 512))
+    [ "$memory" -ge 1024 ] || memory=1024
+    timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-$memory}" -nographic -monitor none -no-reboot \
         -kernel "$kernel" -initrd "$stage/initramfs.gz" -append "console=ttyS0 quiet loglevel=${VM_LOGLEVEL:-3} panic=-1 nokaslr $clock ${VM_APPEND:-}" ${VM_OPTIONS:-} "$@" < /dev/null
 }

@@ -424,7 +424,7 @@ int main(int argc, char **argv)
 		stap_show_globals(&context);
 	flush();
 	if (cuts)
-		fprintf(stderr, "WARNING: Strings cut to MAXSTRINGLEN (first at %s): %llu\n", first_cut->at, cuts);
+		fprintf(stderr, "WARNING: Strings cut to MAXSTRINGLEN%s%s%s: %llu\n", first_cut ? " (first at " : "", first_cut ? first_cut->at : "", first_cut ? ")" : "", cuts);
 	if (errors)
 		fprintf(stderr, "WARNING: Number of errors: %llu, skipped probes: 0\n", errors);
 	stap_core_stop(stap_chosen);

@@ -56,7 +56,7 @@ public sealed unsafe partial class ModuleSession
         if (status.Cuts > 0)
         {
             var first = Marshal.PtrToStringAnsi((nint)status.FirstCut);
-            Complain($"Strings cut to MAXSTRINGLEN{(first is null or SourceSpan.Unwritten ? "" : $" (first at {first})")}: {status.Cuts}");
+            Complain($"Strings cut to MAXSTRINGLEN{(string.IsNullOrEmpty(first) ? "" : $" (first at {first})")}: {status.Cuts}");
         }
 
         if (Array.Find(_outputs, static o => o is { Error: not (0 or 32 /* EPIPE: the reader has what it wanted */) }) is { } failed)

@@ -43,7 +43,7 @@ static int is_watched_name(const struct stap_probe *p)
 }
 
 /* Functions whose addresses staprun is asked for: none when they are few, for the kernel finds those itself. */
-static u32 asked_functions(void)
+u32 stap_symbol_functions(void)
 {
 	const struct stap_probe *p;
 	u32 n = 0;
@@ -67,7 +67,7 @@ u64 stap_symbol_names(char *into)
 	const struct stap_probe *p;
 	u64 bytes = 0;
 
-	if (asked_functions())
+	if (stap_symbol_functions())
 		stap_for_each_probe(p)
 			if (is_named(p))
 				bytes = put_name(into, bytes, p->code.symbol);
@@ -77,15 +77,10 @@ u64 stap_symbol_names(char *into)
 	return bytes;
 }
 
-u32 stap_symbol_functions(void)
-{
-	return asked_functions();
-}
-
 long stap_take_symbol_addresses(const void __user *from, u64 bytes)
 {
 	const struct stap_probe *p;
-	u32 n = asked_functions();
+	u32 n = stap_symbol_functions();
 	u64 *taken;
 
 	stap_for_each_probe(p)
@@ -102,7 +97,7 @@ long stap_take_symbol_addresses(const void __user *from, u64 bytes)
 	kvfree(symbol_addresses);
 	symbol_addresses = taken;
 	symbol_address_count = n;
-	symbol_function_count = asked_functions();
+	symbol_function_count = stap_symbol_functions();
 	return 0;
 }
 
@@ -151,27 +146,20 @@ static struct kretprobe many_return;
 static u32 many_returns;
 static int many_return_registered;
 
-/* What is probed at an address: bit 0 its entry, bit 1 its return. */
-static int probed_at(unsigned long address)
+/* Runs the handlers of a function's entry or return. What of it is probed: bit 0 its entry, bit 1 its return. */
+static int run_at(unsigned long address, struct pt_regs *regs, int is_return)
 {
 	u32 i;
 	int found = 0;
-
-	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next)
-		if (many[i - 1].address == address)
-			found |= many[i - 1].probe->is_return ? 2 : 1;
-	return found;
-}
-
-static void run_at(unsigned long address, struct pt_regs *regs, int is_return)
-{
-	u32 i;
 
 	for (i = many_buckets[hash_long(address, many_bits)]; i; i = many[i - 1].next) {
 		const struct stap_probe *p = many[i - 1].probe;
 		struct stap_context *c;
 
-		if (many[i - 1].address != address || !!p->is_return != is_return)
+		if (many[i - 1].address != address)
+			continue;
+		found |= p->is_return ? 2 : 1;
+		if (!!p->is_return != is_return)
 			continue;
 		c = stap_enter(p);
 		if (c) {
@@ -181,6 +169,7 @@ static void run_at(unsigned long address, struct pt_regs *regs, int is_return)
 			stap_leave(c);
 		}
 	}
+	return found;
 }
 
 /* The function that is entered on this CPU; read while preemption is off. */
@@ -210,11 +199,9 @@ static void on_many(unsigned long ip, unsigned long parent, struct ftrace_ops *o
 	}
 	there = regs->ip;
 	regs->ip = ip + 1;
-	what = probed_at(ip);
+	what = run_at(ip, regs, 0);
 	if (!what)
-		what = probed_at(ip -= 4);
-	if (what & 1)
-		run_at(ip, regs, 0);
+		what = run_at(ip -= 4, regs, 0);
 	if (what & 2 && many_return_registered) {
 		unsigned long interrupted = __this_cpu_read(many_entered);
 

@@ -129,7 +129,7 @@ public static class BpfCompiler
             NamesPrograms = namesPrograms,
             LeftToHost = compilation.LeftToHost,
             CountTables = counts,
-            CountReaders = placement.HostProbes.Where(p => Placement.Touches(program, p, counts.Select(static c => c.Array))).ToHashSet(),
+            CountReaders = counts.Count == 0 ? new HashSet<Probe>() : placement.HostProbes.Where(p => Placement.Touches(program, p, counts.Select(static c => c.Array))).ToHashSet(),
         };
     }
 

@@ -5,9 +5,8 @@ using SystemTap.Semantics.Lowered;
 namespace SystemTap.Bpf.Analysis;
 
 /// <summary>Finds writes to memory in handlers that stap runs: only a module has the kernel's memory, and no traced process is current there.</summary>
-internal sealed class GuruWrites : LoweredWalker
+internal sealed class GuruWrites : CallingWalker
 {
-    private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 
     /// <exception cref="BpfCannotException">One of the handlers writes.</exception>
     public static void Refuse(IReadOnlyList<Probe> probes)
@@ -42,13 +41,6 @@ internal sealed class GuruWrites : LoweredWalker
                 throw new BpfCannotException("a signal to the current thread in a handler that no event of a thread runs", i.Span, "call raise() in a probe of the thread");
             case IntrinsicExpr { Intrinsic.Id: IntrinsicId.Panic or IntrinsicId.DumpStack or IntrinsicId.SetFunctionArgument or IntrinsicId.SetReturnValue or IntrinsicId.WriteRegister } i:
                 throw new BpfCannotException(What(i.Intrinsic.Id) + ": BPF programs cannot", i.Span, "run with --runtime=kernel");
-            case CallExpr c:
-                for (var f = c.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-                {
-                    Visit(f.Body);
-                }
-
-                break;
         }
 
         base.Visit(expression);

@@ -127,9 +127,8 @@ internal sealed class DeadAssignments : LocalWalker
 }
 
 /// <summary>Finds <c>error()</c>, also in called functions.</summary>
-internal sealed class RaiseFinder : LoweredWalker
+internal sealed class RaiseFinder : CallingWalker
 {
-    private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
     private bool _found;
 
     public static bool In(Expr e)
@@ -154,11 +153,6 @@ internal sealed class RaiseFinder : LoweredWalker
     public override void Visit(Expr? expression)
     {
         _found |= expression is IntrinsicExpr i && i.Intrinsic.Has(IntrinsicTraits.NoReturn);
-        for (var f = (expression as CallExpr)?.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-        {
-            Visit(f.Body);
-        }
-
         base.Visit(expression);
     }
 }

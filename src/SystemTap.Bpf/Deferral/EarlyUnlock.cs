@@ -236,9 +236,8 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
         }
     }
 
-    private sealed class FreeWalker(bool[] shared) : LoweredWalker
+    private sealed class FreeWalker(bool[] shared) : CallingWalker
     {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
 
         public bool Free { get; private set; } = true;
 
@@ -273,14 +272,6 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
                 SequenceExpr => false,
                 _ => true,
             };
-            if (expression is CallExpr call)
-            {
-                for (var f = call.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-                {
-                    Visit(f.Body);
-                }
-            }
-
             base.Visit(expression);
         }
 

@@ -47,20 +47,36 @@ internal sealed partial class HostStatements
         return walker.Needed;
     }
 
-    private sealed class StapsOnlyFinder : LoweredWalker
+    /// <summary>Finds texts that only stap can make, in called functions too.</summary>
+    internal sealed class StapsOnlyFinder : CallingWalker
     {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
+        private bool _found;
 
-        public bool Found { get; private set; }
+        public static bool In(Expr e)
+        {
+            var finder = new StapsOnlyFinder();
+            finder.Visit(e);
+            return finder._found;
+        }
+
+        /// <summary>In the handlers that run in the kernel.</summary>
+        public static bool In(LoweredProgram program)
+        {
+            var finder = new StapsOnlyFinder();
+            foreach (var probe in program.Probes)
+            {
+                if (probe.Spec.RunsInKernel)
+                {
+                    finder.Visit(probe.Body);
+                }
+            }
+
+            return finder._found;
+        }
 
         public override void Visit(Expr? expression)
         {
-            Found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id));
-            if (expression is CallExpr c && _seen.Add(c.Function))
-            {
-                Visit(c.Function.Body);
-            }
-
+            _found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id));
             base.Visit(expression);
         }
     }

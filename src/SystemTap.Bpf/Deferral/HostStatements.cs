@@ -51,6 +51,11 @@ internal sealed partial class HostStatements
     public static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlyList<CountTable> Tables) Apply(LoweredProgram program, Architecture architecture)
     {
         program = InlinePrints(RunningFunction.Apply(program, architecture));
+        if (!StapsOnlyFinder.In(program))
+        {
+            return (program, null, []);
+        }
+
         var (counting, tables) = KernelCounts.Apply(program);
         if (tables.Count > 0)
         {
@@ -70,16 +75,7 @@ internal sealed partial class HostStatements
     private static (LoweredProgram Program, HostRefusal? Refusal, IReadOnlySet<Global> Moved) Apply(LoweredProgram program)
     {
         var statements = new HostStatements(program);
-        var finder = new StapsOnlyFinder();
-        foreach (var probe in program.Probes)
-        {
-            if (probe.Spec.RunsInKernel)
-            {
-                finder.Visit(probe.Body);
-            }
-        }
-
-        if (!finder.Found)
+        if (!StapsOnlyFinder.In(program))
         {
             return (program, null, statements._moved);
         }
@@ -116,16 +112,10 @@ internal sealed partial class HostStatements
         return probes is null ? program : program.WithProbes(probes);
     }
 
-    private static bool OnlyPrints(Function f)
-    {
-        var body = f.Body;
-        while (body is BlockStmt { Statements: [var only] })
-        {
-            body = only;
-        }
+    private static bool OnlyPrints(Function f) => f.IsTapset && WithoutBlocks(f.Body) is PrintStmt;
 
-        return f.IsTapset && body is PrintStmt;
-    }
+    /// <summary>The only statement of a block, of the block in it, and so on.</summary>
+    public static Stmt WithoutBlocks(Stmt s) => s is BlockStmt { Statements: [var only] } ? WithoutBlocks(only) : s;
 
     /// <summary>Further locals of a handler.</summary>
     private sealed class FreshLocals(Probe probe)

@@ -299,13 +299,7 @@ internal sealed class KernelCounts
     private static Expr? Result(CallExpr c)
     {
         var f = c.Function;
-        var body = f.Body;
-        while (body is BlockStmt { Statements: [var only] })
-        {
-            body = only;
-        }
-
-        if (f.NextOverload is not null || f.IsRecursive || f.EmbeddedCode is not null || body is not ReturnStmt { Value: { } value } || !c.Arguments.All(Purity.IsQuiet))
+        if (f.NextOverload is not null || f.IsRecursive || f.EmbeddedCode is not null || HostStatements.WithoutBlocks(f.Body) is not ReturnStmt { Value: { } value } || !c.Arguments.All(Purity.IsQuiet))
         {
             return null;
         }
@@ -330,37 +324,11 @@ internal sealed class KernelCounts
         }
     }
 
-    private static bool NeedsText(Expr e)
-    {
-        var walker = new TextFinder();
-        walker.Visit(e);
-        return walker.Found;
-    }
-
-    /// <summary>Finds texts that only stap can make, in called functions too.</summary>
-    private sealed class TextFinder : LoweredWalker
-    {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
-
-        public bool Found { get; private set; }
-
-        public override void Visit(Expr? expression)
-        {
-            Found |= expression is HistogramTextExpr || (expression is IntrinsicExpr i && HostStatements.IsStapsOnly(i.Intrinsic.Id));
-            for (var f = (expression as CallExpr)?.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-            {
-                Visit(f.Body);
-            }
-
-            base.Visit(expression);
-        }
-    }
+    private static bool NeedsText(Expr e) => HostStatements.StapsOnlyFinder.In(e);
 
     /// <summary>Counts where handlers name arrays, in called functions too.</summary>
-    private sealed class Mentions(Dictionary<Global, int> found) : LoweredWalker
+    private sealed class Mentions(Dictionary<Global, int> found) : CallingWalker
     {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
-
         public override void Visit(Stmt? statement)
         {
             Add(statement switch { DeleteStmt d => d.Global, StatAddStmt a => a.Aggregate, ForeachStmt f => f.Array, _ => null });
@@ -370,11 +338,6 @@ internal sealed class KernelCounts
         public override void Visit(Expr? expression)
         {
             Add(HostStatements.GlobalOf(expression));
-            for (var f = (expression as CallExpr)?.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-            {
-                Visit(f.Body);
-            }
-
             base.Visit(expression);
         }
 
@@ -388,10 +351,8 @@ internal sealed class KernelCounts
     }
 
     /// <summary>Arrays that lose elements.</summary>
-    private sealed class Losses : LoweredWalker
+    private sealed class Losses : CallingWalker
     {
-        private readonly HashSet<Function> _seen = new(ReferenceEqualityComparer.Instance);
-
         public HashSet<Global> Found { get; } = new(ReferenceEqualityComparer.Instance);
 
         public override void Visit(Stmt? statement)
@@ -402,16 +363,6 @@ internal sealed class KernelCounts
             }
 
             base.Visit(statement);
-        }
-
-        public override void Visit(Expr? expression)
-        {
-            for (var f = (expression as CallExpr)?.Function; f is not null && _seen.Add(f); f = f.NextOverload)
-            {
-                Visit(f.Body);
-            }
-
-            base.Visit(expression);
         }
     }
 }

@@ -36,11 +36,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Puts a pid (in a stack word) into the target's set.</summary>
     public void UpdateTargetSet(Mem pid, Mem value)
     {
-        LoadMap(Reg.R1, _c.TargetSetMap);
-        Address(Reg.R2, pid);
-        Address(Reg.R3, value);
-        _a.Emit(Instruction.Mov(Reg.R4, 0));
-        _a.Call(Helper.MapUpdateElem);
+        UpdateElement(_c.TargetSetMap, pid, value, UpdateMode.Any);
     }
 
     public void RemoveFromTargetSet(Mem pid)
@@ -53,11 +49,7 @@ internal sealed partial class ProgramEmitter
     /// <summary>Puts a key into a map of 4-byte values (whatever they are); goes to the label when it is there already. R0–R5 are lost.</summary>
     public void AddOnce(int map, Mem key, Label known)
     {
-        LoadMap(Reg.R1, map);
-        Address(Reg.R2, key);
-        Address(Reg.R3, key);
-        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
-        _a.Call(Helper.MapUpdateElem);
+        UpdateElement(map, key, key, UpdateMode.NoExist);
         _a.JumpIf(JumpOp.Eq, Reg.R0, Eexist, known);
     }
 

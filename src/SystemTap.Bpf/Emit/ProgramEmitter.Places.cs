@@ -13,7 +13,7 @@ namespace SystemTap.Bpf.Emit;
 
 internal sealed partial class ProgramEmitter
 {
-    private const int NoExist = 1, Eexist = -17;
+    private const int Eexist = -17;
 
     private static string OverflowMessage(Global array) => array.Type == ScriptType.Statistics
         ? $"aggregation overflow in {array.Name}"
@@ -102,17 +102,23 @@ internal sealed partial class ProgramEmitter
         Free(temp);
     }
 
+    /// <summary>R0 = 0, or why the element was not stored. R1–R5 are lost.</summary>
+    private void UpdateElement(int map, Mem key, Mem value, UpdateMode mode)
+    {
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, key);
+        Address(Reg.R3, value);
+        _a.Emit(Instruction.Mov(Reg.R4, (int)mode));
+        _a.Call(Helper.MapUpdateElem);
+    }
+
     private void ReplaceElement(GlobalStorage.Array storage, Mem key, Temp value, SourceSpan span)
     {
         var area = TakeStack(GlobalStorage.Array.ValueOffset + 8);
         Put(MemSize.DW, area, 0);
         Get(Reg.R1, value);
         Save(area.At(GlobalStorage.Array.ValueOffset), Reg.R1);
-        LoadMap(Reg.R1, storage.MapId);
-        Address(Reg.R2, key);
-        Address(Reg.R3, area);
-        _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.Any));
-        _a.Call(Helper.MapUpdateElem);
+        UpdateElement(storage.MapId, key, area, UpdateMode.Any);
         var stored = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, stored);
         Raise(OverflowMessage(storage.Global), span);
@@ -377,11 +383,7 @@ internal sealed partial class ProgramEmitter
         NextSequence();
         Save(area, Reg.R1);
         fill(area.At(GlobalStorage.Array.ValueOffset));
-        LoadMap(Reg.R1, storage.MapId);
-        Address(Reg.R2, key);
-        Address(Reg.R3, area);
-        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
-        _a.Call(Helper.MapUpdateElem);
+        UpdateElement(storage.MapId, key, area, UpdateMode.NoExist);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
         _a.JumpIf(JumpOp.Ne, Reg.R0, Eexist, failed);
         LookupKey(storage.MapId, key);
@@ -390,11 +392,7 @@ internal sealed partial class ProgramEmitter
         if (array.Wraps)
         {
             DropOldest(storage.MapId, storage.Key, isPerCpu: false, span);
-            LoadMap(Reg.R1, storage.MapId);
-            Address(Reg.R2, key);
-            Address(Reg.R3, area);
-            _a.Emit(Instruction.Mov(Reg.R4, NoExist));
-            _a.Call(Helper.MapUpdateElem);
+            UpdateElement(storage.MapId, key, area, UpdateMode.NoExist);
             _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
         }
 

@@ -59,7 +59,7 @@ internal sealed partial class ProgramEmitter
         LoadMap(Reg.R1, array.MapId);
         Address(Reg.R2, key);
         ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
-        _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+        _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
         _a.Call(Helper.MapUpdateElem);
         LookupKey(array.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
@@ -69,7 +69,7 @@ internal sealed partial class ProgramEmitter
             LoadMap(Reg.R1, array.MapId);
             Address(Reg.R2, key);
             ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
-            _a.Emit(Instruction.Mov(Reg.R4, NoExist));
+            _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
             _a.Call(Helper.MapUpdateElem);
             LookupKey(array.MapId, key);
             _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);

@@ -73,6 +73,7 @@ internal sealed class LockPlan
     private readonly bool[] _fromInterrupts;
     private readonly IReadOnlyList<Global> _globals;
     private readonly Dictionary<Probe, Uses> _uses = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<Probe, (Stmt Body, bool IsLate)> _bodies = new(ReferenceEqualityComparer.Instance);
 
     public LockPlan(LoweredProgram program)
     {
@@ -160,7 +161,9 @@ internal sealed class LockPlan
     /// What to write for a handler, and whether it takes its locks itself, by a <see cref="LockStmt"/> behind the filters at its beginning: events that are
     /// filtered out neither wait for a lock nor count as skipped.
     /// </summary>
-    public (Stmt Body, bool IsLate) BodyOf(Probe probe)
+    public (Stmt Body, bool IsLate) BodyOf(Probe probe) => _bodies.TryGetValue(probe, out var known) ? known : _bodies[probe] = Split(probe);
+
+    private (Stmt Body, bool IsLate) Split(Probe probe)
     {
         // What a procfs reader gets is evaluated behind the statements, always.
         if (probe.Spec is ProcfsSpec || (For(probe).Count == 0 && !NeedsInterruptsOff(probe)) || LockPrefix.Of(probe.Body) is not { } prefix)

@@ -36,7 +36,7 @@ public sealed class ModuleFile
             return word;
         }
 
-        var release = File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+        var release = ModuleLoader.RunningRelease();
         var path = $"/lib/modules/{release}/systemtap/{word}.ko";
         return File.Exists(path) ? path : throw new ModuleException($"module '{word}' is neither a file nor in '/lib/modules/{release}/systemtap'", "give the path of a file made by 'stap -p4'");
     }
@@ -57,7 +57,6 @@ public sealed class ModuleFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The exceptions' own texts are left out of native builds.
             throw new ModuleException(Directory.Exists(path) ? $"'{path}' is a folder" : $"module file '{path}' cannot be read", Give);
         }
 

@@ -199,9 +199,12 @@ public static unsafe class ModuleLoader
         return process.ExitCode;
     }
 
+    /// <summary>As <c>uname -r</c> says it; empty when /proc does not.</summary>
+    internal static string RunningRelease() => File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+
     private static ModuleException Refusal(ModuleFile module, int error)
     {
-        var running = File.Exists("/proc/sys/kernel/osrelease") ? File.ReadAllText("/proc/sys/kernel/osrelease").Trim() : "";
+        var running = RunningRelease();
         var lockdown = File.Exists("/sys/kernel/security/lockdown") ? File.ReadAllText("/sys/kernel/security/lockdown") : "";
         var what = $"module '{module.Name}' cannot be loaded: ";
         if (module.Release != running && running.Length > 0 && error is 8 or 22 or 2)

@@ -117,7 +117,6 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
             FindSymbols();
             started = InThread(ModuleTransport.Start, &request);
         }
-
         else
         {
             // From now on our death ends the session, as it does for one that was never left.

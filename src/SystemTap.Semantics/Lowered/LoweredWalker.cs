@@ -146,6 +146,22 @@ public abstract class LoweredWalker
     }
 }
 
+/// <summary>A walker that goes into the functions that are called, too, with their overloads: once into each, before the arguments of the call.</summary>
+public abstract class CallingWalker : LoweredWalker
+{
+    private readonly HashSet<Function> _entered = new(ReferenceEqualityComparer.Instance);
+
+    public override void Visit(Expr? expression)
+    {
+        for (var f = (expression as CallExpr)?.Function; f is not null && _entered.Add(f); f = f.NextOverload)
+        {
+            Visit(f.Body);
+        }
+
+        base.Visit(expression);
+    }
+}
+
 /// <summary>A statement or expression that only one engine has, between the lowered program and its code.</summary>
 public interface IEngineNode
 {

@@ -63,9 +63,8 @@ public sealed unsafe partial class DwarfFile
                         if (!die.Has(Dw.AtDeclaration))
                         {
                             Add(number, die, scope, die, false, isNested);
-                            var isC = unit.Language is 1 or 2 or 12 or 29;
-                            if (_inlines || !isC)
-                                Walk(unit, number, die, scope.Length == 0 ? die.Name() : scope + "::" + die.Name(), die, isNested || isC, depth + 1);
+                            if (_inlines || !unit.IsC)
+                                Walk(unit, number, die, scope.Length == 0 ? die.Name() : scope + "::" + die.Name(), die, isNested || unit.IsC, depth + 1);
                         }
                         break;
                     case Dw.InlinedSubroutine when _inlines:

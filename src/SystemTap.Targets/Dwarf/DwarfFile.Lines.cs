@@ -11,16 +11,7 @@ public sealed unsafe partial class DwarfFile
     private (string File, int Line)? LineOf(DwarfUnit unit, ulong address)
     {
         var lines = Lines(unit);
-        var low = 0;
-        var high = lines.Count;
-        while (low < high)
-        {
-            var middle = (low + high) / 2;
-            if (lines[middle].Address <= address)
-                low = middle + 1;
-            else
-                high = middle;
-        }
+        var low = Sorted.CountUpTo<DwarfLine>(lines, address, static line => line.Address);
         return low > 0 && lines[low - 1] is { IsEnd: false, Line: > 0, File.Length: > 0 } row ? (row.File, row.Line) : null;
     }
 }

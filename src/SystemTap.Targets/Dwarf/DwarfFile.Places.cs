@@ -159,16 +159,7 @@ public sealed unsafe partial class DwarfFile
                 _ranges.Sort(static (a, b) => a.Start != b.Start ? a.Start.CompareTo(b.Start) : b.End.CompareTo(a.End));
                 _isSorted = true;
             }
-            var low = 0;
-            var high = _ranges.Count;
-            while (low < high)
-            {
-                var middle = (low + high) / 2;
-                if (_ranges[middle].Start <= address)
-                    low = middle + 1;
-                else
-                    high = middle;
-            }
+            var low = Sorted.CountUpTo<(ulong Start, ulong End, T Value)>(CollectionsMarshal.AsSpan(_ranges), address, static range => range.Start);
             const int deepest = 64;
             for (var i = low - 1; i >= 0 && i >= low - deepest; i--)
                 if (address < _ranges[i].End)

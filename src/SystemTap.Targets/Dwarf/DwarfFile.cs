@@ -176,7 +176,7 @@ public sealed unsafe partial class DwarfFile
     }
 
     /// <summary>Rows of a unit's line table by ascending address; those that only end a sequence have <see cref="DwarfLine.IsEnd"/>.</summary>
-    public IReadOnlyList<DwarfLine> Lines(DwarfUnit unit)
+    public DwarfLine[] Lines(DwarfUnit unit)
     {
         if (unit.Lines is { } known)
             return known;
@@ -327,8 +327,8 @@ public sealed unsafe partial class DwarfFile
                 if (count > result.Count)
                     return null;
             }
-            var origins = result.ConvertAll(p => p.Die.Origin());
-            return origins.Contains(0) ? result : [.. result.OrderBy(p => p.Die.Origin())];
+            var order = result.ConvertAll(p => (Origin: p.Die.Origin(), Parameter: p));
+            return order.Exists(p => p.Origin == 0) ? result : [.. order.OrderBy(p => p.Origin).Select(p => p.Parameter)];
         }
     }
 

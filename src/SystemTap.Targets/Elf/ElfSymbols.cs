@@ -88,10 +88,12 @@ public sealed class ElfSymbols
 
     private readonly Blob _table, _strings;
     private readonly bool _is64;
+    private readonly Lazy<Dictionary<ulong, bool>> _functionIsGlobal;
 
     private ElfSymbols(Blob table, Blob strings, bool is64)
     {
         (_table, _strings, _is64) = (table, strings, is64);
+        _functionIsGlobal = new(FunctionsByAddress);
         Count = table.Length / (is64 ? 24 : 16);
     }
 
@@ -125,13 +127,15 @@ public sealed class ElfSymbols
     }
 
     /// <summary>Whether other files can call the function that begins at an address; null when it has no symbol.</summary>
-    public bool? IsGlobalAt(ulong address)
+    public bool? IsGlobalAt(ulong address) => _functionIsGlobal.Value.TryGetValue(address, out var isGlobal) ? isGlobal : null;
+
+    private Dictionary<ulong, bool> FunctionsByAddress()
     {
-        bool? result = null;
+        var result = new Dictionary<ulong, bool>();
         for (var i = 0; i < Count; i++)
         {
-            if (this[i] is { IsFunction: true } symbol && symbol.Value == address)
-                result = result == true || symbol.IsGlobal;
+            if (this[i] is { IsFunction: true } symbol)
+                result[symbol.Value] = symbol.IsGlobal || result.GetValueOrDefault(symbol.Value);
         }
         return result;
     }

@@ -135,16 +135,7 @@ public sealed class FrameTable
     /// <summary>The rules at an address of the file (not of a process); null when no function is described there.</summary>
     public (FrameRow Row, bool IsDebug)? Find(ulong address)
     {
-        var low = 0;
-        var high = _ranges.Length;
-        while (low < high)
-        {
-            var middle = (low + high) / 2;
-            if (_ranges[middle].Start <= address)
-                low = middle + 1;
-            else
-                high = middle;
-        }
+        var low = Sorted.CountUpTo<Range>(_ranges, address, static range => range.Start);
         // Of nested ranges the last that begins before and still spans it.
         for (var i = low - 1; i >= 0 && i >= low - 4; i--)
         {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 
 namespace SystemTap.Targets;
 
@@ -165,16 +166,7 @@ public sealed class UserSpace
     private Mapping? MappingAt(int pid, ulong address)
     {
         var list = Of(pid).Mappings;
-        var low = 0;
-        var high = list.Count;
-        while (low < high)
-        {
-            var middle = (low + high) / 2;
-            if (list[middle].Start <= address)
-                low = middle + 1;
-            else
-                high = middle;
-        }
+        var low = Sorted.CountUpTo<Mapping>(CollectionsMarshal.AsSpan(list), address, static mapping => mapping.Start);
         return low > 0 && address < list[low - 1].End ? list[low - 1] : null;
     }
 

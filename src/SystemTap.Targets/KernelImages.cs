@@ -88,6 +88,14 @@ public static class KernelImages
         return start + length <= image.Length ? image.AsSpan((int)start, (int)length).ToArray() : null;
     }
 
+    /// <summary>What a compressed file holds; null when it is compressed in no known way.</summary>
+    /// <exception cref="TargetException">The program that decompresses it is not installed.</exception>
+    internal static byte[]? Unpack(string path)
+    {
+        var bytes = File.ReadAllBytes(path);
+        return Compressions.Any(c => bytes.AsSpan().StartsWith(c.Magic)) ? Decompress(path, bytes) : null;
+    }
+
     private static byte[] Decompress(string path, byte[] payload)
     {
         var program = Compressions.FirstOrDefault(c => payload.AsSpan().StartsWith(c.Magic)).Program

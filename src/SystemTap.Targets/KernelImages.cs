@@ -1,7 +1,5 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace SystemTap.Targets;
 
@@ -44,7 +42,7 @@ public static class KernelImages
         }
 
         var cached = cacheFolder is null ? null
-            : Path.Combine(cacheFolder, "btf", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{file.FullName} {file.Length} {file.LastWriteTimeUtc.Ticks}")).AsSpan(0, 10)) + ".btf");
+            : Path.Combine(cacheFolder, "btf", CacheDirectory.KeyOf(file) + ".btf");
         if (cached is not null && File.Exists(cached))
         {
             return File.ReadAllBytes(cached);

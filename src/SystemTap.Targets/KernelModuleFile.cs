@@ -1,6 +1,4 @@
 using System.Buffers.Binary;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace SystemTap.Targets;
 
@@ -157,8 +155,7 @@ public sealed class KernelModuleFile
             return file.Exists ? path : null;
         if (cacheDirectory is null)
             return null;
-        var key = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{file.FullName} {file.Length} {file.LastWriteTimeUtc.Ticks}")).AsSpan(0, 10));
-        var unpacked = System.IO.Path.Combine(cacheDirectory, "modules-unpacked", key + ".ko");
+        var unpacked = System.IO.Path.Combine(cacheDirectory, "modules-unpacked", CacheDirectory.KeyOf(file) + ".ko");
         if (File.Exists(unpacked))
             return unpacked;
         try

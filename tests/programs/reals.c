@@ -16,6 +16,7 @@ __attribute__((noinline)) static float half(float x) { return x / 2; }
 
 int main(void)
 {
+    *(volatile float *)&store.up = 9;       // its page is in memory then
     struct reals all[] = {
         { 1.5f, -3.25, { 0.1f, -0.0f, 1e-40f }, { 1e18, 123456.789 }, 1 },
         { INFINITY, NAN, { 16777216.0f, FLT_MIN, 1.4e-45f }, { 0.0078125, 0.0234375 }, 2 },

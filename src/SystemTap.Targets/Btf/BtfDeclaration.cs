@@ -2,7 +2,10 @@ using System.Text;
 
 namespace SystemTap.Targets;
 
-/// <summary>Spells a type as C does, from the inside out: what is declared grows around "inner".</summary>
+/// <summary>
+/// Spells a type as C does, from the inside out: what is declared grows around "inner". Compact is as SystemTap's listings have it, with the qualifiers
+/// behind what they qualify: <c>struct path const*</c>, <c>char const* const*</c>, <c>int (*) (int)</c>.
+/// </summary>
 internal static class BtfDeclaration
 {
     public static string Text(BtfType type, bool compact) =>
@@ -17,7 +20,7 @@ internal static class BtfDeclaration
             case BtfKind.Pointer:
                 var target = type.Target;
                 var group = Unqualified(target).Kind is BtfKind.Array or BtfKind.FunctionPrototype;
-                return Around(target, group ? $"(*{inner})" : "*" + inner, depth + 1, compact);
+                return Around(target, group ? $"(*{inner})" : compact && inner.Length > 0 && char.IsLetter(inner[0]) ? "* " + inner : "*" + inner, depth + 1, compact);
             case BtfKind.Array:
                 return Around(type.Target, $"{inner}[{(type.Length == 0 ? "" : type.Length)}]", depth + 1, compact);
             case BtfKind.Const:
@@ -33,7 +36,7 @@ internal static class BtfDeclaration
             case BtfKind.Variable:
                 return Around(type.Target, inner, depth + 1, compact);
             case BtfKind.FunctionPrototype:
-                return Around(type.Target, inner + Parameters(type, depth, compact), depth + 1, compact);
+                return Around(type.Target, inner + (compact && inner.Length > 0 ? " " : "") + Parameters(type, depth, compact), depth + 1, compact);
             default:
                 var name = Base(type);
                 return inner.Length == 0 ? name : compact && (inner[0] is '*' or '[') ? name + inner : $"{name} {inner}";
@@ -44,7 +47,7 @@ internal static class BtfDeclaration
     {
         var target = type.Target;
         // "char *const p", but "const char *p"
-        return Unqualified(target).Kind == BtfKind.Pointer
+        return compact || Unqualified(target).Kind == BtfKind.Pointer
             ? Around(target, inner.Length == 0 ? qualifier : inner[0] is '*' or '[' ? qualifier + inner : $"{qualifier} {inner}", depth + 1, compact)
             : $"{qualifier} {Around(target, inner, depth + 1, compact)}";
     }

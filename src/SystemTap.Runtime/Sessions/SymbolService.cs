@@ -25,6 +25,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     private readonly List<Announcement> _announced = [];
     private readonly Dictionary<long, List<ulong>> _stacks = [];
     private readonly Queue<long> _order = [];
+    private readonly byte[] _copy = new byte[StackSnapshot.Page * StackSnapshot.Pages];
 
     private readonly record struct Announcement(ulong Time, uint Kind, int Pid, int Other, ulong Start, ulong Length, ulong Offset, string Path, FileId File = default);
 
@@ -83,17 +84,18 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
 
         var pc = Word(saved[architecture.InstructionPointer.Offset..]);
         var start = StackSnapshot.Start(registers[architecture.StackPointer.DwarfNumber], length);
-        var stack = record.Slice(StackSnapshot.Stack, Math.Clamp(length, 0, record.Length - StackSnapshot.Stack)).ToArray();
+        var copied = Math.Clamp(length, 0, Math.Min(record.Length - StackSnapshot.Stack, _copy.Length));
+        record.Slice(StackSnapshot.Stack, copied).CopyTo(_copy);
         bool Read(ulong address, out ulong value)
         {
             var at = address - start;
-            if (address < start || at + (ulong)architecture.PointerSize > (ulong)stack.Length)
+            if (address < start || at + (ulong)architecture.PointerSize > (ulong)copied)
             {
                 value = 0;
                 return false;
             }
 
-            value = Word(stack.AsSpan((int)at));
+            value = Word(_copy.AsSpan((int)at));
             return true;
         }
 

@@ -148,9 +148,15 @@ public sealed unsafe partial class DwarfFile
         }
     }
 
-    /// <summary>The debug information of a file is there, and what is needed to read it is not: the package that has it.</summary>
-    public static string? MissingLibrary(ElfFile file) => !CompressedSections.CanZstd
-        && (CompressedSections.HasZstd(file) || !file.HasDebugInfo && DebugFiles.Find(file) is { } debug && CompressedSections.HasZstd(debug)) ? "libzstd1" : null;
+    /// <summary>Why a file that has debug information gives none; null when there is none to begin with.</summary>
+    public static string? Unreadable(ElfFile file)
+    {
+        if (!CompressedSections.CanZstd && (CompressedSections.HasZstd(file) || !file.HasDebugInfo && DebugFiles.Find(file) is { } debug && CompressedSections.HasZstd(debug)))
+            return "is compressed with zstd: install package libzstd1";
+        // What compilers leave in the program when they split it off.
+        return file.FindSection(".debug_addr") is not null && file.HasDebugInfo
+            ? "was split off by the compiler (-gsplit-dwarf): its .dwo files are not where it says (packages of them, .dwp, are read by elfutils from 0.191 on)" : null;
+    }
 
     /// <summary>A copy of the separate debug file that the library shall take, while it opens a file.</summary>
     [ThreadStatic]

@@ -16,7 +16,7 @@ internal static class ProbedPrograms
     static ProbedPrograms() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(Folder, recursive: true);
 
     /// <summary>
-    /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, <c>+separate</c> moves
+    /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, <c>+alt</c> lets it move what two programs share into a third file, <c>+separate</c> moves
     /// the debug information into a file of its own, found by debug link, <c>+zstd</c> compresses it so, and <c>+musl</c> builds with that C library. Sources may be C, C++, Rust or Go.
     /// </summary>
     public static Task<string> Build(string source, string flags) =>
@@ -45,6 +45,13 @@ internal static class ProbedPrograms
             await Run(["dwz", path], own);
         }
 
+        if (flags.Contains("+alt", StringComparison.Ordinal))
+        {
+            File.Copy(path, path + ".other");
+            await Run(["dwz", "-m", path + ".common", path, path + ".other"], own);
+            Assert.NotNull(ElfFile.Open(path).FindSection(".gnu_debugaltlink"));
+        }
+
         if (flags.Contains("+separate", StringComparison.Ordinal))
         {
             await Run(["objcopy", "--only-keep-debug", path, path + ".debug"], own);
@@ -70,7 +77,7 @@ internal static class ProbedPrograms
     /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
     public static string? Missing(string source, string flags)
     {
-        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>(),
+        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>(),
             .. flags.Contains("+musl", StringComparison.Ordinal) ? ["musl-gcc"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))));

@@ -38,7 +38,7 @@ cp -r peer/lib* peer/usr / 2>/dev/null
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null; mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
 least() { name=$1; v=$(./events getpgid); o=$(cat /tmp/t.$name 2>/dev/null || echo 999999999); [ "$v" -lt "$o" ] && echo "$v" >/tmp/t.$name; return 0; }
 session() { # COLUMN READY COMMAND…: the loop while the command traces
-    name=$1 ready=$2; shift 2
+    name=$1 ready=$2; shift 2; rm -f /tmp/out      # or the first look finds the last session's
     "$@" >/tmp/out 2>/tmp/err & pid=$!
     n=0; while ! grep -q "$ready" /tmp/out && kill -0 $pid 2>/dev/null && [ $n -lt 600 ]; do usleep 100000; n=$((n+1)); done
     grep -q "$ready" /tmp/out || { echo "note: $name did not start: $(head -n 2 /tmp/err | tr '\n' ' ')"; return 0; }

@@ -142,6 +142,9 @@ public sealed record CType(BtfType Type, bool IsUser, bool IsInMemory)
     /// BTF need not hold a record for the pointer type. <see cref="IsInMemory"/> is then false.
     /// </summary>
     public int PointerDepth { get; init; }
+
+    /// <summary>The value of a <c>float</c> has become a double's already.</summary>
+    public bool IsWidened { get; init; }
 }
 
 /// <summary>A context variable for listings.</summary>

@@ -30,6 +30,9 @@ internal static class CTypes
     /// <summary>True if the value is a pointer, whether BTF has a record for its type or not.</summary>
     public static bool IsPointer(CType type) => type.PointerDepth > 0 || !type.IsInMemory && type.Type.IsPointer;
 
+    /// <summary>True for a 4-byte floating-point number as it is in memory or a register; it becomes a double where it becomes a script's number.</summary>
+    public static bool IsFloat32(CType? type) => type is { PointerDepth: 0, IsInMemory: false, IsWidened: false } && type.Type.Stripped is { IsFloat: true, Size: 4 };
+
     /// <summary>What an element behind a pointer, or of an array, is; <see cref="CType.IsUser"/> says where it lies. Null for other types.</summary>
     public static CType? Element(CType type)
     {

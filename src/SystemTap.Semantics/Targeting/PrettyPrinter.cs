@@ -10,6 +10,7 @@ namespace SystemTap.Semantics.Targeting;
 // $x$ and $x$$ as text: {.a=1, .b=0xffff888003a50000, .c={...}, .comm="bash", .list=[1, 2, 3, 4, 5, ...]}
 //
 //   number    signed or unsigned decimal; enums and bools too      char        'a'
+//   float, double  as C's %f
 //   pointer   0x…; to char: the text in quotes                     char array  the text in quotes
 //   struct, union   {.name=…}, members of anonymous ones as their owner's; below depth 1 of "$": {...}
 //   array     at most 5 elements; below depth 1 of "$": [...]
@@ -42,16 +43,21 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
             return Synthetics.Format(value.Value, FormatConversion.Signed);
         }
 
+        if (type.IsWidened)
+        {
+            return new CallExpr(RealNumbers.Text(synthetics), [value.Value], span);
+        }
+
         if (value.Parts is { } parts)
         {
-            var builder = new Builder(maxStringLength);
+            var builder = new Builder(synthetics, maxStringLength);
             Object(builder, new Source(parts), 0, CTypes.Complete(type.Type), type.IsUser, depth, 0);
             return builder.Finish(span);
         }
 
         if (value.Pointee is { } pointee)
         {
-            var builder = new Builder(maxStringLength);
+            var builder = new Builder(synthetics, maxStringLength);
             if (CTypes.Element(type) is { PointerDepth: 0 } target && CTypes.Complete(target.Type) is { IsStructOrUnion: true } or { IsArray: true })
             {
                 Object(builder, new Source(pointee), 0, CTypes.Complete(target.Type), target.IsUser, depth, 0);
@@ -100,9 +106,9 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
 
     private static Expr Unreadable(Expr address) => new StringConst("?", default);
 
-    private static Expr Scalar(Expr value, BtfType type, SourceSpan span)
+    private Expr Scalar(Expr value, BtfType type, SourceSpan span)
     {
-        var builder = new Builder(int.MaxValue);
+        var builder = new Builder(synthetics, int.MaxValue);
         builder.Scalar(value, type);
         return builder.Finish(span);
     }
@@ -114,7 +120,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
         return synthetics.Guarded($"object {stripped.Btf.Name} {stripped.Id} {isUser} {depth}", "__pretty_" + (stripped.Name.Length > 0 ? stripped.Name : "object"),
             p =>
             {
-                var builder = new Builder(maxStringLength);
+                var builder = new Builder(synthetics, maxStringLength);
                 Object(builder, new Source(p), 0, stripped, isUser, depth, 0);
                 return builder.Finish(default);
             },
@@ -157,6 +163,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
 
                 return;
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 when stripped.Size is 1 or 2 or 4 or 8:
+            case BtfKind.Float when stripped.Size is 4 or 8:
                 builder.ScalarOrUnknown(source.Read(offset, (int)stripped.Size, stripped.IsSigned, isUser), stripped);
                 return;
             default:
@@ -264,7 +271,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
     }
 
     /// <summary>Collects a format and its arguments.</summary>
-    private sealed class Builder(int maxLength)
+    private sealed class Builder(Synthetics synthetics, int maxLength)
     {
         private readonly List<FormatSegment> _segments = [];
         private readonly List<Expr> _arguments = [];
@@ -296,6 +303,13 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
                 Text("'");
                 Value(value, FormatConversion.Char, FormatFlag.Alternate);
                 Text("'");
+                return;
+            }
+
+            if (stripped.IsFloat)
+            {
+                var wide = stripped.Size == 4 ? new CallExpr(RealNumbers.Widened(synthetics), [value], default) : value;
+                Value(new CallExpr(RealNumbers.Text(synthetics), [wide], default), FormatConversion.String);
                 return;
             }
 

@@ -7,8 +7,8 @@ using SystemTap.Targets;
 namespace SystemTap.Semantics.Targeting;
 
 /// <summary>
-/// Script functions made by the compiler: each takes one number (usually an address) and returns a text, catching what goes wrong while it
-/// reads. One for each question asked, however often the script asks it.
+/// Script functions made by the compiler: each takes one number, usually an address, and returns a text (catching what goes wrong while it reads) or a
+/// number. One for each question asked, however often the script asks it.
 /// </summary>
 internal sealed class Synthetics
 {
@@ -30,7 +30,19 @@ internal sealed class Synthetics
         var parameter = new Local(0, "p", ScriptType.Long);
         var read = new ReadExpr(new LocalPlace(parameter), default);
         var body1 = new TryStmt(new ReturnStmt(body(read), default), null, new ReturnStmt(fallback(read), default), default);
-        return Add(key, name, parameter, body1);
+        return Add(key, name, [parameter], ScriptType.String, body1);
+    }
+
+    /// <summary>The function of a key, whose body the callback writes.</summary>
+    public Function Made(string key, string name, ScriptType result, Func<Writer, IReadOnlyList<Stmt>> body)
+    {
+        if (_byKey.TryGetValue(key, out var known))
+        {
+            return known;
+        }
+
+        var writer = new Writer();
+        return Add(key, name, writer.Locals, result, new BlockStmt(body(writer), default));
     }
 
     /// <summary>Name of an enumerator, decimal text for other values.</summary>
@@ -59,7 +71,7 @@ internal sealed class Synthetics
         }
 
         statements.Add(new ReturnStmt(Format(read, FormatConversion.Signed), default));
-        return Add(key, "__enumname_" + stripped.Name, parameter, new BlockStmt(statements, default));
+        return Add(key, "__enumname_" + stripped.Name, [parameter], ScriptType.String, new BlockStmt(statements, default));
     }
 
     /// <summary>A balanced tree of comparisons: enums of hundreds of values cost a handful of steps, and no pass has to recurse deeply.</summary>
@@ -87,14 +99,14 @@ internal sealed class Synthetics
 
     internal static Expr Format(Expr value, FormatConversion conversion) => new FormatExpr([new FormatSegment(conversion, "")], [value], value.Span);
 
-    private Function Add(string key, string name, Local parameter, Stmt body)
+    private Function Add(string key, string name, IReadOnlyList<Local> locals, ScriptType result, Stmt body)
     {
         var function = new Function
         {
             Name = name + "_" + _functions.Count.ToString(System.Globalization.CultureInfo.InvariantCulture),
             ParameterCount = 1,
-            Locals = [parameter],
-            ReturnType = ScriptType.String,
+            Locals = locals,
+            ReturnType = result,
             Body = body,
             IsPure = true,
             IsTapset = true,
@@ -103,5 +115,30 @@ internal sealed class Synthetics
         _functions.Add(function);
         _byKey[key] = function;
         return function;
+    }
+
+    /// <summary>The variables of a function that is being written; the first is its parameter.</summary>
+    public sealed class Writer
+    {
+        private readonly List<Local> _locals = [new Local(0, "p", ScriptType.Long)];
+
+        /// <summary>The parameter and what <see cref="New"/> made.</summary>
+        public IReadOnlyList<Local> Locals => _locals;
+
+        /// <summary>The parameter's value.</summary>
+        public ReadExpr Read => new(new LocalPlace(_locals[0]), default);
+
+        /// <summary>A new variable for a number.</summary>
+        public Local New(string name)
+        {
+            _locals.Add(new Local(_locals.Count, name, ScriptType.Long));
+            return _locals[^1];
+        }
+
+        /// <summary><c>local = value</c></summary>
+        public Stmt Set(Local local, Expr value) => new ExprStmt(new AssignExpr(new LocalPlace(local), value, default), default);
+
+        /// <summary><c>if (condition) { statements }</c></summary>
+        public Stmt When(Expr condition, params IReadOnlyList<Stmt> statements) => new IfStmt(condition, statements.Count == 1 ? statements[0] : new BlockStmt(statements, default), null, default);
     }
 }

@@ -280,7 +280,9 @@ public sealed class TargetBinder : ITargetBinder
     }
 
     /// <inheritdoc/>
-    public TypedValue Load(TypedValue value, SourceSpan span) => value; // scalars are loaded when they are reached, objects stand for their address
+    public TypedValue Load(TypedValue value, SourceSpan span) =>
+        // Scalars are loaded when they are reached, objects stand for their address.
+        CTypes.IsFloat32(value.CType) ? new TypedValue(new CallExpr(RealNumbers.Widened(_synthetics), [value.Value], span), value.CType! with { IsWidened = true }) : value;
 
     /// <inheritdoc/>
     public Expr? Pretty(TypedValue value, int depth, SourceSpan span, bool quiet)
@@ -419,7 +421,7 @@ public sealed class TargetBinder : ITargetBinder
                 continue;
             }
 
-            var shown = depth > 0 ? Pretty(value, depth, span, quiet: false) ?? value.Value : value.Value;
+            var shown = depth > 0 && Pretty(value, depth, span, quiet: false) is { } pretty ? pretty : Load(value, span).Value;
 
             segments.Add(new FormatSegment(FormatConversion.Literal, text));
             segments.Add(new FormatSegment(shown.Type == ScriptType.String ? FormatConversion.String : FormatConversion.Pointer, ""));
@@ -443,6 +445,11 @@ public sealed class TargetBinder : ITargetBinder
     /// <inheritdoc/>
     public Expr? Store(TypedValue value, Expr newValue, SourceSpan span, bool quiet)
     {
+        if (CTypes.IsFloat32(value.CType))
+        {
+            newValue = new CallExpr(RealNumbers.Narrowed(_synthetics), [newValue], span);
+        }
+
         if (value.Value is ContextExpr held && Held(held) is { } register)
         {
             return new IntrinsicExpr(IntrinsicTable.Get(IntrinsicId.WriteRegister), [new LongConst(register.Offset, span), new LongConst(held.Size, span), newValue], span);

@@ -141,15 +141,13 @@ internal static class FunctionSearch
             }
         }
 
-        if (names.Count == 0)
+        // Symbols, too: of an aliased function (malloc, __libc_malloc) debug information has one name only.
+        var symbols = file.Symbols;
+        for (var i = 0; i < symbols.Count; i++)
         {
-            var symbols = file.Symbols;
-            for (var i = 0; i < symbols.Count; i++)
+            if (symbols[i].IsFunction)
             {
-                if (symbols[i].IsFunction)
-                {
-                    names.Add(symbols[i].Name);
-                }
+                names.Add(symbols[i].Name);
             }
         }
 

@@ -152,15 +152,28 @@ internal static class UserRoots
 
         if (result.Count == 0 && !scope.Diagnostics.HasErrors && !Globs.IsPattern(written))
         {
-            var (problem, hint) = unreadable.Length > 0 || (scope.Target.IsLive && File.Exists(written))
+            var (problem, hint) = File.Exists(unreadable.Length > 0 ? unreadable : written)
                 ? ($"\"{(unreadable.Length > 0 ? unreadable : written)}\" is no program or library: it is not an ELF file", "a script runs in its interpreter: probe that")
                 : scope.Target.IsLive && Directory.Exists(written) ? ($"\"{written}\" is a folder", $"for all programs in it write process(\"{written.TrimEnd('/')}/*\")")
                 : ($"program or library \"{written}\" does not exist" + (written.Contains('/') ? "" : " in $PATH or the library folders"),
-                    Names.Hint(Names.Similar(Path.GetFileName(written), Programs.Names(scope))) ?? "check the path");
+                    Names.Hint(Names.Similar(Path.GetFileName(written), written.Contains('/') ? Neighbours(written) : Programs.Names(scope))) ?? "check the path");
             scope.Diagnostics.Error("probe.process-path", Literal.ArgumentSpan(point, 0), problem, hint);
         }
 
         return result;
+    }
+
+    /// <summary>Names in the folder where a file was looked for.</summary>
+    private static IEnumerable<string> Neighbours(string path)
+    {
+        try
+        {
+            return [.. Directory.EnumerateFiles(Path.GetDirectoryName(path) ?? "/").Take(10_000).Select(static p => Path.GetFileName(p))];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
     }
 
     private static List<(string, UserFile, ProcessFilter, ProbePoint)> ByPid(ProbePoint point, int pid, ResolveScope scope)

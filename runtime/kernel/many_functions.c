@@ -239,6 +239,16 @@ static void stap_many_add(unsigned long address, const struct stap_probe *probe)
 	*at = ++many_count;
 }
 
+/* A function whose module goes: no handler finds it any more. Ftrace itself forgets its place. */
+static void stap_many_forget(unsigned long address, const struct stap_probe *probe)
+{
+	u32 i;
+
+	for (i = 0; i < many_count; i++)
+		if (many[i].address == address && many[i].probe == probe)
+			WRITE_ONCE(many[i].address, 0);
+}
+
 /* The one return probe, with as many instances as one for each function would have. */
 static int many_return_start(void)
 {
@@ -312,6 +322,7 @@ static void stap_many_stop(void)
 
 static int stap_many_begin(u32 n) { return 0; }
 static void stap_many_add(unsigned long address, const struct stap_probe *probe) { }
+static void stap_many_forget(unsigned long address, const struct stap_probe *probe) { }
 static int stap_many_end(void) { return 0; }
 static void stap_many_stop(void) { }
 

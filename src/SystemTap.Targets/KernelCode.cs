@@ -42,8 +42,11 @@ public sealed class KernelCode
     /// <summary>The module's name, null for the kernel itself.</summary>
     public string? Module { get; }
 
-    /// <summary>Where an address of the debug information is loaded; null when that is not known.</summary>
-    public ulong? Loaded(ulong address)
+    /// <summary>Where an address of the debug information is loaded; null when that is not known, and when it is not to be kept.</summary>
+    public ulong? Loaded(ulong address) => Module is null && _target.IsForLaterBoots ? null : Now(address);
+
+    /// <summary>Where it is loaded now.</summary>
+    private ulong? Now(ulong address)
     {
         if (Module is null)
             return _distance.Value is { } distance ? unchecked(address + distance) : null;
@@ -58,20 +61,20 @@ public sealed class KernelCode
     /// </summary>
     private const string Anchor = "sprint_symbol";
 
-    /// <summary>For another kernel than the running one: the distance of an address from the function that <c>_stap_kernel_anchor</c> gives the place of; null when it has none, and for modules.</summary>
-    public long? FromAnchor(ulong address) => Module is null && !_target.IsLive && _anchor.Value is { } anchor ? unchecked((long)(address - anchor)) : null;
+    /// <summary>For another kernel than the running one, or another boot of it: the distance of an address from the function that <c>_stap_kernel_anchor</c> gives the place of; null when it has none, and for modules.</summary>
+    public long? FromAnchor(ulong address) => Module is null && (!_target.IsLive || _target.IsForLaterBoots) && _anchor.Value is { } anchor ? unchecked((long)(address - anchor)) : null;
 
-    /// <summary>An address of code as symbol and offset; null when it is not in code that stays (sections of initialisation are gone).</summary>
-    public KernelCodePlace? Place(ulong address) => _places.GetOrAdd(address, Find);
+    /// <summary>An address of code as symbol and offset; null when it is not there any more: what initialises a module is gone once the module is loaded.</summary>
+    public KernelCodePlace? Place(ulong address) => Module is null ? _places.GetOrAdd(address, Find) : Find(address);
 
     private KernelCodePlace? Find(ulong address)
     {
         if (_file.Dwarf is not { } dwarf || SymbolAt(dwarf, address) is not ({ Length: > 0 } symbol, var offset))
             return null;
         var section = Module is null ? "" : dwarf.SectionAt(address).Section;
-        if (section.StartsWith(".init", StringComparison.Ordinal) || section.StartsWith(".exit", StringComparison.Ordinal))
+        if (section.StartsWith(".init", StringComparison.Ordinal) && _target.IsModuleLoaded(Module!))
             return null;
-        var loaded = Loaded(address) ?? 0;
+        var loaded = Now(address) ?? 0;
         // The linker's name for the place may be an alias, or one of several equal names: the kernel's own table decides.
         if (loaded != 0 && _target.KernelSymbols.Find(loaded) is { } known && known.Symbol.Module == Module && known.Symbol.Address != 0)
             return new KernelCodePlace(known.Symbol.Name, (long)known.Offset, loaded);
@@ -125,6 +128,8 @@ public sealed class KernelCode
     {
         var wanted = !target.IsLive ? null : module is null ? target.BuildId : Target.ReadBuildId($"/sys/module/{module}/notes/.note.gnu.build-id");
         var paths = given is not null ? [given] : module is null ? KernelFiles(target.Release, buildTree) : ModuleFiles(target.Release, module, buildTree);
+        if (module is not null)
+            paths = paths.Select(path => KernelModuleFile.Readable(path, target.CacheFolder)).OfType<string>();
         foreach (var path in paths)
         {
             if (Try(path) is { } file)
@@ -156,11 +161,16 @@ public sealed class KernelCode
         yield return $"/boot/vmlinux-{release}";
     }
 
-    private static IEnumerable<string> ModuleFiles(string release, string module, string? buildTree)
+    /// <summary>Folders where files of modules lie, those with debug information first.</summary>
+    internal static string[] ModuleRoots(string release, string? buildTree) =>
+        [$"/usr/lib/debug/lib/modules/{release}", $"/lib/modules/{release}", .. buildTree is null ? (ReadOnlySpan<string>)[] : [buildTree]];
+
+    /// <summary>Files of a module, those with debug information first.</summary>
+    internal static IEnumerable<string> ModuleFiles(string release, string module, string? buildTree)
     {
-        foreach (var root in (string[])[$"/usr/lib/debug/lib/modules/{release}", $"/lib/modules/{release}", buildTree ?? ""])
+        foreach (var root in ModuleRoots(release, buildTree))
         {
-            if (root.Length == 0 || !Directory.Exists(root))
+            if (!Directory.Exists(root))
                 continue;
             foreach (var path in Directory.EnumerateFiles(root, "*.ko*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.ReparsePoint }))
             {

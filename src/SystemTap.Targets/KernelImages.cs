@@ -1,7 +1,5 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace SystemTap.Targets;
 
@@ -44,7 +42,7 @@ public static class KernelImages
         }
 
         var cached = cacheFolder is null ? null
-            : Path.Combine(cacheFolder, "btf", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{file.FullName} {file.Length} {file.LastWriteTimeUtc.Ticks}")).AsSpan(0, 10)) + ".btf");
+            : Path.Combine(cacheFolder, "btf", CacheDirectory.KeyOf(file) + ".btf");
         if (cached is not null && File.Exists(cached))
         {
             return File.ReadAllBytes(cached);
@@ -86,6 +84,14 @@ public static class KernelImages
         var start = ((image[0x1f1] == 0 ? 4 : image[0x1f1]) + 1L) * 512 + BinaryPrimitives.ReadUInt32LittleEndian(image.AsSpan(0x248));
         var length = BinaryPrimitives.ReadUInt32LittleEndian(image.AsSpan(0x24c));
         return start + length <= image.Length ? image.AsSpan((int)start, (int)length).ToArray() : null;
+    }
+
+    /// <summary>What a compressed file holds; null when it is compressed in no known way.</summary>
+    /// <exception cref="TargetException">The program that decompresses it is not installed.</exception>
+    internal static byte[]? Unpack(string path)
+    {
+        var bytes = File.ReadAllBytes(path);
+        return Compressions.Any(c => bytes.AsSpan().StartsWith(c.Magic)) ? Decompress(path, bytes) : null;
     }
 
     private static byte[] Decompress(string path, byte[] payload)

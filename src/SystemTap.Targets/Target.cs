@@ -61,6 +61,7 @@ public sealed class Target
     private readonly Dictionary<string, Btf?> _modules = [];
     private readonly Dictionary<string, UserFile?> _kernelFiles = [];
     private readonly Dictionary<string, string> _modulePaths = [];
+    private readonly Dictionary<string, KernelModuleFile?> _unloaded = [];
 
     private Target(string release, Architecture architecture, TargetFiles? files)
     {
@@ -98,16 +99,29 @@ public sealed class Target
     /// <summary>Whether this is the running machine, so that paths of it can be opened.</summary>
     public bool IsLive => _files is null;
 
+    /// <summary>What is made of this machine shall serve after its next start, too, when the kernel itself is loaded somewhere else: addresses of it must not be kept.</summary>
+    public bool IsForLaterBoots { get; set; }
+
     /// <summary>The kernel's release, as <c>uname -r</c>: "6.1.0-13-amd64".</summary>
     public string Release { get; }
 
     /// <summary>The release up to the first "-": "6.1.0".</summary>
     public string Version => Release.IndexOf('-') is >= 0 and var dash ? Release[..dash] : Release;
 
+    /// <summary>Whether the kernel is of that release or a later one.</summary>
+    public bool IsAtLeast(int major, int minor)
+    {
+        var parts = Release.Split('.', '-', '+');
+        return parts.Length >= 2 && int.TryParse(parts[0], out var its) && int.TryParse(parts[1], out var itsMinor) && (its, itsMinor).CompareTo((major, minor)) >= 0;
+    }
+
     public Architecture Architecture { get; }
 
     /// <summary>Bytes of a page of memory.</summary>
     public int PageSize { get; }
+
+    /// <summary>Where facts that are slow to find are kept; null: nowhere.</summary>
+    internal string? CacheFolder => _cacheDirectory;
 
     /// <summary>The kernel's build tree when the machine is described by files and has one.</summary>
     internal string? BuildTree => _files?.BuildTree;
@@ -153,8 +167,59 @@ public sealed class Target
     public void ModuleIsAt(string module, string path)
     {
         lock (_kernelFiles)
+        {
+            if (_modulePaths.TryGetValue(module, out var known) && known == path)
+                return;
             _modulePaths[module] = path;
+            _unloaded.Remove(module);
+        }
     }
+
+    /// <summary>Whether a module (its name with "_") is loaded; one that is built into the kernel is none.</summary>
+    public bool IsModuleLoaded(string module) => IsLive && File.Exists($"/sys/module/{module}/initstate");
+
+    /// <summary>Whether a module's code is a part of this kernel, so that it is never loaded.</summary>
+    public bool IsBuiltIn(string module)
+    {
+        foreach (var root in KernelCode.ModuleRoots(Release, BuildTree))
+        {
+            try
+            {
+                if (File.Exists(root + "/modules.builtin") && File.ReadLines(root + "/modules.builtin").Any(line => Path.GetFileNameWithoutExtension(line).Replace('-', '_') == module))
+                    return true;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // As if absent.
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Where files of modules are looked for.</summary>
+    public IReadOnlyList<string> ModuleFolders => KernelCode.ModuleRoots(Release, BuildTree);
+
+    /// <summary>The file of a module that is not loaded, by its name or its path that a script named; null when the module is loaded, or there is no file of it.</summary>
+    public KernelModuleFile? UnloadedModule(string module)
+    {
+        module = module.Replace('-', '_');
+        if (module.Length == 0 || !IsLive && BuildTree is null || module.AsSpan().IndexOfAnyExcept(ModuleNames) >= 0)
+            return null;
+        lock (_kernelFiles)
+        {
+            if (!_unloaded.TryGetValue(module, out var file))
+            {
+                // Files for debuggers hold neither code nor types: the others come first here.
+                _unloaded[module] = file = IsModuleLoaded(module) ? null : KernelModuleFile.Open(module, _modulePaths.GetValueOrDefault(module) is { } given ? [given]
+                    : KernelCode.ModuleFiles(Release, module, BuildTree).OrderBy(static path => path.StartsWith("/usr/lib/debug", StringComparison.Ordinal)), _cacheDirectory);
+            }
+
+            return file;
+        }
+    }
+
+    private static readonly System.Buffers.SearchValues<char> ModuleNames = System.Buffers.SearchValues.Create("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 
     /// <summary>Numbers of the processors in use, ascending.</summary>
     public IReadOnlyList<int> OnlineCpus => _online.Value;
@@ -168,7 +233,7 @@ public sealed class Target
     /// </summary>
     public int TicksPerSecond => _ticks.Value;
 
-    /// <summary>Types of a loaded module (beyond the kernel's), or null when it has none or is not loaded.</summary>
+    /// <summary>Types of a module (beyond the kernel's): as it is loaded, else by its file. Null when it has none, or there is no such module.</summary>
     public Btf? ModuleBtf(string module)
     {
         module = module.Replace('-', '_'); // as the kernel spells module names
@@ -178,7 +243,8 @@ public sealed class Target
                 return known;
             var folder = _files is null ? "/sys/kernel/btf" : _files.ModuleBtfFolder;
             var path = folder is null || module.Contains('/') ? null : Path.Combine(folder, module);
-            return _modules[module] = module != "vmlinux" && File.Exists(path) ? Btf.Open(path, module, KernelBtf) : null;
+            return _modules[module] = module == "vmlinux" ? null : File.Exists(path) ? Btf.Open(path, module, KernelBtf)
+                : KernelBtfOrNull is { } kernel ? UnloadedModule(module)?.ReadBtf(kernel) : null;
         }
     }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Builds a test module of tests/vm/modules with debug information (-g, no BTF): build-module.sh 6.1|6.12 NAME prints the path of the NAME.ko.
+# When there is no such source, the module of that name is taken from the kernel's own package (types by BTF, no debug information).
 set -eu
 want=${1:?usage: build-module.sh 6.1|6.12 NAME}
 name=${2:?usage: build-module.sh 6.1|6.12 NAME}
@@ -10,7 +11,14 @@ dir="$root/out/vm-modules/$want/$name"
 mkdir -p "$dir"
 exec 9>"$dir/.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
-if [ ! -e "$dir/$name.ko" ] || [ "$source" -nt "$dir/$name.ko" ]; then
+if [ ! -e "$source" ]; then
+    packed=$(find "$root/out/vm/$want/image/" -name "$name.ko" -o -name "$name.ko.xz" | head -n 1)
+    case $packed in
+        *.xz) xz -dc "$packed" > "$dir/.new" ;;
+        *) cp "$packed" "$dir/.new" ;;
+    esac
+    mv "$dir/.new" "$dir/$name.ko"
+elif [ ! -e "$dir/$name.ko" ] || [ "$source" -nt "$dir/$name.ko" ]; then
     cp "$source" "$dir/$name.c"
     echo "obj-m := $name.o" > "$dir/Kbuild"
     # The kernel may have been built by a newer gcc: what this one does not know is left out.

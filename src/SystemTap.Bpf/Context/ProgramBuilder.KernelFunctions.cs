@@ -13,7 +13,9 @@ namespace SystemTap.Bpf.Context;
 //   trampoline (fentry, fexit)   about a tenth of a kprobe's cost when it fires, typed arguments; each detach waits a grace period, so for few functions only.
 //                                Runs preemptible: not for handlers that hold a lock. Needs BTF for the function, at most six words of arguments.
 //   kprobe_multi                 one link for any number of functions, by address: a thousand in a fraction of a second. Function entries and returns only.
-//   kprobe by perf event         the rest: one function, an instruction inside, modules, kernels without fprobe (Debian's 6.1). Each takes a while.
+//   kprobe by perf event         the rest: one function, an instruction inside, kernels without fprobe (Debian's 6.1). Each takes a while.
+//   kprobe event of tracefs      modules: by name, so that the kernel attaches it whenever the module is loaded, before its first instruction runs. Many functions of a module that
+//                                is loaded are one kprobe_multi link nevertheless, which keeps the module from being unloaded.
 //
 // Handlers equal but for constants (`kernel.function("tcp_*") { n[probefunc()]++ }`) are one program; the cookie of each place is its row in
 // the table of constants.
@@ -22,6 +24,9 @@ internal sealed partial class ProgramBuilder
 {
     /// <summary>Functions up to which trampolines are used: their detaching costs a grace period each.</summary>
     private const int MostTrampolines = 8;
+
+    /// <summary>Functions of modules up to which each is an event of its own, that comes and goes with its module.</summary>
+    private const int MostModuleEvents = 50;
 
     /// <summary>Words of arguments that every kernel's trampolines carry.</summary>
     private const int MostTrampolineWords = 6;
@@ -55,8 +60,14 @@ internal sealed partial class ProgramBuilder
                 throw new BpfCannotException($"kernel function \"{spec.Symbol}\" cannot be probed this way on this kernel: it is built without kprobes", probe.Span, "use fewer functions, by name");
             }
 
+            // The kernel itself says so for code that is there; of a module that comes later it would only skip the probe.
+            if (spec is { Module: not null, Address: 0 } && c.Target.KernelFunctions.IsTraceable(spec.Symbol, spec.Module) == false)
+            {
+                throw new BpfCannotException($"function \"{spec.Symbol}\" of module \"{spec.Module}\" cannot be probed by BPF programs: ftrace cannot patch it (notrace, as all exit functions)", probe.Span);
+            }
+
             var shape = HandlerShape.Of(probe);
-            var key = $"{spec.IsReturn} {spec.Offset != 0} {spec.Kind} {shape.Text}";
+            var key = $"{spec.IsReturn} {spec.Offset != 0} {spec.Kind} {(spec.Module is null ? "kernel" : spec.Address != 0 ? "loaded" : "unloaded")} {shape.Text}";
             if (!byShape.TryGetValue(key, out var group))
             {
                 byShape[key] = group = new MergedHandlers { Shape = shape };
@@ -128,7 +139,8 @@ internal sealed partial class ProgramBuilder
         group.Prepare(c, rewriter);
         var first = (KernelFunctionSpec)group.First.Spec;
         var needs = NeedsOf(group.Body);
-        var isMulti = c.Features.KprobeMulti && group.Members.Count > 1 && first.Kind == KernelAttachKind.Any && first.Offset == 0 && !needs.Registers;
+        var comeAndGo = first.Module is not null && (first.Address == 0 || group.Members.Count <= MostModuleEvents);
+        var isMulti = c.Features.KprobeMulti && group.Members.Count > 1 && first.Kind == KernelAttachKind.Any && first.Offset == 0 && !needs.Registers && !comeAndGo;
         var context = new KernelProbeContext(c.Target, first, isMulti);
         var name = string.Create(CultureInfo.InvariantCulture, $"p{group.First.Index}_{first.Symbol}");
         var e = new ProgramEmitter(c, context, name, needs.Frame);
@@ -157,7 +169,7 @@ internal sealed partial class ProgramBuilder
 
             // A plain name was resolved without reading kallsyms; one link takes either addresses or names.
             var address = spec.Address != 0 || !isMulti ? spec.Address : c.Target.KernelSymbols.Find(spec.Symbol)?.Address ?? 0;
-            places[i] = new KernelPlace(spec.Symbol, spec.Offset, address == 0 ? 0 : address + (ulong)spec.Offset, (ulong)number);
+            places[i] = new KernelPlace(spec.Symbol, spec.Offset, address == 0 ? 0 : address + (ulong)spec.Offset, (ulong)number, isMulti ? null : spec.Module);
         }
 
         c.Programs.Add(new ProgramPlan(ProgramEmitter.MapName("", name), (uint)context.Type, e.Finish(span), new AttachPlan.KernelFunctions(places, first.IsReturn, isMulti), probes)

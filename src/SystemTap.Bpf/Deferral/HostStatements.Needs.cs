@@ -40,6 +40,14 @@ internal sealed partial class HostStatements
         return walker.Needed;
     }
 
+    /// <summary>The same of a statement whose failures are caught.</summary>
+    private bool TriedNeeds(Stmt s)
+    {
+        var walker = new NeedWalker(this, tries: 1);
+        walker.Visit(s);
+        return walker.Needed;
+    }
+
     private bool Needs(Expr? e)
     {
         var walker = new NeedWalker(this);
@@ -81,14 +89,45 @@ internal sealed partial class HostStatements
         }
     }
 
-    private sealed class NeedWalker(HostStatements owner) : LoweredWalker
+    /// <summary>Finds texts of stap that may fail to be made, in called functions too.</summary>
+    private sealed class FailureFinder : CallingWalker
     {
+        private bool _found;
+
+        public static bool In(Expr e)
+        {
+            var finder = new FailureFinder();
+            finder.Visit(e);
+            return finder._found;
+        }
+
+        public override void Visit(Expr? expression)
+        {
+            _found |= expression is IntrinsicExpr i && IsStapsOnly(i.Intrinsic.Id) && i.Intrinsic.Has(IntrinsicTraits.Fallible);
+            base.Visit(expression);
+        }
+    }
+
+    private sealed class NeedWalker(HostStatements owner, int tries = 0) : LoweredWalker
+    {
+        private int _tries = tries;
+
         public bool Needed { get; private set; }
 
         public override void Visit(Stmt? statement)
         {
             switch (statement)
             {
+                case TryStmt t:
+                    _tries++;
+                    Visit(t.Body);
+                    _tries--;
+                    Visit(t.Handler);
+                    return;
+                case PrintStmt p when _tries > 0 && p.Arguments.Any(FailureFinder.In):
+                    // Its failure is caught where it happens, in stap.
+                    Needed = true;
+                    return;
                 case PrintStmt p:
                     // What is printed is deferred without our doing; only its reads of moved globals count.
                     foreach (var argument in p.Arguments)

@@ -68,7 +68,7 @@ internal sealed partial class HostStatements
                 case IfStmt i when !owner.Needs(i.Condition):
                     return new IfStmt(i.Condition, owner.Needs(i.Then) ? Statement(i.Then, isTail) : i.Then,
                         i.Else is { } otherwise && owner.Needs(otherwise) ? Statement(otherwise, isTail) : i.Else, i.Span);
-                case TryStmt t when !owner.Needs(t.Body):
+                case TryStmt t when !owner.TriedNeeds(t.Body):
                     return new TryStmt(t.Body, t.Message, Statement(t.Handler, isTail), t.Span);
                 default:
                     return Region(s, isTail);
@@ -76,7 +76,7 @@ internal sealed partial class HostStatements
         }
 
         /// <summary>A statement of which parts stay in the kernel.</summary>
-        private bool IsSplit(Stmt s) => s is BlockStmt || (s is IfStmt { Condition: var c } && !owner.Needs(c)) || (s is TryStmt t && !owner.Needs(t.Body));
+        private bool IsSplit(Stmt s) => s is BlockStmt || (s is IfStmt { Condition: var c } && !owner.Needs(c)) || (s is TryStmt t && !owner.TriedNeeds(t.Body));
 
         /// <summary>A part that stap runs may leave the handler or end the session: what follows must not run, or its records must come with that part's.</summary>
         private bool MayLeave(Stmt s)
@@ -105,7 +105,7 @@ internal sealed partial class HostStatements
                     return first >= 0 && b.Statements.Skip(first).Any(Leaves);
                 case IfStmt i when !owner.Needs(i.Condition):
                     return (owner.Needs(i.Then) && MayLeave(i.Then)) || (i.Else is { } otherwise && owner.Needs(otherwise) && MayLeave(otherwise));
-                case TryStmt t when !owner.Needs(t.Body):
+                case TryStmt t when !owner.TriedNeeds(t.Body):
                     return MayLeave(t.Handler);
                 default:
                     return Leaves(s);

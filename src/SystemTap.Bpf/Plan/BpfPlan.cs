@@ -163,7 +163,7 @@ public abstract record AttachPlan
     /// <summary>fentry, fexit or an LSM hook: the program names its function by BTF id.</summary>
     public sealed record Trampoline : AttachPlan;
 
-    /// <summary>Kprobes or kretprobes, each with a cookie: one link for all (kprobe_multi) or a perf event for each.</summary>
+    /// <summary>Kprobes or kretprobes, each with a cookie: one link for all (kprobe_multi) or a perf event for each; in modules an event of tracefs.</summary>
     /// <param name="Places">Where.</param>
     /// <param name="AtReturn">When the functions return.</param>
     /// <param name="IsMulti">The program was made for kprobe_multi.</param>
@@ -203,7 +203,8 @@ public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cook
 /// <param name="Offset">Bytes into it.</param>
 /// <param name="Address">Address of the instruction; 0: by symbol and offset.</param>
 /// <param name="Cookie">What bpf_get_attach_cookie gives there.</param>
-public readonly record struct KernelPlace(string Symbol, long Offset, ulong Address, ulong Cookie);
+/// <param name="Module">The module it is attached in whenever that is loaded; null in the kernel itself, and for places that are attached once.</param>
+public readonly record struct KernelPlace(string Symbol, long Offset, ulong Address, ulong Cookie, string? Module = null);
 
 /// <summary>Where and how a global is stored.</summary>
 public abstract record GlobalStorage(Global Global)

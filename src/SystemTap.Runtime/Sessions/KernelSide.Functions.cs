@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
+using SystemTap.Targets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -34,7 +35,8 @@ public sealed partial class KernelSide
             var place = plan.Places[i];
             try
             {
-                _links.Add(place.Address != 0
+                _links.Add(place.Module is not null && AttachInModule(place, plan.AtReturn, program) is { } link ? link
+                    : place.Address != 0
                     ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
                     : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
             }
@@ -50,6 +52,33 @@ public sealed partial class KernelSide
             }
         }
     }
+
+    /// <summary>A place in a module, that is attached whenever the module is loaded; null where it can only be attached once, because the module is there and its functions are not told apart by name.</summary>
+    private BpfLink? AttachInModule(KernelPlace place, bool atReturn, BpfProgram program)
+    {
+        _tracefs ??= Tracefs.Open();
+        try
+        {
+            if (_tracefs is null)
+            {
+                throw new BpfException("tracefs", "open", NoDevice);
+            }
+
+            _events ??= KprobeEvents.Open(_tracefs.Root);
+            return _events.Attach(program, place.Module!, place.Symbol, (ulong)place.Offset, atReturn, place.Cookie);
+        }
+        catch (BpfException) when (place.Address != 0)
+        {
+            return null;
+        }
+        catch (BpfException e) when (_tracefs is null)
+        {
+            throw new BpfException($"function \"{place.Symbol}\" of module \"{place.Module}\"", "wait for the module to be loaded", e.ErrorNumber, "mount tracefs (mount -t tracefs tracefs /sys/kernel/tracing), or load the module first");
+        }
+    }
+
+    private Tracefs? _tracefs;
+    private KprobeEvents? _events;
 
     private void AttachMulti(AttachPlan.KernelFunctions plan, BpfProgram program)
     {
@@ -108,8 +137,17 @@ public sealed partial class KernelSide
     /// <summary>Runs that kprobes dropped (Linux 6.7 and newer tell); taken before detaching.</summary>
     private long _missed;
 
-    /// <summary>Closes links; many at once, because each close waits a grace period and the waits may overlap.</summary>
     private void CloseLinks()
+    {
+        DisposeLinks();
+        _events?.Dispose();
+        _events = null;
+        _tracefs?.Dispose();
+        _tracefs = null;
+    }
+
+    /// <summary>Closes links; many at once, because each close waits a grace period and the waits may overlap.</summary>
+    private void DisposeLinks()
     {
         foreach (var link in _links)
         {

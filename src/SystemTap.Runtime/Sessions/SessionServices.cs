@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using SystemTap.Bpf.Plan;
 using SystemTap.Runtime.Host;
 using SystemTap.Runtime.Native;
 using SystemTap.Semantics.Tapsets;
@@ -33,7 +34,10 @@ public sealed partial class Session : IHostServices
     /// <inheritdoc/>
     public ISymbols Symbols => SymbolService;
 
-    private SymbolService SymbolService => _symbols ??= new SymbolService(_options.Target);
+    private SymbolService SymbolService => _symbols ??= new SymbolService(_options.Target)
+    {
+        FollowsModules = _plan.Programs.Any(static p => p.Attach is AttachPlan.KernelFunctions { Places: var places } && places.Any(static place => place.Module is not null)),
+    };
 
     private SymbolService? _symbols;
 

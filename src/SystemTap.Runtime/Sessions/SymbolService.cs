@@ -19,7 +19,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     private const int MostStacks = 4096;
 
     private readonly Target _target;
-    private readonly Lazy<KernelSymbols> _kernel;
+    private KernelSymbols? _kernel;
     private readonly UserSpace _space;
     private readonly List<PerfRing> _rings = [];
     private readonly List<Announcement> _announced = [];
@@ -33,9 +33,43 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     {
         _target = target ?? Target.Live();
         _space = new UserSpace(_target.Architecture);
+    }
 
-        // Read anew and late: the session's own programs are symbols too, and stacks must tell them from others' code.
-        _kernel = new(() => _target.IsLive ? Target.Live().KernelSymbols : _target.KernelSymbols);
+    /// <summary>
+    /// The kernel's symbols. Read anew and late: the session's own programs are symbols too, and stacks must tell them from others' code. While the session probes a module that may come
+    /// and go they are read again whenever modules have changed.
+    /// </summary>
+    private KernelSymbols Kernel(ulong address)
+    {
+        if (FollowsModules && _target.IsLive && _known.Add(address) && ReadModules() is var modules && modules != _modules)
+        {
+            _modules = modules;
+            _kernel = null;
+            _known.Clear();
+            _known.Add(address);
+        }
+
+        return _kernel ??= _target.IsLive ? Target.Live().KernelSymbols : _target.KernelSymbols;
+    }
+
+    /// <summary>Modules may be loaded and unloaded while the session runs, and their functions be asked for.</summary>
+    public bool FollowsModules { get; set; }
+
+    /// <summary>Addresses that were looked up in the symbols at hand.</summary>
+    private readonly HashSet<ulong> _known = [];
+    private string _modules = "";
+
+    /// <summary>Which modules are where; "" when that cannot be read.</summary>
+    private static string ReadModules()
+    {
+        try
+        {
+            return string.Join('\n', File.ReadLines("/proc/modules").Select(static line => line.Split(' ') is { Length: > 5 } words ? words[0] + words[5] : line));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }
     }
 
     /// <summary>Starts to follow what processes map.</summary>
@@ -111,17 +145,17 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     public IReadOnlyList<ulong> TakeStack(long snapshot) => _stacks.TryGetValue(snapshot, out var stack) ? stack : [];
 
     /// <inheritdoc/>
-    public string KernelName(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Name : Hex(address);
+    public string KernelName(ulong address) => Kernel(address).Find(address) is { } found ? found.Symbol.Name : Hex(address);
 
     /// <inheritdoc/>
     public string KernelData(ulong address)
     {
-        if (_kernel.Value.Find(address) is not { } found)
+        if (Kernel(address).Find(address) is not { } found)
         {
             return Hex(address);
         }
 
-        var size = _kernel.Value.SizeAtMost(found.Symbol.Address);
+        var size = Kernel(address).SizeAtMost(found.Symbol.Address);
         var text = new StringBuilder(found.Symbol.Name).Append(CultureInfo.InvariantCulture, $"+0x{found.Offset:x}");
         if (size > 0)
         {
@@ -132,12 +166,12 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string? KernelModule(ulong address) => _kernel.Value.Find(address) is { } found ? found.Symbol.Module ?? "kernel" : null;
+    public string? KernelModule(ulong address) => Kernel(address).Find(address) is { } found ? found.Symbol.Module ?? "kernel" : null;
 
     /// <inheritdoc/>
     public bool IsProbeMachinery(ulong address)
     {
-        if (_kernel.Value.Find(address) is not { } found)
+        if (Kernel(address).Find(address) is not { } found)
         {
             return true; // generated code newer than the symbols that were read: the program itself or its trampoline
         }
@@ -232,7 +266,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
         module = "kernel";
 
         // The symbol leads to the function's entry in the debug information, whatever the file and wherever it is loaded.
-        if (_kernel.Value.Find(address) is not ({ IsFunction: true } symbol, var offset))
+        if (Kernel(address).Find(address) is not ({ IsFunction: true } symbol, var offset))
         {
             return null;
         }

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text;
+
 namespace SystemTap.Targets;
 
 /// <summary>Where facts that are slow to find are kept between sessions.</summary>
@@ -20,6 +23,10 @@ public static class CacheDirectory
                 : null;
         }
     }
+
+    /// <summary>A name for what is made of a file, which changes with it. No cryptography: that is OpenSSL's, which small machines have not.</summary>
+    public static string KeyOf(FileInfo file) => string.Create(CultureInfo.InvariantCulture,
+        $"{BtfIndex.Hash(Encoding.UTF8.GetBytes(file.FullName)):x8}-{file.Length:x}-{file.LastWriteTimeUtc.Ticks:x}-{file.Name}");
 
     /// <summary>
     /// Replaces a file as a whole, making its folder (mode 0700) when absent. Returns false, having changed nothing,

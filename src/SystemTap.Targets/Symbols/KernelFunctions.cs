@@ -33,6 +33,7 @@ public sealed class KernelFunctions
     private readonly Lazy<Dictionary<string, HashSet<string>>?> _traceable;
     private readonly Lazy<HashSet<string>> _blacklist;
     private readonly Lazy<Dictionary<string, List<KernelSymbol>>> _clones;
+    private readonly Lazy<HashSet<string>> _exported;
 
     internal KernelFunctions(Target target, string? cacheDirectory)
     {
@@ -42,6 +43,7 @@ public sealed class KernelFunctions
         _traceable = new(ReadTraceable);
         _blacklist = new(ReadBlacklist);
         _clones = new(ReadClones);
+        _exported = new(ReadExported);
     }
 
     /// <summary>All functions of that name: usually one; several when static functions share it; none when it does not exist or was inlined everywhere.</summary>
@@ -60,9 +62,28 @@ public sealed class KernelFunctions
         if (result.Count == 0 && module is null && _clones.Value.TryGetValue(name, out var clones))
             foreach (var clone in clones)
                 result.Add(new KernelFunction(name, clone.Name, null, clone.Address, prototype));
+        if (result.Count == 0 && module is not null)
+            AddUnloaded(name, module, result);
         if (result.Count == 0 && module is null && _target.LinkedSymbols?.Find(name) is { IsFunction: true })
             result.Add(new KernelFunction(SourceName(name), name, null, 0, prototype));
         return result;
+    }
+
+    /// <summary>Functions of a module that is not loaded, by its file.</summary>
+    private void AddUnloaded(string name, string module, List<KernelFunction> result)
+    {
+        if (_target.UnloadedModule(module) is not { } file)
+            return;
+        foreach (var exact in (ReadOnlySpan<bool>)[true, false])
+        {
+            foreach (var symbol in file.Functions)
+                if (exact ? symbol.Name == name : SourceName(symbol.Name) == name && !IsPiece(symbol.Name))
+                    result.Add(new KernelFunction(SourceName(symbol.Name), symbol.Name, module, 0, Prototype(SourceName(name), module)));
+            if (result.Count > 0)
+                return;
+        }
+        if (file.Function(name) is not null)
+            result.Add(new KernelFunction(name, name, module, 0, null));
     }
 
     /// <summary>
@@ -79,6 +100,15 @@ public sealed class KernelFunctions
     public List<KernelFunction> Match(string pattern, string? module)
     {
         var result = new List<KernelFunction>();
+        if (module is not null && _target.UnloadedModule(module) is { } file)
+        {
+            foreach (var symbol in file.Functions)
+                if (SourceName(symbol.Name) is var name && !IsPiece(symbol.Name) && Globs.Matches(pattern, name) && file.IsTraceable(symbol.Name) != false)
+                    result.Add(new KernelFunction(name, symbol.Name, module, 0, Prototype(name, module)));
+            result.Sort(static (a, b) => string.CompareOrdinal(a.Symbol, b.Symbol));
+            return result;
+        }
+
         var traceable = _traceable.Value;
         HashSet<string>? allowed = null;
         traceable?.TryGetValue(module ?? "", out allowed);
@@ -106,16 +136,58 @@ public sealed class KernelFunctions
     /// <summary>Whether the kernel forbids probes there. False where it does not tell.</summary>
     public bool IsBlacklisted(string symbol) => _blacklist.Value.Contains(symbol);
 
+    /// <summary>
+    /// Whether the kernel would read behind a module's code when a probe is put into it that is a breakpoint (not the entry of a function that ftrace can patch): before it turns such a probe
+    /// into a jump it decodes the whole function, and that of the last one is all that follows it. From Linux 6.4 on nothing need be mapped there, and the kernel dies.
+    /// </summary>
+    public bool IsModuleEnd(string symbol, string? module)
+    {
+        if (module is null || _target.Architecture != X8664.Instance || !_target.IsAtLeast(6, 4))
+            return false;
+        if (_target.UnloadedModule(module) is { } file)
+            return file.IsLast(symbol);
+        ulong address = 0, last = 0;
+        foreach (var other in _target.KernelSymbols.MatchFunctions("*", module))
+        {
+            last = Math.Max(last, other.Address);
+            if (other.Name == symbol)
+                address = other.Address;
+        }
+
+        return address != 0 && address == last;
+    }
+
     /// <summary>Whether ftrace can patch it; null where the kernel does not tell.</summary>
     public bool? IsTraceable(string symbol, string? module) =>
-        _traceable.Value is not { } all ? null : all.TryGetValue(module ?? "", out var names) && names.Contains(symbol);
+        module is not null && _target.UnloadedModule(module) is { } file ? file.IsTraceable(symbol) : _traceable.Value is not { } all ? null : all.TryGetValue(module ?? "", out var names) && names.Contains(symbol);
 
-    /// <summary>Whether modules may use it (EXPORT_SYMBOL).</summary>
-    public bool IsExported(string symbol) => _target.KernelSymbols.Find("__ksymtab_" + symbol) is not null;
+    /// <summary>Whether modules may use it (EXPORT_SYMBOL). Of another kernel than the running one Module.symvers tells.</summary>
+    public bool IsExported(string symbol, string? module) =>
+        module is not null && _target.UnloadedModule(module) is { } file ? file.IsExported(symbol)
+        : _target.IsLive || _target.KernelSymbols.Count > 0 ? _target.KernelSymbols.Find("__ksymtab_" + symbol) is not null
+        : _exported.Value.Contains(symbol);
+
+    /// <summary>Names of Module.symvers: "CRC NAME FILE KIND", separated by tabs.</summary>
+    private HashSet<string> ReadExported()
+    {
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        if (_target.BuildTree is { } tree && ReadLines(tree + "/Module.symvers") is { } lines)
+            foreach (var line in lines)
+                if (line.Split('\t', 3) is [_, var name, _])
+                    names.Add(name);
+        return names;
+    }
 
     /// <summary>Names of functions, for suggestions.</summary>
     public IEnumerable<string> Names(string? module)
     {
+        if (module is not null && _target.UnloadedModule(module) is { } file)
+        {
+            foreach (var function in file.Functions)
+                yield return SourceName(function.Name);
+            yield break;
+        }
+
         if ((module is null ? _target.KernelBtfOrNull : _target.ModuleBtf(module)) is not { } btf)
             yield break;
         foreach (var function in btf.MatchFunctions("*"))
@@ -123,11 +195,15 @@ public sealed class KernelFunctions
                 yield return function.Name;
     }
 
-    /// <summary>Loaded modules whose name fits a pattern ("-" and "_" are the same), as kallsyms and /sys/kernel/btf know them.</summary>
+    /// <summary>
+    /// Loaded modules whose name fits a pattern ("-" and "_" are the same), as kallsyms and /sys/kernel/btf know them; for a plain name or a path that is not that of a loaded one, the module
+    /// whose file is there (<see cref="Target.UnloadedModule"/>).
+    /// </summary>
     public List<string> Modules(string pattern)
     {
         var path = pattern.Contains('/') && File.Exists(pattern) ? pattern : null;
-        pattern = Path.GetFileNameWithoutExtension(pattern).Replace('-', '_');
+        pattern = Path.GetFileName(pattern);
+        pattern = (pattern.IndexOf(".ko", StringComparison.Ordinal) is > 0 and var end ? pattern[..end] : pattern).Replace('-', '_');
         var names = new SortedSet<string>(StringComparer.Ordinal);
         foreach (var name in _target.ModulesWithBtf)
             if (Globs.Matches(pattern, name))
@@ -136,12 +212,10 @@ public sealed class KernelFunctions
             foreach (var folder in Directory.EnumerateDirectories("/sys/module"))
                 if (Path.GetFileName(folder) is var name && Globs.Matches(pattern, name) && File.Exists(folder + "/initstate"))
                     names.Add(name);
-        if (path is not null && (names.Count > 0 || !_target.IsLive))
-        {
-            // A path tells where its debug information is; on another machine it is the only thing known of the module.
-            names.Add(pattern);
+        if (path is not null)
             _target.ModuleIsAt(pattern, Path.GetFullPath(path));
-        }
+        if (names.Count == 0 && !Globs.IsPattern(pattern) && (_target.UnloadedModule(pattern) is not null || path is not null && !_target.IsLive))
+            names.Add(pattern);
         return [.. names];
     }
 

@@ -31,7 +31,10 @@ public sealed class UserSpace
 
     private sealed class Space
     {
-        public List<Mapping> Mappings { get; } = []; // by start
+        public List<Mapping> Mappings { get; set; } = []; // by start
+
+        /// <summary>Of the program that it was before its exec: an event from then may be looked at only now.</summary>
+        public List<Mapping> Before { get; set; } = [];
         public bool Ended { get; set; }
         public bool? HasOurRoot { get; set; }
     }
@@ -92,12 +95,17 @@ public sealed class UserSpace
             Load(pid, mapping);
     }
 
-    /// <summary>A process became another program: its mappings are gone, those of the program are announced next.</summary>
+    /// <summary>A process became another program: its mappings are those of before, the program's are announced next.</summary>
     public void Exec(int pid)
     {
         if (_spaces.TryGetValue(pid, out var space))
         {
-            space.Mappings.Clear();
+            if (space.Mappings.Count > 0)
+            {
+                space.Before = space.Mappings;
+                space.Mappings = [];
+            }
+
             space.Ended = false;
             space.HasOurRoot = null;
         }
@@ -181,7 +189,12 @@ public sealed class UserSpace
 
     private Mapping? MappingAt(int pid, ulong address)
     {
-        var list = Of(pid).Mappings;
+        var space = Of(pid);
+        return MappingAt(space.Mappings, address) ?? MappingAt(space.Before, address);
+    }
+
+    private static Mapping? MappingAt(List<Mapping> list, ulong address)
+    {
         var low = Sorted.CountUpTo<Mapping>(CollectionsMarshal.AsSpan(list), address, static mapping => mapping.Start);
         return low > 0 && address < list[low - 1].End ? list[low - 1] : null;
     }

@@ -36,6 +36,7 @@ internal sealed partial class SessionDriver
         _options = options;
         _moduleReason = ModuleReason(options);
         _target = KernelChoice.Find(options);
+        _target.IsForLaterBoots = UsesModule && options.LastPass == 4;
         if (options.Architecture is { } architecture && architecture != _target.Architecture.Name)
         {
             throw new UsageException($"option '-a': architecture '{architecture}' is not this machine's ({_target.Architecture.Name})", "leave out -a");

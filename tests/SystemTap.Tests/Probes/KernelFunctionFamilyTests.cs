@@ -112,7 +112,7 @@ public class KernelFunctionFamilyTests
         Assert.Contains("which functions come from a source file is known only there", Fixture.Fails("probe kernel.function(\"*@fs/*.c\") { next }"));
         Assert.Contains("debug information", Fixture.Fails("probe kernel.function(\"vfs_read\").inline { next }"));
         Assert.Contains("debug information", Fixture.Fails("probe kernel.statement(\"vfs_read@fs/read_write.c:450\") { next }"));
-        Assert.Contains("is not loaded", Fixture.Fails("probe module(\"nosuchmodule\").function(\"*\") { next }"));
+        Assert.Contains("there is no file nosuchmodule.ko", Fixture.Fails("probe module(\"nosuchmodule\").function(\"*\") { next }"));
         Assert.Contains("takes plain names", Fixture.Fails("probe kprobe.function(\"vfs_*\") { next }"));
         Assert.Contains("out of range", Fixture.Fails("probe kernel.function(\"vfs_read\").return.maxactive(99999999) { next }"));
     }

@@ -48,6 +48,15 @@ public class UserStackTests
     }
 
     [Fact]
+    public void Events_before_an_exec_keep_their_names()
+    {
+        StapRun.Need();
+        var run = StapRun.Stapped("-e", "probe process(\"libc.so.6\").function(\"malloc\").call { if (pid() == target()) println(execname(), \" \", usymname(uaddr())) }", "-c", "env " + Built.Value).Succeeded();
+        Assert.Contains(run.Lines, static l => l.StartsWith("env ", StringComparison.Ordinal));
+        Assert.All(run.Lines, static l => Assert.Matches("malloc$", l));
+    }
+
+    [Fact]
     public void Callers_above_a_page_that_is_not_in_memory_are_found()
     {
         StapRun.Need();

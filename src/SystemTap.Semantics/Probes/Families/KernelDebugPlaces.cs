@@ -37,7 +37,8 @@ internal static class KernelDebugPlaces
     {
         if (!found.IsInlined)
         {
-            if (file.Kernel!.Place(found.Entry) is not { } entry || scope.Target.KernelFunctions.IsBlacklisted(entry.Symbol))
+            if (file.Kernel!.Place(found.Entry) is not { } entry || scope.Target.KernelFunctions.IsBlacklisted(entry.Symbol)
+                || scope.Target.KernelFunctions.IsTraceable(entry.Symbol, module) == false && scope.Target.KernelFunctions.IsModuleEnd(entry.Symbol, module))
             {
                 return null;
             }
@@ -54,7 +55,7 @@ internal static class KernelDebugPlaces
     /// <summary>One instruction, with the variables visible there; null when the kernel allows no probe there.</summary>
     public static ResolvedPoint? At(UserFile file, string? module, ulong address, DwarfFunction function, ProbePoint point, ResolveScope scope)
     {
-        if (file.Kernel!.Place(address) is not { } place || scope.Target.KernelFunctions.IsBlacklisted(place.Symbol))
+        if (file.Kernel!.Place(address) is not { } place || scope.Target.KernelFunctions.IsBlacklisted(place.Symbol) || scope.Target.KernelFunctions.IsModuleEnd(place.Symbol, module))
         {
             return null;
         }

@@ -72,7 +72,7 @@ public sealed class KernelFunctionFamily : ProbeFamily
             var before = results.Count;
             foreach (var function in KernelPlaces.Functions(match.Text(1), module, match.Point, scope))
             {
-                if (suffix == ".exported" && !scope.Target.KernelFunctions.IsExported(function.Symbol))
+                if (suffix == ".exported" && !scope.Target.KernelFunctions.IsExported(function.Symbol, module))
                 {
                     continue;
                 }
@@ -124,7 +124,7 @@ public sealed class KernelFunctionFamily : ProbeFamily
             {
                 KernelDebugPlaces.Labels(function, file, module, point, scope, results);
             }
-            else if ((suffix != ".inline" || function.IsInlined) && (suffix != ".exported" || scope.Target.KernelFunctions.IsExported(function.Symbol))
+            else if ((suffix != ".inline" || function.IsInlined) && (suffix != ".exported" || scope.Target.KernelFunctions.IsExported(function.Symbol, module))
                 && KernelDebugPlaces.Function(function, file, module, point, isReturn, maxActive, scope) is { } result)
             {
                 results.Add(result);
@@ -142,22 +142,26 @@ public sealed class KernelFunctionFamily : ProbeFamily
 
     private static void Address(ProbeMatch match, ProbePoint point, string? module, bool isReturn, int maxActive, ResolveScope scope, List<ResolvedPoint> results)
     {
-        var address = (ulong)match.Number(1);
-        if (module is not null)
+        if (KernelPlaces.ByAddress(match, module, scope) is not { } found)
         {
-            address += KernelPlaces.ModuleBase(module);
+            return;
         }
 
-        if (scope.Target.KernelSymbols.Find(address) is not { Symbol.IsFunction: true } found || found.Symbol.Module != module)
+        if (found.Offset != 0 && KernelPlaces.ModuleEnd(found.Symbol.Name, module, match.Point, scope))
+        {
+            return;
+        }
+
+        if (found.Symbol.Module != module)
         {
             scope.Diagnostics.Error("probe.no-address", Literal.ArgumentSpan(match.Point, 1),
-                $"address 0x{address:x} lies in no function of {(module is null ? "the kernel" : "module \"" + module + "\"")}", "see /proc/kallsyms (as root) for the addresses of this boot");
+                $"address 0x{found.Symbol.Address + (ulong)found.Offset:x} lies in no function of {(module is null ? "the kernel" : "module \"" + module + "\"")}", KernelPlaces.AddressHint);
             return;
         }
 
         var prototype = found.Offset == 0 ? scope.Target.KernelFunctions.Find(found.Symbol.Name, module) is [{ Prototype: { } p }, ..] ? p : (BtfType?)null : null;
         var function = new KernelFunction(KernelFunctions.SourceName(found.Symbol.Name), found.Symbol.Name, module, found.Symbol.Address, prototype);
-        results.Add(KernelPlaces.Function(function, point, isReturn, found.Offset == 0 ? KernelAttachKind.Any : KernelAttachKind.Kprobe, maxActive, scope, (long)found.Offset));
+        results.Add(KernelPlaces.Function(function, point, isReturn, found.Offset == 0 ? KernelAttachKind.Any : KernelAttachKind.Kprobe, maxActive, scope, found.Offset));
     }
 }
 
@@ -173,18 +177,84 @@ internal static class KernelPlaces
             yield break;
         }
 
-        var pattern = ((StringLiteral)point.Components[0].Argument!).Value;
-        var modules = scope.Target.KernelFunctions.Modules(pattern);
-        if (modules.Count == 0)
-        {
-            scope.Diagnostics.Error("probe.no-module", point.Components[0].Span, $"module \"{pattern}\" is not loaded",
-                Names.Hint(Names.Similar(pattern, scope.Target.KernelFunctions.Modules("*"))) ?? "load it first: modprobe " + pattern);
-        }
-
-        foreach (var module in modules)
+        foreach (var module in FindModules(((StringLiteral)point.Components[0].Argument!).Value, point.Components[0], scope))
         {
             yield return (Literal.WithText(point, 0, module), module);
         }
+    }
+
+    /// <summary>Modules of a name, pattern or path: loaded ones, or the one that a file is there of and that is probed when it is loaded. None after an error.</summary>
+    public static List<string> FindModules(string pattern, ProbeComponent component, ResolveScope scope)
+    {
+        var target = scope.Target;
+        var modules = target.KernelFunctions.Modules(pattern);
+        if (modules.Count > 0)
+        {
+            return modules;
+        }
+
+        var similar = Names.Hint(Names.Similar(pattern, target.KernelFunctions.Modules("*")));
+        if (Globs.IsPattern(pattern))
+        {
+            scope.Diagnostics.Error("probe.no-module", component.Span, $"no module that is loaded fits \"{pattern}\"", similar ?? "a module that is loaded later must be named without wildcards");
+        }
+        else if (pattern.Contains('/'))
+        {
+            scope.Diagnostics.Error("probe.no-module", component.Span, $"there is no file \"{pattern}\"", "give the path of a module's .ko file, or the module's name");
+        }
+        else if (target.IsBuiltIn(pattern.Replace('-', '_')))
+        {
+            scope.Diagnostics.Error("probe.no-module", component.Span, $"\"{pattern}\" is no module of this kernel: its code is a part of the kernel itself", "use kernel.function(\"…\")");
+        }
+        else
+        {
+            scope.Diagnostics.Error("probe.no-module", component.Span,
+                $"module \"{pattern}\" is {(target.IsLive ? "not loaded, and there is" : "not known:")} no file {pattern}.ko (or .ko.xz, .ko.zst, .ko.gz) in {string.Join(", ", target.ModuleFolders)}",
+                similar ?? "give the path of its file instead of the name");
+        }
+
+        return modules;
+    }
+
+    /// <summary>Refuses a breakpoint where the kernel would die of it.</summary>
+    public static bool ModuleEnd(string symbol, string? module, ProbePoint point, ResolveScope scope)
+    {
+        if (!scope.Target.KernelFunctions.IsModuleEnd(symbol, module))
+        {
+            return false;
+        }
+
+        scope.Diagnostics.Error("probe.module-end", point.Components[^1].Span,
+            $"function \"{symbol}\" cannot be probed: it is the last of its module, and kernel {scope.Target.Release} reads behind the module's code when it prepares such a probe",
+            "probe a function that it calls, or one that calls it");
+        return true;
+    }
+
+    public const string AddressHint = "see /proc/kallsyms (as root) for the addresses of this boot";
+
+    /// <summary>The function that holds the address a point names, which counts from the beginning of its module's code; null after an error.</summary>
+    public static (KernelSymbol Symbol, long Offset)? ByAddress(ProbeMatch match, string? module, ResolveScope scope)
+    {
+        var address = (ulong)match.Number(1);
+        if (module is not null && scope.Target.UnloadedModule(module) is { } file)
+        {
+            if (file.At(address) is { } inFile)
+            {
+                return inFile;
+            }
+        }
+        else
+        {
+            address += module is null ? 0 : ModuleBase(module);
+            if (scope.Target.KernelSymbols.Find(address) is ({ IsFunction: true } symbol, var offset))
+            {
+                return (symbol, (long)offset);
+            }
+        }
+
+        scope.Diagnostics.Error("probe.no-address", Literal.ArgumentSpan(match.Point, 1),
+            $"address 0x{address:x} lies in no function of {(module is null ? "the kernel or its modules" : "module \"" + module + "\"")}", AddressHint);
+        return null;
     }
 
     /// <summary>The file of a pattern decides nothing: it is "*", or, without debug information, the name is that of one function only.</summary>
@@ -207,6 +277,11 @@ internal static class KernelPlaces
         {
             scope.Diagnostics.Error("probe.blacklisted", point.Components[1].Span, $"function \"{name}\" cannot be probed: the kernel forbids probes there (it is on the kprobes blacklist)",
                 "probe a function that calls it");
+            return [];
+        }
+
+        if (found.Count > 0 && all.IsTraceable(found[0].Symbol, module) == false && ModuleEnd(found[0].Symbol, module, point, scope))
+        {
             return [];
         }
 

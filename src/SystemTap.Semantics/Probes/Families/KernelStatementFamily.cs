@@ -99,27 +99,31 @@ public sealed class KernelStatementFamily : ProbeFamily
 
     private static void ByAddress(ProbeMatch match, ProbePoint point, string? module, ResolveScope scope, List<ResolvedPoint> results)
     {
-        var address = (ulong)match.Number(1);
-        if (module is not null)
+        // Of another kernel nothing tells what lies there: it is taken as it is given.
+        if (match.FormIndex >= 6 && !scope.Target.IsLive && scope.Target.KernelSymbols.Count == 0)
         {
-            address += KernelPlaces.ModuleBase(module);
+            results.Add(KernelPlaces.Function(new KernelFunction("", "", null, (ulong)match.Number(1), null), point, false, KernelAttachKind.Kprobe, 0, scope));
+            return;
         }
 
-        if (scope.Target.KernelSymbols.Find(address) is not { } found || !found.Symbol.IsFunction)
+        if (KernelPlaces.ByAddress(match, module, scope) is not { } found)
         {
-            scope.Diagnostics.Error("probe.no-address", match.Point.Components[1].Span, $"address 0x{address:x} lies in no function of the kernel or its modules",
-                "see /proc/kallsyms (as root) for the addresses of this boot");
+            return;
+        }
+
+        if (KernelPlaces.ModuleEnd(found.Symbol.Name, found.Symbol.Module, match.Point, scope))
+        {
             return;
         }
 
         if (scope.Target.KernelFunctions.IsBlacklisted(found.Symbol.Name))
         {
             scope.Diagnostics.Error("probe.blacklisted", match.Point.Components[1].Span,
-                $"address 0x{address:x} cannot be probed: the kernel forbids probes in \"{found.Symbol.Name}\" (it is on the kprobes blacklist)", "probe a function that calls it");
+                $"address 0x{match.Number(1):x} cannot be probed: the kernel forbids probes in \"{found.Symbol.Name}\" (it is on the kprobes blacklist)", "probe a function that calls it");
             return;
         }
 
         var function = new KernelFunction(KernelFunctions.SourceName(found.Symbol.Name), found.Symbol.Name, found.Symbol.Module, found.Symbol.Address, null);
-        results.Add(KernelPlaces.Function(function, point, false, KernelAttachKind.Kprobe, 0, scope, (long)found.Offset));
+        results.Add(KernelPlaces.Function(function, point, false, KernelAttachKind.Kprobe, 0, scope, found.Offset));
     }
 }

@@ -27,11 +27,17 @@ public sealed class KprobeFamily : ProbeFamily
         var at = isModule ? 2 : 1;
         var name = match.Text(at);
         string? module = null;
-        if (isModule && scope.Target.KernelFunctions.Modules(match.Text(1)) is var modules)
+        if (isModule)
         {
+            var modules = KernelPlaces.FindModules(match.Text(1), match.Point.Components[1], scope);
+            if (modules.Count > 1)
+            {
+                scope.Diagnostics.Error("probe.no-pattern", match.Point.Components[1].Span, $"kprobe module \"{match.Text(1)}\" fits several modules: 'kprobe' takes plain names",
+                    "use module(\"" + match.Text(1) + "\").function(\"" + name + "\")");
+            }
+
             if (modules.Count != 1)
             {
-                scope.Diagnostics.Error("probe.no-module", match.Point.Components[1].Span, $"module \"{match.Text(1)}\" is not loaded", "load it first: modprobe " + match.Text(1));
                 return;
             }
 

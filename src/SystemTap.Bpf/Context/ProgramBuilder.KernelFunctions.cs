@@ -41,6 +41,7 @@ internal sealed partial class ProgramBuilder
 
         var groups = new List<MergedHandlers>();
         var byShape = new Dictionary<string, MergedHandlers>(StringComparer.Ordinal);
+        var taken = new HashSet<(string Key, string? Module, string Symbol, long Offset)>();
         foreach (var probe in probes)
         {
             var spec = (KernelFunctionSpec)probe.Spec;
@@ -68,6 +69,15 @@ internal sealed partial class ProgramBuilder
 
             var shape = HandlerShape.Of(probe);
             var key = $"{spec.IsReturn} {spec.Offset != 0} {spec.Kind} {(spec.Module is null ? "kernel" : spec.Address != 0 ? "loaded" : "unloaded")} {shape.Text}";
+
+            // A link of many places knows each of them once: a second probe of a function needs a program of its own, however equal its handler.
+            var again = 0;
+            while (!taken.Add((key + again, spec.Module, spec.Symbol, spec.Offset)))
+            {
+                again++;
+            }
+
+            key += again;
             if (!byShape.TryGetValue(key, out var group))
             {
                 byShape[key] = group = new MergedHandlers { Shape = shape };

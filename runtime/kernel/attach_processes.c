@@ -99,7 +99,7 @@ void stap_processes_walk(void)
 		return;
 	rcu_read_lock();
 	for_each_process(task)
-		/* Not the shell in which staprun holds the command of -c: the command begins with its exec. */
+		/* Not what holds the command of -c for staprun: the command begins with its exec. */
 		if (!(task->flags & PF_KTHREAD) && task->mm && rcu_dereference(task->real_parent)->tgid != stap_session.stp_pid)
 			run_process_probes(STAP_PROCESS_BEGIN, task);
 	rcu_read_unlock();

@@ -123,7 +123,10 @@ s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, 
 		return 0;
 	}
 	if (c->user_mode && user_mode(regs) && stap_is_compat()) {
-		address = (u32)regs->sp + 4 * (n + 1);
+		address = (u32)regs->sp + 4;
+		if (c->probe->kind == STAP_PROBE_USER && c->probe->user.frame)
+			address = *(u32 *)((char *)regs + c->probe->user.frame - 1) + c->probe->user.frame_offset;
+		address += 4 * n;
 		if (!stap_read_user(address, 4, &value))
 			stap_fail_read(c, at, address, NULL);
 		return (s64)value;

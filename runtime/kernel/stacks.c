@@ -3,6 +3,7 @@
 #include "kernel.h"
 #include <asm/unwind.h>
 #include <linux/kallsyms.h>
+#include <linux/uprobes.h>
 
 void stap_env_symbol(char *to, u64 address)
 {
@@ -54,6 +55,42 @@ u32 stap_kernel_stack(struct stap_context *c, u64 *into, u32 most)
 	return n;
 }
 
+/*
+ * Where a return probe is at work, the stack has the address of the kernel's trampoline at `slot`. The kernel keeps the true address with the task. A slot that no return
+ * probe has changed gives what it holds.
+ */
+static u64 true_return_address(u64 slot, u64 held)
+{
+#ifdef CONFIG_UPROBES
+	struct uprobe_task *utask = current->utask;
+	struct return_instance *instance;
+
+	if (utask)
+		for (instance = (struct return_instance *)utask->return_instances; instance; instance = (struct return_instance *)instance->next)
+			if (instance->stack == slot)
+				return instance->orig_ret_vaddr;
+#endif
+	return held;
+}
+
+/* The same for all slots within the copy of a stack that begins at `from`. */
+static void restore_return_addresses(char *copy, u64 from, u64 length)
+{
+#ifdef CONFIG_UPROBES
+	struct uprobe_task *utask = current->utask;
+	struct return_instance *instance;
+
+	if (utask)
+		for (instance = (struct return_instance *)utask->return_instances; instance; instance = (struct return_instance *)instance->next) {
+			u64 at = instance->stack - from, address = instance->orig_ret_vaddr;
+			u64 size = stap_is_compat() ? 4 : 8;
+
+			if (at < length && length - at >= size)
+				memcpy(copy + at, &address, size);
+		}
+#endif
+}
+
 /* By frame pointers: code built without them ends the walk early. */
 u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from)
 {
@@ -65,7 +102,7 @@ u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct st
 		return 0;
 	into[n++] = from ? from->pc : regs->ip;
 	for (frame = from ? from->fp : regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
-		into[n++] = address;
+		into[n++] = true_return_address(frame + size, address);
 		if (next <= frame)
 			break;
 	}
@@ -100,5 +137,6 @@ s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from)
 		else /* a page of a large array that was never used; callers lie above it */
 			memset(record->stack + at, 0, 4096);
 	}
+	restore_return_addresses(record->stack, page, record->length);
 	return stap_send(STAP_RECORD_STACK, record, offsetof(struct stap_stack_record, stack) + record->length, 0, stap_run_of(c)->waits) ? record->id : 0;
 }

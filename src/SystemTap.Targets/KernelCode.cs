@@ -23,6 +23,8 @@ public sealed class KernelCode
 {
     private readonly Target _target;
     private readonly ConcurrentDictionary<string, ulong?> _sections = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<ulong, KernelCodePlace?> _places = new();
+    private readonly Lazy<UserImage> _image;
     private readonly Lazy<ulong?> _distance;
     private readonly Lazy<ulong?> _anchor;
     private UserFile _file = null!;
@@ -31,6 +33,7 @@ public sealed class KernelCode
     {
         _target = target;
         Module = module;
+        _image = new(() => UserImage.Of(_file));
         _anchor = new(() => _file.Symbols.Find(Anchor)?.Value);
         _distance = new(() => _target.IsLive && _target.KernelSymbols.Find("_stext") is { Address: not 0 } loaded && _file.Symbols.Find("_stext") is { } linked
             ? unchecked(loaded.Address - linked.Value) : null);
@@ -62,9 +65,11 @@ public sealed class KernelCode
     public long? FromAnchor(ulong address) => Module is null && (!_target.IsLive || _target.IsForLaterBoots) && _anchor.Value is { } anchor ? unchecked((long)(address - anchor)) : null;
 
     /// <summary>An address of code as symbol and offset; null when it is not there any more: what initialises a module is gone once the module is loaded.</summary>
-    public KernelCodePlace? Place(ulong address)
+    public KernelCodePlace? Place(ulong address) => Module is null ? _places.GetOrAdd(address, Find) : Find(address);
+
+    private KernelCodePlace? Find(ulong address)
     {
-        if (_file.Dwarf is not { } dwarf || dwarf.SymbolAt(address) is not ({ Length: > 0 } symbol, var offset))
+        if (_file.Dwarf is not { } dwarf || SymbolAt(dwarf, address) is not ({ Length: > 0 } symbol, var offset))
             return null;
         var section = Module is null ? "" : dwarf.SectionAt(address).Section;
         if (section.StartsWith(".init", StringComparison.Ordinal) && _target.IsModuleLoaded(Module!))
@@ -75,6 +80,10 @@ public sealed class KernelCode
             return new KernelCodePlace(known.Symbol.Name, (long)known.Offset, loaded);
         return new KernelCodePlace(symbol, (long)offset, loaded);
     }
+
+    /// <summary>libdwfl knows where it has laid a module's sections, but looks at all symbols each time, of which the kernel has 150,000.</summary>
+    private (string Symbol, ulong Offset)? SymbolAt(DwarfFile dwarf, ulong address) =>
+        Module is not null ? dwarf.SymbolAt(address) : _image.Value.Find(address) is { } symbol ? (symbol.Name, address - symbol.Address) : null;
 
     /// <summary>The function whose entry a symbol is; null when the debug information has none.</summary>
     public DwarfFunction? Function(string symbol)

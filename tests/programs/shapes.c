@@ -10,7 +10,7 @@ enum color { RED, GREEN = 5, BLUE = -2 };
 typedef unsigned short u16;
 struct inner { int a; short b[3]; char name[8]; };
 struct node { long value; struct node *next; };
-struct bits { unsigned low : 3; int sign : 5; unsigned long big : 40; unsigned last : 1; };
+struct bits { unsigned low : 3; int sign : 5; unsigned long long big : 40; unsigned last : 1; };
 struct packed { char tag; int odd; short more; } __attribute__((packed));
 struct outer {
     struct inner in;
@@ -42,7 +42,7 @@ NOINLINE int members(struct outer *o)
 {
     printf("members a=%d b=%d,%d,%d name=%s ip.b=%d text=%s col=%d whole=%d part=%d,%d\n", o->in.a, o->in.b[0], o->in.b[1], o->in.b[2], o->in.name, o->ip->b[2],
            o->text, o->col, o->whole, o->part[0], o->part[3]);
-    printf("bits %u %d %lu %u\n", o->bits.low, o->bits.sign, (unsigned long)o->bits.big, o->bits.last);
+    printf("bits %u %d %llu %u\n", o->bits.low, o->bits.sign, (unsigned long long)o->bits.big, o->bits.last);
     printf("lists %ld %ld matrix %d %d\n", o->list.value, o->list.next->value, o->matrix[0][2], o->matrix[1][1]);
     return o->in.a;
 }

@@ -24,7 +24,9 @@ internal sealed class UprobeContext(Target target, bool isReturn, bool multi, St
 
     public override bool IsPreemptible => true;
 
-    public override bool IsSimple(ContextExpr value) => value.Value != ContextValue.FunctionArgument || value.Index < Target.Architecture.CallArguments.Length;
+    public override bool IsSimple(ContextExpr value) => value.Value != ContextValue.FunctionArgument || value.Index < InRegisters;
+
+    private int InRegisters => stack is { Width: < 8 } ? 0 : Target.Architecture.CallArguments.Length;
 
     public override void Load(ProgramEmitter e, ContextExpr value, Reg to)
     {
@@ -67,14 +69,15 @@ internal sealed class UprobeContext(Target target, bool isReturn, bool multi, St
     private void Argument(ProgramEmitter e, int index, Reg to, Language.Text.SourceSpan span)
     {
         var architecture = Target.Architecture;
-        if (index < architecture.CallArguments.Length)
+        if (index < InRegisters)
         {
             LoadRegister(e, architecture.CallArguments[index], to);
             return;
         }
 
         e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, stack?.Register ?? architecture.StackPointer.Offset));
-        e.ReadUserWord(Reg.R0, (stack?.Displacement ?? architecture.StackArgumentsOffset) + (8 * (index - architecture.CallArguments.Length)), span);
+        var width = stack?.Width ?? 8;
+        e.ReadUserWord(Reg.R0, (stack?.Displacement ?? architecture.StackArgumentsOffset) + (width * (index - InRegisters)), width, span);
         if (to != Reg.R0)
         {
             e.Code.Emit(Instruction.Mov(to, Reg.R0));

@@ -133,7 +133,7 @@ internal sealed partial class ProgramEmitter
     }
 
     /// <summary>at = the word of user memory at address at + offset; raises a read fault. R0–R5 are lost.</summary>
-    public void ReadUserWord(Reg at, int offset, SourceSpan span)
+    public void ReadUserWord(Reg at, int offset, int size, SourceSpan span)
     {
         var mark = Marked();
         var place = TakeStack(8);
@@ -143,14 +143,14 @@ internal sealed partial class ProgramEmitter
         _a.Emit(Instruction.Add64Imm(Reg.R3, offset));
         Save(address, Reg.R3);
         Address(Reg.R1, place);
-        _a.Emit(Instruction.Mov(Reg.R2, 8));
+        _a.Emit(Instruction.Mov(Reg.R2, size));
         _a.Call(Helper.ProbeReadUser);
         var good = _a.NewLabel();
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, good);
         Load(Reg.R0, address);
         Raise("user read fault at {0}", span, Reg.R0);
         _a.Bind(good);
-        Load(at, place);
+        Load(SizeOf(size), at, place);
         Release(mark);
     }
 

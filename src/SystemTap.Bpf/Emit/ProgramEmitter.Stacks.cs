@@ -15,6 +15,7 @@ namespace SystemTap.Bpf.Emit;
 // User stacks: programs are built without frame pointers, so the kernel's own walk is wrong. Instead the registers and up to 20 KB of the stack are copied straight
 // into the ring, and stap unwinds them by call frame information as soon as it reads the record. Whole pages are copied, because a read that crosses into a
 // page that is absent fails as a whole. One that fails is zeros: a large array of which nothing was used yet has pages that were never there, and callers lie above it. Above where a program's first stack began (mm->start_stack) are only its arguments.
+// Where return probes are at work, on the stack are addresses of the kernel's trampoline: it keeps the true ones with the task, and they are put back in the copy (ReturnAddresses).
 
 internal sealed partial class ProgramEmitter
 {
@@ -367,9 +368,11 @@ internal sealed partial class ProgramEmitter
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, submit);
         Load(Reg.R1, distance);
         Save(new Mem(r, StackSnapshot.Length), Reg.R1);
+        ReturnAddresses(r, 8, StackSnapshot.Small);
         _a.Jump(submit);
 
         _a.Bind(large);
+        var copied = _a.NewLabel();
         Reserve(StackSnapshot.Size);
         Load(at, new Mem(r, StackSnapshot.Registers + architecture.StackPointer.Offset));
         _a.Emit(Instruction.Alu64(AluOp.And, at, -StackSnapshot.Page));
@@ -385,9 +388,11 @@ internal sealed partial class ProgramEmitter
             _a.Bind(absent);
             _a.Emit(Instruction.Add64Imm(at, StackSnapshot.Page));
             Load(Reg.R1, top);
-            _a.JumpIf(JumpOp.Gt, at, Reg.R1, submit);
+            _a.JumpIf(JumpOp.Gt, at, Reg.R1, copied);
         }
 
+        _a.Bind(copied);
+        ReturnAddresses(r, StackSnapshot.Page, StackSnapshot.Page * StackSnapshot.Pages);
         _a.Bind(submit);
         Move(Reg.R1, r);
         _a.Emit(Instruction.Mov(Reg.R2, 0));
@@ -435,5 +440,60 @@ internal sealed partial class ProgramEmitter
                 Save(new Mem(r, StackSnapshot.Registers + (i == 0 ? architecture.InstructionPointer : i == 1 ? architecture.StackPointer : architecture.FramePointer).Offset), Reg.R1);
             }
         }
+    }
+
+    /// <summary>Return probes of one thread at a time, as the kernel limits them.</summary>
+    private const int MostReturnProbes = 64;
+
+    /// <summary>Puts the return addresses that return probes have replaced back into the copy of a stack; record is kept.</summary>
+    /// <param name="record">The snapshot.</param>
+    /// <param name="unit">The copy begins at the stack pointer rounded down to this.</param>
+    /// <param name="size">Room for the copy.</param>
+    private void ReturnAddresses(Reg record, int unit, int size)
+    {
+        var architecture = _c.Target.Architecture;
+        BtfType? Known(string name) => _c.Target.KernelBtfOrNull?.Find(BtfKind.Struct, name);
+        if (architecture.ReturnAddress is not null || Known("task_struct")?.FindMember("utask") is not { } utask || Known("uprobe_task")?.FindMember("return_instances") is not { } instances
+            || Known("return_instance") is not { } instance || instance.FindMember("stack") is not { } place || instance.FindMember("orig_ret_vaddr") is not { } original
+            || instance.FindMember("next") is not { } next)
+        {
+            return; // a kernel without uprobes, or a machine whose return addresses are in a register
+        }
+
+        var loop = _a.NewLabel();
+        var skip = _a.NewLabel();
+        var done = _a.NewLabel();
+        _a.Call(Helper.GetCurrentTaskBtf);
+        LoadField(Reg.R1, Reg.R0, (int)utask.ByteOffset, 8, true);
+        _a.JumpIf(JumpOp.Eq, Reg.R1, 0, done);
+        LoadField(Reg.R1, Reg.R1, (int)instances.ByteOffset, 8, true);
+        Load(Reg.R3, new Mem(record, StackSnapshot.Registers + architecture.StackPointer.Offset));
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R3, -unit));
+        _a.Emit(Instruction.Mov(Reg.R4, MostReturnProbes));
+        _a.Bind(loop);
+        _a.JumpIf(JumpOp.Eq, Reg.R1, 0, done);
+        LoadField(Reg.R2, Reg.R1, (int)place.ByteOffset, 8, true);
+        _a.Emit(Instruction.Alu64(AluOp.Sub, Reg.R2, Reg.R3));
+        _a.Emit(Instruction.Alu64(AluOp.And, Reg.R2, -4));
+        _a.JumpIf(JumpOp.Gt, Reg.R2, size - 8, skip);
+        LoadField(Reg.R5, Reg.R1, (int)original.ByteOffset, 8, true);
+        Move(Reg.R0, record);
+        _a.Emit(Instruction.Add64(Reg.R0, Reg.R2));
+        if (architecture.FindRegister("cs") is { } mode)
+        {
+            var wide = _a.NewLabel();
+            Load(Reg.R2, new Mem(record, StackSnapshot.Registers + mode.Offset));
+            _a.JumpIf(JumpOp.Ne, Reg.R2, I386.CodeSegment, wide);
+            _a.Emit(Instruction.Store(MemSize.W, Reg.R0, StackSnapshot.Stack, Reg.R5));
+            _a.Jump(skip);
+            _a.Bind(wide);
+        }
+
+        Save(new Mem(Reg.R0, StackSnapshot.Stack), Reg.R5);
+        _a.Bind(skip);
+        LoadField(Reg.R1, Reg.R1, (int)next.ByteOffset, 8, true);
+        _a.Emit(Instruction.Add64Imm(Reg.R4, -1));
+        _a.JumpIf(JumpOp.Ne, Reg.R4, 0, loop);
+        _a.Bind(done);
     }
 }

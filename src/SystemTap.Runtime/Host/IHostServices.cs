@@ -51,6 +51,14 @@ public interface ISymbols
     /// <param name="lookedUp">The address whose copies are meant: of a caller, one within its call.</param>
     IReadOnlyList<InlinedFrame> UserInlined(long process, ulong address, ulong lookedUp);
 
+    /// <summary>The same of a kernel address.</summary>
+    /// <param name="address">The address that is shown.</param>
+    /// <param name="lookedUp">The address whose copies are meant: of a caller, one within its call.</param>
+    IReadOnlyList<InlinedFrame> KernelInlined(ulong address, ulong lookedUp);
+
+    /// <summary>Whether the next frame outwards of one at this address did not call it but was interrupted, by a signal.</summary>
+    bool IsSignalFrame(long process, ulong address, ulong lookedUp);
+
     /// <summary>Whether a kernel address belongs to the machinery that runs handlers (BPF programs and what calls them).</summary>
     bool IsProbeMachinery(ulong address);
 

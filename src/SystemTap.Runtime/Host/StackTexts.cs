@@ -77,38 +77,50 @@ internal static class StackTexts
         return List(n < all.Count ? all.GetRange(0, (int)n) : all);
     }
 
-    public static string KernelLines(string list, long style, ISymbols symbols)
-    {
-        var text = new StringBuilder();
-        foreach (var address in Parse(list))
-        {
-            Line(text, address, symbols.KernelData(address), style == 2 ? symbols.KernelPlace(address) : null, style);
-        }
-
-        return text.ToString();
-    }
+    /// <summary>
+    /// A line for each address. With source places (style 2), also for the calls that the compiler inlined: those cost the kernel's debug information, which is large, and only who asks for places has
+    /// it read.
+    /// </summary>
+    public static string KernelLines(string list, long style, ISymbols symbols) => Lines(list, style, new Side(
+        (address, _) => symbols.KernelData(address),
+        symbols.KernelPlace,
+        style == 2 ? symbols.KernelInlined : static (_, _) => [],
+        (address, _) => symbols.KernelName(address).StartsWith("asm_", StringComparison.Ordinal)));
 
     /// <summary>
     /// A line for each address, and before it one for each call around it that the compiler inlined, marked "(inlined)". Lists of addresses have no entries for these, so numbers of frames
     /// count real calls.
     /// </summary>
-    public static string UserLines(long process, string list, long style, ISymbols symbols)
+    public static string UserLines(long process, string list, long style, ISymbols symbols) => Lines(list, style, new Side(
+        (address, isCaller) => symbols.UserData(process, address, isCaller),
+        address => symbols.UserPlace(process, address),
+        (address, lookedUp) => symbols.UserInlined(process, address, lookedUp),
+        (address, lookedUp) => symbols.IsSignalFrame(process, address, lookedUp)));
+
+    /// <summary>What is known of addresses: the kernel's or a program's.</summary>
+    /// <param name="Data">Name, distance, size and file.</param>
+    /// <param name="Place">The source place.</param>
+    /// <param name="Inlined">The inlined calls around an address, given as shown and as looked up.</param>
+    /// <param name="IsInterruption">The frame outwards of this one was interrupted there.</param>
+    private sealed record Side(Func<ulong, bool, string> Data, Func<ulong, string?> Place, Func<ulong, ulong, IReadOnlyList<InlinedFrame>> Inlined, Func<ulong, ulong, bool> IsInterruption);
+
+    private static string Lines(string list, long style, Side side)
     {
         var text = new StringBuilder();
         var isCaller = false;
         foreach (var address in Parse(list))
         {
-            // Callers' addresses are those behind their calls, which may be the next line's: the place is that of the call.
+            // Callers' addresses are those behind their calls, which may be the next line's: the place is that of the call. What was interrupted is at the instruction itself.
             var lookedUp = isCaller ? address - 1 : address;
-            var place = style == 2 ? symbols.UserPlace(process, lookedUp) : null;
-            foreach (var inlined in symbols.UserInlined(process, address, lookedUp))
+            var place = style == 2 ? side.Place(lookedUp) : null;
+            foreach (var inlined in side.Inlined(address, lookedUp))
             {
                 Line(text, address, inlined.Data, place, style, " (inlined)");
                 place = style == 2 ? inlined.Call : null;
             }
 
-            Line(text, address, symbols.UserData(process, address, isCaller), place, style);
-            isCaller = true;
+            Line(text, address, side.Data(address, isCaller), place, style);
+            isCaller = !side.IsInterruption(address, lookedUp);
         }
 
         return text.ToString();

@@ -25,6 +25,7 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     private readonly List<Announcement> _announced = [];
     private readonly Dictionary<long, List<ulong>> _stacks = [];
     private readonly Queue<long> _order = [];
+    private readonly byte[] _copy = new byte[StackSnapshot.Page * StackSnapshot.Pages];
 
     private readonly record struct Announcement(ulong Time, uint Kind, int Pid, int Other, ulong Start, ulong Length, ulong Offset, string Path, FileId File = default);
 
@@ -102,34 +103,37 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
         var pid = (int)(BinaryPrimitives.ReadUInt64LittleEndian(record[StackSnapshot.Process..]) >> 32);
         var length = (int)BinaryPrimitives.ReadInt64LittleEndian(record[StackSnapshot.Length..]);
         Apply(time);
-        var architecture = _target.Architecture;
-        Span<ulong> registers = stackalloc ulong[FrameRow.RegisterCount];
         var saved = record.Slice(StackSnapshot.Registers, StackSnapshot.RegistersSize);
+        var architecture = _target.Architecture.Of(saved);
+        var isWide = architecture.PointerSize == 8;
+        Span<ulong> registers = stackalloc ulong[FrameRow.RegisterCount];
+        ulong Word(ReadOnlySpan<byte> bytes) => isWide ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : BinaryPrimitives.ReadUInt32LittleEndian(bytes);
         foreach (var register in architecture.Registers)
         {
-            if (register.DwarfNumber is >= 0 and < FrameRow.RegisterCount && register.Size == 8)
+            if (register.DwarfNumber is >= 0 and < FrameRow.RegisterCount)
             {
-                registers[register.DwarfNumber] = BinaryPrimitives.ReadUInt64LittleEndian(saved[register.Offset..]);
+                registers[register.DwarfNumber] = Word(saved[register.Offset..]);
             }
         }
 
-        var pc = BinaryPrimitives.ReadUInt64LittleEndian(saved[architecture.InstructionPointer.Offset..]);
+        var pc = Word(saved[architecture.InstructionPointer.Offset..]);
         var start = StackSnapshot.Start(registers[architecture.StackPointer.DwarfNumber], length);
-        var stack = record.Slice(StackSnapshot.Stack, Math.Clamp(length, 0, record.Length - StackSnapshot.Stack)).ToArray();
+        var copied = Math.Clamp(length, 0, Math.Min(record.Length - StackSnapshot.Stack, _copy.Length));
+        record.Slice(StackSnapshot.Stack, copied).CopyTo(_copy);
         bool Read(ulong address, out ulong value)
         {
             var at = address - start;
-            if (address < start || at + 8 > (ulong)stack.Length)
+            if (address < start || at + (ulong)architecture.PointerSize > (ulong)copied)
             {
                 value = 0;
                 return false;
             }
 
-            value = BinaryPrimitives.ReadUInt64LittleEndian(stack.AsSpan((int)at));
+            value = Word(_copy.AsSpan((int)at));
             return true;
         }
 
-        _stacks[id] = _space.Unwind(pid, pc, registers, Read, most);
+        _stacks[id] = _space.Unwind(architecture, pid, pc, registers, Read, most);
         _order.Enqueue(id);
         while (_order.Count > MostStacks)
         {
@@ -213,21 +217,22 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     {
         Apply(ulong.MaxValue);
         var calls = _space.Inlined((int)process, lookedUp, out var inFile);
-        if (calls.Count == 0)
-        {
-            return [];
-        }
-
-        var file = _space.Module((int)process, lookedUp) ?? "";
-        var result = new InlinedFrame[calls.Count];
-        for (var i = 0; i < result.Length; i++)
-        {
-            var call = calls[i];
-            result[i] = new InlinedFrame(Text(call.Name, inFile + (address - lookedUp) - call.Start, call.Size, file), call.Call is { } place ? Text(place) : null);
-        }
-
-        return result;
+        return calls.Count == 0 ? [] : Inlined(calls, inFile + (address - lookedUp), _space.Module((int)process, lookedUp) ?? "");
     }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<InlinedFrame> KernelInlined(ulong address, ulong lookedUp) => KernelDebugInfo(lookedUp, out var module) is var (dwarf, inFile)
+        ? Inlined(dwarf.InlinedAt(inFile), inFile + (address - lookedUp), module) : [];
+
+    /// <inheritdoc/>
+    public bool IsSignalFrame(long process, ulong address, ulong lookedUp)
+    {
+        Apply(ulong.MaxValue);
+        return _space.IsSignalFrame((int)process, address, lookedUp);
+    }
+
+    private static InlinedFrame[] Inlined(IReadOnlyList<DwarfInlinedCall> calls, ulong inFile, string file) =>
+        [.. calls.Select(call => new InlinedFrame(Text(call.Name, inFile - call.Start, call.Size, file), call.Call is { } place ? Text(place) : null))];
 
     private static string Text(string name, ulong offset, ulong size, string file) => size > 0
         ? string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x}/0x{size:x} [{file}]")
@@ -253,16 +258,21 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     /// <inheritdoc/>
-    public string? KernelPlace(ulong address)
+    public string? KernelPlace(ulong address) => KernelDebugInfo(address, out _) is var (dwarf, inFile) && dwarf.LineAt(inFile) is { } place ? Text(place) : null;
+
+    /// <summary>The debug information of kernel code and where it has an address; null without it.</summary>
+    private (DwarfFile Dwarf, ulong Address)? KernelDebugInfo(ulong address, out string module)
     {
+        module = "kernel";
+
         // The symbol leads to the function's entry in the debug information, whatever the file and wherever it is loaded.
-        if (Kernel(address).Find(address) is not ({ IsFunction: true } symbol, var offset) || _target.KernelFile(symbol.Module) is not { Dwarf: { } dwarf, Kernel: { } kernel }
-            || kernel.Function(symbol.Name) is not { } function)
+        if (Kernel(address).Find(address) is not ({ IsFunction: true } symbol, var offset))
         {
             return null;
         }
 
-        return dwarf.LineAt(function.Entry + offset) is { } place ? Text(place) : null;
+        module = symbol.Module ?? module;
+        return _target.KernelFile(symbol.Module) is { Dwarf: { } dwarf, Kernel: { } kernel } && kernel.Function(symbol.Name) is { } function ? (dwarf, function.Entry + offset) : null;
     }
 
     /// <inheritdoc/>

@@ -226,7 +226,8 @@ public sealed record UserFunctionSpec(string Path, long FileOffset, bool IsRetur
 /// <summary>The address of a function's first argument on the stack.</summary>
 /// <param name="Register">Byte offset in pt_regs of the register it counts from.</param>
 /// <param name="Displacement">Bytes added to that register.</param>
-public sealed record StackArguments(int Register, int Displacement);
+/// <param name="Width">Bytes of each; 4: a 32-bit program, which has all of them on the stack.</param>
+public sealed record StackArguments(int Register, int Displacement, int Width = 8);
 
 /// <summary>A hardware watchpoint: <c>kernel.data(ADDR | "SYMBOL").length(N).write/.rw</c>. Module runtime and BPF (perf breakpoint events).</summary>
 /// <param name="Address">Kernel address.</param>

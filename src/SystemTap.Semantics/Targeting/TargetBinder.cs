@@ -509,7 +509,7 @@ public sealed class TargetBinder : ITargetBinder
     {
         if (type.PointerDepth > 0)
         {
-            return new TypedValue(new DerefExpr(address, 8, false, type.IsUser, span) { MemberName = member }, type);
+            return new TypedValue(new DerefExpr(address, type.Type.Btf.PointerSize, false, type.IsUser, span) { MemberName = member }, type);
         }
 
         var stripped = type.Type.Stripped;
@@ -518,7 +518,7 @@ public sealed class TargetBinder : ITargetBinder
             case BtfKind.Struct or BtfKind.Union or BtfKind.Array or BtfKind.Forward:
                 return new TypedValue(address, type with { IsInMemory = true });
             case BtfKind.Pointer:
-                return new TypedValue(new DerefExpr(address, 8, false, type.IsUser, span) { MemberName = member }, type with { IsUser = type.IsUser || CTypes.PointsToUser(type.Type) });
+                return new TypedValue(new DerefExpr(address, type.Type.Btf.PointerSize, false, type.IsUser, span) { MemberName = member }, type with { IsUser = type.IsUser || CTypes.PointsToUser(type.Type) });
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:
                 return new TypedValue(new DerefExpr(address, (int)stripped.Size, stripped.IsSigned, type.IsUser, span) { MemberName = member }, type);
             default:

@@ -7,6 +7,11 @@ namespace SystemTap.Targets;
 /// <param name="DwarfNumber">Its number in DWARF of this architecture, or -1 when it has none.</param>
 public sealed record Register(string Name, int Offset, int Size, int DwarfNumber);
 
+/// <summary>The system call that goes back to what a signal interrupted.</summary>
+/// <param name="Code">Its instructions, at which the stack pointer is that of a <c>struct ucontext</c>.</param>
+/// <param name="Registers">DWARF numbers, and where in it the registers are.</param>
+public sealed record SignalReturn(byte[] Code, IReadOnlyList<(int Register, int Offset)> Registers);
+
 /// <summary>
 /// Everything that depends on the processor: registers, calling conventions, system-call numbers.
 /// One file per architecture; nothing elsewhere asks "which processor is it".
@@ -23,7 +28,13 @@ public abstract class Architecture
     public abstract ushort ElfMachine { get; }
 
     /// <summary>Bytes of a pointer and of a C <c>long</c>.</summary>
-    public int PointerSize => 8;
+    public virtual int PointerSize => 8;
+
+    /// <summary>That of programs whose files are of this ELF class.</summary>
+    public virtual Architecture Of(ElfFile file) => this;
+
+    /// <summary>That of a program with these registers (struct pt_regs).</summary>
+    public virtual Architecture Of(ReadOnlySpan<byte> registers) => this;
 
     /// <summary>Bytes of the usual page. arm64 kernels may use 16 or 64 KiB: ask <see cref="Target.PageSize"/>.</summary>
     public int DefaultPageSize => 4096;
@@ -63,6 +74,9 @@ public abstract class Architecture
     /// Bytes between the stack pointer on entry to a function and its first argument on the stack (the return address on x86).
     /// </summary>
     public abstract int StackArgumentsOffset { get; }
+
+    /// <summary>How handlers of signals end, for C libraries that describe it by no frame information (musl) and for Go; null when not known.</summary>
+    public virtual SignalReturn? SignalReturn => null;
 
     /// <summary>System calls of 64-bit programs.</summary>
     public abstract SyscallTable Syscalls { get; }

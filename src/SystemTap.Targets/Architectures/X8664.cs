@@ -34,6 +34,9 @@ public sealed class X8664 : Architecture
         FramePointer = Get("rbp");
     }
 
+    public override Architecture Of(ElfFile file) => file.Is64 ? this : I386.Instance;
+    public override Architecture Of(ReadOnlySpan<byte> registers) => registers[Get("cs").Offset] == I386.CodeSegment ? I386.Instance : this;
+
     public override string Name => "x86_64";
     public override string MachineName => "x86_64";
     public override ushort ElfMachine => 62;
@@ -52,6 +55,11 @@ public sealed class X8664 : Architecture
     public override Register FramePointer { get; }
     public override Register? ReturnAddress => null;
     public override int StackArgumentsOffset => 8;
+
+
+    // mov $__NR_rt_sigreturn, %rax; syscall. The offsets are those of uc_mcontext (asm/sigcontext.h) behind uc_flags, uc_link and uc_stack.
+    public override SignalReturn SignalReturn { get; } = new([0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05],
+        [(8, 40), (9, 48), (10, 56), (11, 64), (12, 72), (13, 80), (14, 88), (15, 96), (5, 104), (4, 112), (6, 120), (3, 128), (1, 136), (0, 144), (2, 152), (7, 160), (16, 168)]);
 
     public override SyscallTable Syscalls { get; } = new(X8664Syscalls.Source);
     public override SyscallTable CompatSyscalls { get; } = new(I386Syscalls.Source);

@@ -44,8 +44,8 @@ public sealed class Btf
     /// <summary>For split BTF, the types it builds on; else null.</summary>
     public Btf? Base { get; }
 
-    /// <summary>Bytes of a pointer on the machine described. All supported architectures are 64-bit.</summary>
-    public int PointerSize => 8;
+    /// <summary>Bytes of a pointer on the machine described: 8, but for 32-bit programs.</summary>
+    public int PointerSize { get; private init; } = 8;
 
     /// <summary>The first id this file describes itself; lower ones belong to <see cref="Base"/>.</summary>
     public int FirstId { get; }
@@ -68,7 +68,7 @@ public sealed class Btf
 
     /// <summary>Reads BTF from bytes, which must not change afterwards.</summary>
     /// <exception cref="TargetException">The bytes are not valid little-endian BTF.</exception>
-    public static Btf Parse(byte[] data, string name = "vmlinux", Btf? @base = null) => new(new Blob(data), name, @base, null);
+    public static Btf Parse(byte[] data, string name = "vmlinux", Btf? @base = null, int pointerSize = 8) => new(new Blob(data), name, @base, null) { PointerSize = pointerSize };
 
     /// <summary>
     /// Opens a raw BTF file such as <see cref="KernelPath"/>. With a cache directory and a key that changes whenever the

@@ -16,13 +16,14 @@ public sealed unsafe partial class DwarfFile
     /// <param name="mayBe">Cheap test of the unqualified name.</param>
     /// <param name="accept">Full test; null accepts.</param>
     /// <param name="inlines">Also inline instances.</param>
-    public List<DwarfFunction> Functions(NameTest? mayBe, Func<DwarfFunction, bool>? accept, bool inlines)
+    /// <param name="source">Only those of units with code of such source files (<see cref="SourceFiles.Matches"/>); null: of all.</param>
+    public List<DwarfFunction> Functions(NameTest? mayBe, Func<DwarfFunction, bool>? accept, bool inlines, string? source = null)
     {
         var result = new List<DwarfFunction>();
         var seen = new HashSet<(ulong, bool, string)>();
         lock (Lock)
         {
-            foreach (var entry in FunctionIndex.Of(this, inlines).Named(mayBe, inlines))
+            foreach (var entry in (_functionIndex ??= new FunctionIndex(this)).Named(mayBe, source, inlines))
             {
                 var unit = Units[entry.Unit];
                 var die = unit.Die.At(entry.Die);

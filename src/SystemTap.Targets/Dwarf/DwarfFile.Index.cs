@@ -101,9 +101,14 @@ public sealed unsafe partial class DwarfFile
         _globals = new(StringComparer.Ordinal);
         _enumerators = new(StringComparer.Ordinal);
         foreach (var unit in Units)
+            _indexed.Add(unit.Die.Key);
+        foreach (var unit in Units)
             Index(unit, unit.Die, "", 0);
         return _types;
     }
+
+    /// <summary>Units that are indexed, also those of the third file in which dwz puts what several files share (<c>.gnu_debugaltlink</c>): no unit of this file, they are only imported.</summary>
+    private readonly HashSet<nint> _indexed = [];
 
     private void Index(DwarfUnit unit, DwarfDie parent, string scope, int depth)
     {
@@ -128,6 +133,9 @@ public sealed unsafe partial class DwarfFile
                         Enumerators(die, scoped);
                     else if (tag is Dw.StructureType or Dw.ClassType or Dw.UnionType)
                         Index(unit, die, scoped, depth + 1);
+                    break;
+                case Dw.ImportedUnit when die.Refer(Dw.AtImport, whole: false) is { } imported && _indexed.Add(imported.Key):
+                    Index(unit, imported, scope, depth + 1);
                     break;
                 case Dw.Namespace:
                     var space = die.Name();

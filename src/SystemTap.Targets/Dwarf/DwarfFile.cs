@@ -110,6 +110,20 @@ public sealed unsafe partial class DwarfFile
 
     public string Path { get; }
 
+    /// <summary>Bytes of an address in it.</summary>
+    public int AddressSize
+    {
+        get
+        {
+            lock (Lock)
+            {
+                DwarfDie die = Units[0].LineDie, unit;
+                byte size, offsets;
+                return LibDw.dwarf_diecu(&die, &unit, &size, &offsets) != null && size == 4 ? 4 : 8;
+            }
+        }
+    }
+
     /// <summary>Its types, as BTF.</summary>
     public DwarfTypes Types { get; }
 
@@ -123,17 +137,56 @@ public sealed unsafe partial class DwarfFile
             return null;
         lock (Lock)
         {
+            if (TryOpen(path, -1, -1) is { } file)
+                return file;
+            // Sections compressed in a way that the library does not know: of the file, or of its separate debug file.
+            if (ElfFile.TryOpen(path) is not { } elf)
+                return null;
+            if (CompressedSections.HasZstd(elf))
+                return TryOpen(path, CompressedSections.PlainCopy(elf), -1);
+            return !elf.HasDebugInfo && DebugFiles.Find(elf) is { } debug && CompressedSections.HasZstd(debug) ? TryOpen(path, -1, CompressedSections.PlainCopy(debug)) : null;
+        }
+    }
+
+    /// <summary>Why a file that has debug information gives none; null when there is none to begin with.</summary>
+    public static string? Unreadable(ElfFile file)
+    {
+        if (!CompressedSections.CanZstd && (CompressedSections.HasZstd(file) || !file.HasDebugInfo && DebugFiles.Find(file) is { } debug && CompressedSections.HasZstd(debug)))
+            return "is compressed with zstd: install package libzstd1";
+        // What compilers leave in the program when they split it off.
+        return file.FindSection(".debug_addr") is not null && file.HasDebugInfo
+            ? "was split off by the compiler (-gsplit-dwarf): its .dwo files are not where it says (packages of them, .dwp, are read by elfutils from 0.191 on)" : null;
+    }
+
+    /// <summary>A copy of the separate debug file that the library shall take, while it opens a file.</summary>
+    [ThreadStatic]
+    private static int _separate;
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(System.Runtime.CompilerServices.CallConvCdecl)])]
+    private static int GiveSeparate(nint module, void** own, byte* name, ulong start, byte* file, byte* link, uint check, byte** found)
+    {
+        var descriptor = _separate - 1;
+        _separate = 0;
+        return descriptor;
+    }
+
+    private static DwarfFile? TryOpen(string path, int copy, int separate)
+    {
+        lock (Lock)
+        {
             // Never freed: libdwfl keeps the pointer.
             var callbacks = (DwflCallbacks*)NativeMemory.AllocZeroed((nuint)sizeof(DwflCallbacks));
             callbacks->FindElf = LibDw.Address("dwfl_build_id_find_elf");
-            callbacks->FindDebugInfo = LibDw.Address("dwfl_standard_find_debuginfo");
+            delegate* unmanaged[Cdecl]<nint, void**, byte*, ulong, byte*, byte*, uint, byte**, int> give = &GiveSeparate;
+            callbacks->FindDebugInfo = separate >= 0 ? (nint)give : LibDw.Address("dwfl_standard_find_debuginfo");
+            _separate = separate + 1;
             callbacks->SectionAddress = LibDw.Address("dwfl_offline_section_address");
             var session = LibDw.dwfl_begin(callbacks);
             if (session == 0)
                 return null;
             nint module;
             fixed (byte* text = Encoding.UTF8.GetBytes(path + "\0"))
-                module = LibDw.dwfl_report_offline(session, text, text, -1);
+                module = LibDw.dwfl_report_offline(session, text, text, copy);
             if (module == 0 || LibDw.dwfl_report_end(session, 0, 0) != 0)
                 return null;
             ulong bias;

@@ -35,7 +35,7 @@ public sealed class DwarfTypes
             Write(next.Die, next.Id);
         if (_btf is null || _written != _writer.Count)
         {
-            _btf = Btf.Parse(_writer.ToBytes(), "dwarf " + _file.Path);
+            _btf = Btf.Parse(_writer.ToBytes(), "dwarf " + _file.Path, pointerSize: _file.AddressSize);
             _written = _writer.Count;
         }
         return _btf.Type(id);

@@ -113,6 +113,9 @@ public sealed class ElfFile
 
     public IReadOnlyList<ElfSegment> Segments => _segments;
 
+    /// <summary>Where the section headers are, and the size of each.</summary>
+    internal (ulong Offset, int Entry) SectionTable => Is64 ? (Long(40), Half(58)) : (Word(32), Half(46));
+
     /// <summary>The file's bytes. Valid for the life of the process.</summary>
     internal ReadOnlySpan<byte> Bytes => _data.Span;
 

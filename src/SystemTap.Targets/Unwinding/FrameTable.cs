@@ -100,9 +100,11 @@ public sealed class FrameTable
     private readonly Dictionary<ulong, FrameRow?> _rows = [];
     private readonly Lock _lock = new();
 
-    private FrameTable(Section eh, Section debug)
+    private readonly int _addressSize;
+
+    private FrameTable(Section eh, Section debug, int addressSize = 8)
     {
-        (_eh, _debug) = (eh, debug);
+        (_eh, _debug, _addressSize) = (eh, debug, addressSize);
         var ranges = new List<Range>();
         Scan(eh, ranges);
         Scan(debug, ranges);
@@ -116,13 +118,17 @@ public sealed class FrameTable
     /// <summary>Frame information of a file; empty when it has none.</summary>
     public static FrameTable Of(ElfFile file)
     {
-        Section Find(string name, bool isDebug) => file.FindSection(name) is { } section && (section.Flags & Compressed) == 0
-            ? new Section(() => file.Contents(section), section.Address, isDebug)
-            : new Section(static () => default, 0, isDebug);
-        return new FrameTable(Find(".eh_frame", false), Find(".debug_frame", true));
+        Section Find(string name, bool isDebug)
+        {
+            if (file.FindSection(name) is not { } section)
+                return new Section(static () => default, 0, isDebug);
+            if (!CompressedSections.IsCompressed(section))
+                return new Section(() => file.Contents(section), section.Address, isDebug);
+            var plain = CompressedSections.Expand(file, section) ?? [];
+            return new Section(() => plain, section.Address, isDebug);
+        }
+        return new FrameTable(Find(".eh_frame", false), Find(".debug_frame", true), file.Is64 ? 8 : 4);
     }
-
-    private const ulong Compressed = 0x800;
 
     /// <summary>For tests: one section given as bytes.</summary>
     internal static FrameTable Parse(byte[] section, ulong address, bool isDebug) =>
@@ -182,7 +188,7 @@ public sealed class FrameTable
             var end = at + (int)length;
             if (IdOf(section, data, at, wide) is { } cieAt && CieAt(section, cieAt) is { } cie)
             {
-                var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address);
+                var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address, _addressSize);
                 var begin = reader.Pointer(section.IsDebug ? (byte)0 : cie.PointerEncoding);
                 var size = reader.Pointer(section.IsDebug ? (byte)0 : (byte)(cie.PointerEncoding & 0x0f));
                 if (!reader.Failed && size > 0 && begin + size > begin && begin != 0)
@@ -211,7 +217,7 @@ public sealed class FrameTable
         return _cies[(start, section.IsDebug)] = ReadCie(section, start);
     }
 
-    private static Cie? ReadCie(Section section, int start)
+    private Cie? ReadCie(Section section, int start)
     {
         var data = section.Data();
         if (start < 0 || start + 12 > data.Length)
@@ -228,7 +234,7 @@ public sealed class FrameTable
         if (length < 8 || length > (ulong)(data.Length - at))
             return null;
         var end = at + (int)length;
-        var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address);
+        var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address, _addressSize);
         var version = reader.Byte();
         var augmentation = reader.Text();
         if (version is not (1 or 3 or 4) || augmentation.StartsWith("eh", StringComparison.Ordinal))
@@ -289,7 +295,7 @@ public sealed class FrameTable
         var end = at + (int)length;
         if (IdOf(section, data, at, wide) is not { } cieAt || CieAt(section, cieAt) is not { } cie)
             return null;
-        var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address);
+        var reader = new Reader(data, at + (wide && section.IsDebug ? 8 : 4), end, section.Address, _addressSize);
         var pointers = section.IsDebug ? (byte)0 : cie.PointerEncoding;
         var location = reader.Pointer(pointers);
         reader.Pointer((byte)(pointers & 0x0f));
@@ -300,7 +306,7 @@ public sealed class FrameTable
         }
 
         var row = new FrameRow { ReturnRegister = cie.ReturnRegister, IsSignalFrame = cie.IsSignal };
-        var first = new Reader(data, cie.Start, cie.End, section.Address);
+        var first = new Reader(data, cie.Start, cie.End, section.Address, _addressSize);
         if (!Execute(ref first, row, null, cie, location, ulong.MaxValue, pointers))
             return null;
         var initial = row.Copy();
@@ -468,7 +474,7 @@ public sealed class FrameTable
     }
 
     /// <summary>Reads numbers of a section; past the end it fails once and gives zeros.</summary>
-    internal ref struct Reader(ReadOnlySpan<byte> data, int at, int end, ulong sectionAddress)
+    internal ref struct Reader(ReadOnlySpan<byte> data, int at, int end, ulong sectionAddress, int addressSize = 8)
     {
         private readonly ReadOnlySpan<byte> _data = data;
 
@@ -560,6 +566,7 @@ public sealed class FrameTable
             var here = sectionAddress + (ulong)At;
             var value = (encoding & 0x0f) switch
             {
+                0x00 when addressSize == 4 => Word(),
                 0x00 or 0x04 or 0x0c => Long(),
                 0x01 => Unsigned(),
                 0x02 => Half(),

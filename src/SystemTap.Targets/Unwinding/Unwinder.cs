@@ -10,13 +10,14 @@ public delegate LoadedFile? FindLoaded(ulong address);
 
 // One step: with the row of the current address, the CFA is computed from the registers, the return address and the callee-saved registers are fetched by
 // their rules, the stack pointer becomes the CFA. Where no row exists (generated code, assembly without annotations) the frame pointer is tried:
-// [rbp] is the caller's rbp and [rbp+8] the return address, accepted only when they look like it. Addresses of callers are behind the call instruction, so
+// [rbp] is the caller's rbp and [rbp+8] the return address, accepted only when they look like it. The end of a signal's handler is known by its instructions there. Addresses of callers are behind the call instruction, so
 // rows are looked up one byte before – except for what a signal interrupted.
 
 /// <summary>Walks a stack by call frame information.</summary>
 public sealed class Unwinder(Architecture architecture)
 {
     private readonly int _stackPointer = architecture.StackPointer.DwarfNumber;
+    private readonly ulong _word = (ulong)architecture.PointerSize;
     private readonly int _framePointer = architecture.FramePointer.DwarfNumber;
     private readonly int _linkRegister = architecture.ReturnAddress?.DwarfNumber ?? -1;
 
@@ -36,7 +37,7 @@ public sealed class Unwinder(Architecture architecture)
             result.Add(pc);
             var stack = registers[_stackPointer];
             var first = result.Count == 1;
-            var step = Step(exact ? pc : pc - 1, registers, next, find, read, first, out var caller, out exact);
+            var step = Step(pc, exact ? pc : pc - 1, registers, next, find, read, first, out var caller, out exact);
             if (!step || caller == pc && next[_stackPointer] == stack)
                 break;
             // Stacks grow down: a caller's frame is above, except on leaving a signal's alternative stack.
@@ -48,13 +49,13 @@ public sealed class Unwinder(Architecture architecture)
         return result;
     }
 
-    private bool Step(ulong pc, ReadOnlySpan<ulong> registers, Span<ulong> next, FindLoaded find, ReadWord read, bool first, out ulong caller, out bool exact)
+    private bool Step(ulong here, ulong pc, ReadOnlySpan<ulong> registers, Span<ulong> next, FindLoaded find, ReadWord read, bool first, out ulong caller, out bool exact)
     {
         exact = false;
         caller = 0;
         registers[..FrameRow.RegisterCount].CopyTo(next);
         if (find(pc) is not { } loaded || loaded.File.Frames.Find(pc - loaded.Bias) is not { } found)
-            return ByFramePointer(registers, next, find, read, first, out caller);
+            return BySignal(here, registers, next, find, read, out caller, out exact) || ByFramePointer(registers, next, find, read, first, out caller);
 
         var (row, isDebug) = found;
         var frames = loaded.File.Frames;
@@ -112,19 +113,33 @@ public sealed class Unwinder(Architecture architecture)
         return row.Rules[row.ReturnRegister].Kind != FrameRuleKind.Same || _linkRegister >= 0;
     }
 
+    private bool BySignal(ulong here, ReadOnlySpan<ulong> registers, Span<ulong> next, FindLoaded find, ReadWord read, out ulong caller, out bool exact)
+    {
+        caller = 0;
+        exact = false;
+        if (architecture.SignalReturn is not { } signal || find(here) is not { } loaded || !loaded.File.HasCode(here - loaded.Bias, signal.Code))
+            return false;
+        foreach (var (register, offset) in signal.Registers)
+            if (!read(registers[_stackPointer] + (ulong)offset, out next[register]))
+                return false;
+        caller = next[architecture.InstructionPointer.DwarfNumber];
+        exact = true;
+        return true;
+    }
+
     private bool ByFramePointer(ReadOnlySpan<ulong> registers, Span<ulong> next, FindLoaded find, ReadWord read, bool first, out ulong caller)
     {
         var frame = registers[_framePointer];
-        if (frame >= registers[_stackPointer] && frame % 8 == 0 && read(frame, out var outer) && read(frame + 8, out caller) && find(caller) is not null)
+        if (frame >= registers[_stackPointer] && frame % _word == 0 && read(frame, out var outer) && read(frame + _word, out caller) && find(caller) is not null)
         {
             next[_framePointer] = outer;
-            next[_stackPointer] = frame + 16;
+            next[_stackPointer] = frame + (2 * _word);
             return true;
         }
         // At the first instruction of a function nothing has been pushed yet; a call through a bad pointer looks the same.
         if (first && _linkRegister < 0 && read(registers[_stackPointer], out caller) && find(caller) is not null)
         {
-            next[_stackPointer] = registers[_stackPointer] + 8;
+            next[_stackPointer] = registers[_stackPointer] + _word;
             return true;
         }
         caller = 0;

@@ -64,6 +64,9 @@ public sealed class UserImage
     /// <summary>It could be opened.</summary>
     public bool IsKnown => _elf is not null;
 
+    /// <summary>The file has these instructions at an address.</summary>
+    public bool HasCode(ulong address, ReadOnlySpan<byte> code) => _elf?.FileOffset(address) is { } offset && _elf.Part((ulong)offset, (ulong)code.Length).Span.SequenceEqual(code);
+
     /// <summary>Address in the file of what lies at an offset of it; null when nothing is loaded from there.</summary>
     public ulong? AddressOf(ulong fileOffset) => _elf?.Address(fileOffset);
 

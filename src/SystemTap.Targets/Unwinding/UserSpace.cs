@@ -45,6 +45,8 @@ public sealed class UserSpace
     private readonly Queue<int> _ended = [];
     private readonly Dictionary<string, UserImage> _images = new(StringComparer.Ordinal);
     private readonly Unwinder _unwinder;
+    private Unwinder? _compat;
+    private readonly SignalReturn? _signalReturn;
     private UserImage? _vdso;
 
     /// <param name="architecture">Of the machine.</param>
@@ -53,6 +55,7 @@ public sealed class UserSpace
     {
         _proc = proc;
         _unwinder = new Unwinder(architecture);
+        _signalReturn = architecture.SignalReturn;
     }
 
     /// <summary>A file that is open already: it is used for every mapping of it.</summary>
@@ -167,9 +170,22 @@ public sealed class UserSpace
         return loaded.File.InlinedAt(inFile);
     }
 
+    /// <summary>An address lies in the code that ends a signal's handler: what is above it on the stack was interrupted, at any instruction, and called nothing.</summary>
+    /// <param name="pid">The process.</param>
+    /// <param name="address">As the stack has it.</param>
+    /// <param name="lookedUp">Of a caller, one before.</param>
+    public bool IsSignalFrame(int pid, ulong address, ulong lookedUp) => Find(pid, address) is { } loaded
+        && (loaded.File.Frames.Find(lookedUp - loaded.Bias) is ({ IsSignalFrame: true }, _) || _signalReturn is { } signal && loaded.File.HasCode(address - loaded.Bias, signal.Code));
+
     /// <summary>The stack of a process from its registers and a copy of its memory.</summary>
-    public List<ulong> Unwind(int pid, ulong pc, Span<ulong> registers, ReadWord read, int most) =>
-        _unwinder.Walk(pc, registers, address => Find(pid, address), read, most);
+    /// <param name="architecture">Of the process.</param>
+    /// <param name="pid">Its number.</param>
+    /// <param name="pc">Where it is.</param>
+    /// <param name="registers">By DWARF number; changed.</param>
+    /// <param name="read">Its stack: words of the architecture's size.</param>
+    /// <param name="most">Most addresses.</param>
+    public List<ulong> Unwind(Architecture architecture, int pid, ulong pc, Span<ulong> registers, ReadWord read, int most) =>
+        (architecture.PointerSize == 8 ? _unwinder : _compat ??= new Unwinder(architecture)).Walk(pc, registers, address => Find(pid, address), read, most);
 
     private Mapping? MappingAt(int pid, ulong address)
     {

@@ -50,5 +50,9 @@ public class MarkedTextTests
         public string? UserPlace(long process, ulong address) => null;
 
         public IReadOnlyList<InlinedFrame> UserInlined(long process, ulong address, ulong lookedUp) => [];
+
+        public IReadOnlyList<InlinedFrame> KernelInlined(ulong address, ulong lookedUp) => [];
+
+        public bool IsSignalFrame(long process, ulong address, ulong lookedUp) => false;
     }
 }

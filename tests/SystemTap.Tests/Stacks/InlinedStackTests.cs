@@ -98,6 +98,27 @@ public partial class InlinedStackTests
         Assert.Matches(@"^ns::spot ns::spot\+0x0/0x[0-9a-f]+ \[" + Regex.Escape(program) + @"\]$", run.Lines[^1]);
     }
 
+    /// <summary>
+    /// A signal interrupts at the first instruction of a line and of a copy: what came before is not named. The C library describes the end of its handlers by frame information, musl does not.
+    /// </summary>
+    [Theory]
+    [InlineData("gcc", "-O2 -g")]
+    [InlineData("musl-gcc", "-O2 -g -static")]
+    public void What_a_signal_interrupted_is_at_its_own_instruction(string compiler, string options)
+    {
+        StapRun.Need();
+        Assert.SkipUnless(DwarfFile.IsLibraryPresent, "libdw is not installed");
+        Assert.SkipUnless(File.Exists("/usr/bin/" + compiler), compiler + " is not installed");
+        Assert.SkipUnless(System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.X64, "the program is for x86-64");
+        var program = Path.Combine(StapRun.Folder, "interrupted-" + compiler);
+        var (_, error, status, _) = StapRun.Execute(compiler, [.. options.Split(' '), "-w", "-o", program, Source("interrupted.c")]);
+        Assert.True(status == 0, error);
+        var run = StapRun.Stapped("-e", "probe process(\"" + program + "\").function(\"note\") { print_ubacktrace_fileline() }", "-c", program).Succeeded();
+        Assert.Equal(["note", "handler", "__restore_rt", "trap (inlined)", "work", "main"], run.Lines.SkipWhile(l => !l.StartsWith(' ')).Take(6).Select(Shown));
+        foreach (var (function, line) in new[] { ("trap", "ud2"), ("work", "    trap();"), ("main", "work(1)") })
+            Assert.EndsWith($" at {Source("interrupted.c")}:{LineOf("interrupted.c", line)}", run.Lines.Single(l => l.Contains($" : {function}+", StringComparison.Ordinal)));
+    }
+
     /// <summary>The last part of a name; gdb shows members of lambdas with their parameters.</summary>
     private static string Last(string name) => name.Contains("::operator()", StringComparison.Ordinal) ? "operator()" : Demangler.Last(name);
 

@@ -27,6 +27,22 @@ public sealed class BuildIdTests
         Assert.Contains("no program or library with build id 0123456789abcdef0123456789abcdef01234567", got.Err, StringComparison.Ordinal);
     }
 
+    /// <summary>Debug information that was split off and is not where the program says.</summary>
+    [Fact]
+    public async Task Missing_dwo_files_are_told()
+    {
+        Assert.SkipUnless(DwarfFile.IsLibraryPresent, "libdw1 is not installed");
+        var program = await ProbedPrograms.Build("shapes.c", "-g -O1 -gsplit-dwarf");
+        foreach (var file in Directory.GetFiles(Path.GetDirectoryName(program)!, "*.dwo"))
+        {
+            File.Delete(file);
+        }
+
+        var got = await StapProcess.RunAsync(["-p2", "-e", $"probe process(\"{program}\").function(\"members\") {{ println($o) }}"], seconds: 60);
+        Assert.Equal(1, got.Status);
+        Assert.Contains("its .dwo files are not where it says", got.Err, StringComparison.Ordinal);
+    }
+
     /// <summary>The program exists in its own mount namespace only: the session reaches it through /proc/PID/root.</summary>
     [Fact]
     public async Task A_program_that_only_its_mount_namespace_has()

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
+using SystemTap.Targets;
 using SystemTap.Tests.Corpus;
 using Xunit;
 
@@ -15,8 +16,8 @@ internal static class ProbedPrograms
     static ProbedPrograms() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(Folder, recursive: true);
 
     /// <summary>
-    /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, and <c>+separate</c> moves
-    /// the debug information into a file of its own, found by debug link. Sources may be C, C++, Rust or Go.
+    /// Path of the program. Among the flags, <c>+clang</c> compiles with clang, <c>+dwz</c> lets dwz put debug information that is there twice into one place, <c>+alt</c> lets it move what two programs share into a third file, <c>+separate</c> moves
+    /// the debug information into a file of its own, found by debug link, <c>+zstd</c> compresses it so, and <c>+musl</c> builds with that C library. Sources may be C, C++, Rust or Go.
     /// </summary>
     public static Task<string> Build(string source, string flags) =>
         Built.GetOrAdd(source + "|" + flags, _ => new Lazy<Task<string>>(() => Compile(source, flags))).Value;
@@ -29,7 +30,7 @@ internal static class ProbedPrograms
         var path = Path.Combine(own, Path.GetFileNameWithoutExtension(source) + (isLibrary ? ".so" : ""));
         var words = flags.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(w => w[0] != '+').ToList();
         var clang = flags.Contains("+clang", StringComparison.Ordinal);
-        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? clang ? "clang++" : "g++" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : clang ? "clang" : "gcc";
+        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? clang ? "clang++" : "g++" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : clang ? "clang" : flags.Contains("+musl", StringComparison.Ordinal) ? "musl-gcc" : "gcc";
         var libraries = words.Where(w => w.StartsWith("-l", StringComparison.Ordinal)).ToArray();
         words.RemoveAll(w => w.StartsWith("-l", StringComparison.Ordinal));
         if (source.EndsWith(".go", StringComparison.Ordinal))
@@ -44,11 +45,30 @@ internal static class ProbedPrograms
             await Run(["dwz", path], own);
         }
 
+        if (flags.Contains("+alt", StringComparison.Ordinal))
+        {
+            File.Copy(path, path + ".other");
+            await Run(["dwz", "-m", path + ".common", path, path + ".other"], own);
+            Assert.NotNull(ElfFile.Open(path).FindSection(".gnu_debugaltlink"));
+        }
+
         if (flags.Contains("+separate", StringComparison.Ordinal))
         {
             await Run(["objcopy", "--only-keep-debug", path, path + ".debug"], own);
             await Run(["strip", "--strip-all", path], own);
             await Run(["objcopy", "--add-gnu-debuglink=" + path + ".debug", path], own);
+        }
+
+        if (flags.Contains("+zstd", StringComparison.Ordinal))
+        {
+            var file = File.Exists(path + ".debug") ? path + ".debug" : path;
+            await Run(["objcopy", "--compress-debug-sections=zstd", file], own);
+            Assert.Contains(ElfFile.Open(file).Sections, s => s.Name == ".debug_info" && (s.Flags & 0x800) != 0);
+            if (file != path)
+            {
+                await Run(["objcopy", "--remove-section=.gnu_debuglink", path], own);
+                await Run(["objcopy", "--add-gnu-debuglink=" + file, path], own);
+            }
         }
 
         return path;
@@ -57,7 +77,8 @@ internal static class ProbedPrograms
     /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
     public static string? Missing(string source, string flags)
     {
-        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
+        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>(),
+            .. flags.Contains("+musl", StringComparison.Ordinal) ? ["musl-gcc"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))));
     }

@@ -40,7 +40,7 @@ public sealed class TruthMatrixTests
                 {
                     // Clang leaves out types whose definition another file is believed to have.
                     var common = $"{version} {level}{compiler}{(isPlus && compiler.Length > 0 ? " -fstandalone-debug" : "")}";
-                    foreach (var form in (string[])["", " -no-pie", " -static", " +separate", " -gsplit-dwarf", " -gz", " -fomit-frame-pointer", " +dwz"])
+                    foreach (var form in (string[])["", " -no-pie", " -static", " +separate", " -gsplit-dwarf", " -gz", " +zstd", " -fomit-frame-pointer", " +dwz"])
                     {
                         // dwz does not know the address tables clang makes.
                         if (!(form == " +dwz" && compiler.Length > 0 && version == "-gdwarf-5"))

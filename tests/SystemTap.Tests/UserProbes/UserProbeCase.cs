@@ -6,7 +6,7 @@ namespace SystemTap.Tests.UserProbes;
 /// <summary>
 /// A script of <c>tests/corpus/user</c> and a program of <c>tests/programs</c> it probes. The layout is that of the corpus with further head lines:
 /// <c>%program SOURCE</c>, <c>%builds FLAGS | FLAGS …</c> (one case for each), <c>%library SOURCE FLAGS</c>, <c>%words</c> (of the program's command line),
-/// <c>%args</c> (options of stap), <c>%alone</c> (no <c>-c</c>), <c>%matrix</c> (also for <see cref="TruthMatrixTests"/>). PROGRAM and LIBRARY stand for the paths. Without <c>--- out</c> the script must print exactly what
+/// <c>%args</c> (options of stap), <c>%alone</c> (no <c>-c</c>), <c>%matrix</c> (also for <see cref="TruthMatrixTests"/>). PROGRAM and LIBRARY stand for the paths, ADDRESS(f) for the address of a symbol of the program. Without <c>--- out</c> the script must print exactly what
 /// the program prints.
 /// </summary>
 internal sealed record UserProbeCase(string Name, string Program, string Flags, string Script)

@@ -46,7 +46,8 @@ public sealed partial class UserProbeCorpusTests
         Assert.SkipWhen(one.Flags.Contains("-g", StringComparison.Ordinal) && !DwarfFile.IsLibraryPresent, "libdw1 is not installed");
         var program = await ProbedPrograms.Build(one.Program, one.Flags);
         var library = one.Library is null ? "" : await ProbedPrograms.Build(one.Library, one.LibraryFlags);
-        string Fill(string text) => text.Replace("PROGRAM", program, StringComparison.Ordinal).Replace("LIBRARY", library, StringComparison.Ordinal);
+        string Fill(string text) => Address().Replace(text.Replace("PROGRAM", program, StringComparison.Ordinal).Replace("LIBRARY", library, StringComparison.Ordinal),
+            match => "0x" + ElfFile.Open(program).Symbols.Find(match.Groups[1].Value)!.Value.Value.ToString("x", System.Globalization.CultureInfo.InvariantCulture));
 
         var output = Path.GetTempFileName();
         try
@@ -73,6 +74,9 @@ public sealed partial class UserProbeCorpusTests
             File.Delete(output);
         }
     }
+
+    [System.Text.RegularExpressions.GeneratedRegex(@"ADDRESS\((\w+)\)")]
+    private static partial System.Text.RegularExpressions.Regex Address();
 
     [LibraryImport("libc")]
     private static partial uint geteuid();

@@ -121,14 +121,19 @@ public sealed class UserFunctionFamily : ProbeFamily
         var spec = new UserFunctionSpec(root.File.Path, offset, false, root.Filter)
         {
             Symbol = function.Symbol,
-            StackArguments = address == function.Entry ? null : StackArguments(root.File, target.Architecture, address),
+            StackArguments = StackArguments(root.File, target.Architecture.Of(root.File.Elf), address, address == function.Entry),
         };
         return new ResolvedPoint(spec, text, context);
     }
 
     /// <summary>Arguments on the stack begin at the canonical frame address; null when that is not a register and a number.</summary>
-    private static StackArguments? StackArguments(UserFile file, Architecture architecture, ulong address)
+    private static StackArguments? StackArguments(UserFile file, Architecture architecture, ulong address, bool isEntry)
     {
+        if (isEntry)
+        {
+            return architecture.PointerSize == 8 ? null : new StackArguments(architecture.StackPointer.Offset, architecture.StackArgumentsOffset, architecture.PointerSize);
+        }
+
         const int baseRegister = 0x70, lastBaseRegister = 0x8f, baseRegisterX = 0x92;
         (int Register, long Displacement)? frame = file.Dwarf?.CanonicalFrame(address) switch
         {
@@ -137,7 +142,7 @@ public sealed class UserFunctionFamily : ProbeFamily
             _ => null,
         };
         return frame is (var number, >= int.MinValue and <= int.MaxValue and var displacement) && architecture.FindDwarfRegister(number) is { } register
-            ? new StackArguments(register.Offset, (int)displacement)
+            ? new StackArguments(register.Offset, (int)displacement, architecture.PointerSize)
             : null;
     }
 
@@ -175,7 +180,7 @@ public sealed class UserFunctionFamily : ProbeFamily
     /// <summary>File offsets of the function's returning instructions when the file needs them; null otherwise, or when they cannot all be known.</summary>
     private static long[]? Sites(UserFile file, FoundFunction function)
     {
-        if (!file.UnwindsItself)
+        if (!file.UnwindsItself || !file.Elf.Is64)
         {
             return null;
         }

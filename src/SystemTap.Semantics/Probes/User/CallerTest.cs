@@ -34,6 +34,11 @@ internal sealed class CallerTest(Target target, UserFile file, ulong address, So
     /// <summary>1 when the function was called along the path; null when that cannot be told.</summary>
     public Expr? Of(CallPath path)
     {
+        if (file.IsUser && !file.Elf.Is64)
+        {
+            return null;
+        }
+
         _isEntry = address == path.Function.Entry && !path.Function.IsInlined;
         return Matches(new Frame(address, 0, Register), path);
     }

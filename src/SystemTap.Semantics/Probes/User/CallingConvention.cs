@@ -13,6 +13,7 @@ namespace SystemTap.Semantics.Probes.User;
 // x86-64: each eight bytes of a parameter of at most 16 bytes go into the next general register, or the next vector register when they hold floating-point members
 // only; all of them or none. What is larger, is not aligned, or has no registers left lies on the stack, in order. C++ objects that must not be copied
 // as bytes are passed and returned by address.
+// 32-bit x86: all parameters on the stack, where the debug information finds them at the first instruction too; structures are returned in memory, long long in two registers.
 // arm64: results of at most 16 bytes are all in vector registers when all members are floating-point, else all in general registers.
 
 /// <summary>The C calling conventions.</summary>
@@ -30,7 +31,7 @@ internal static class CallingConvention
     public static ObjectParts? Returned(Architecture architecture, BtfType type, bool isUser, bool readsVectors, SourceSpan span)
     {
         var classes = new Classes([false, false], [false, false]);
-        if (type.Size is > 16 or <= 0 || !Classify(type, 0, classes, 0) && architecture.ReturnsMixedStructures)
+        if (architecture.PointerSize < 8 || type.Size is > 16 or <= 0 || !Classify(type, 0, classes, 0) && architecture.ReturnsMixedStructures)
         {
             return null;
         }
@@ -42,6 +43,13 @@ internal static class CallingConvention
 
         return InRegisters(type.Size, classes, [architecture.ReturnValue, architecture.SecondReturnValue], readsVectors ? 0 : null, isUser, span);
     }
+
+    /// <summary>A number that is wider than a register, as it is returned; null when it fits.</summary>
+    public static ObjectParts? InTwoRegisters(Architecture architecture, BtfType type, bool isUser, SourceSpan span) => type.Size > architecture.PointerSize && architecture.PointerSize < 8
+        ? new ObjectParts([Part(architecture.ReturnValue, 0, span), Part(architecture.SecondReturnValue, 32, span)], 0, isUser) : null;
+
+    private static ObjectPart Part(Register register, int offset, SourceSpan span) =>
+        new(offset, 8 * register.Size, new ContextExpr(ContextValue.Register, register.Offset, span) { Size = register.Size, IsSigned = false }, false, null);
 
     /// <summary>
     /// A parameter at a function's first instruction; null when the convention does not tell. Functions that the compiler knows all callers of

@@ -67,14 +67,17 @@ public class FunctionContext : UserContext
     /// <summary>Optimisers of whole programs (-flto) make functions local and then pass their parameters as they like, though the debug information still calls them external.</summary>
     private bool KeepsConvention => !File.IsUser || File.Symbols.IsGlobalAt(_function.Entry) != false;
 
+    /// <summary>Unoptimised code has not yet put the parameters where the debug information says they always are.</summary>
+    private bool IsBeforePrologue => Address == _function.Entry && !_function.IsInlined && _dwarf.BodyStart(_function) != Address;
+
     /// <summary>The value of a variable at this place.</summary>
     internal TypedValue? Value(DwarfVariable variable, string name, SourceSpan span)
     {
         var place = _dwarf.Location(variable, Address);
         var location = new LocationLowering(Site(), span);
         var found = location.Run(place);
-        if ((place.State == DwarfLocationState.OptimizedOut || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry && KeepsConvention
-            && CallingConvention.Passed(Target.Architecture, _dwarf, _function, variable, File.IsUser, ReadsVectors, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
+        if ((place.State == DwarfLocationState.OptimizedOut || IsBeforePrologue || found is { Parts: { } parts } && _dwarf.TypeOf(variable) is { } whole && !parts.IsWhole(whole.Size)) && variable.IsParameter && Address == _function.Entry && KeepsConvention
+            && CallingConvention.Passed(Architecture, _dwarf, _function, variable, File.IsUser, ReadsVectors, span, out var unreadable) is var passed && (passed is not null || unreadable is not null))
         {
             Problem(name, unreadable);
             return passed;
@@ -99,7 +102,7 @@ public class FunctionContext : UserContext
 
     internal LocationSite Site() => new()
     {
-        Architecture = Target.Architecture,
+        Architecture = Architecture,
         Loaded = Loaded,
         IsUser = File.IsUser,
         FrameBase = () => _dwarf.FrameBase(_function, Address),
@@ -196,11 +199,11 @@ public sealed class ReturnContext(Target target, UserFile file, DwarfFile dwarf,
             }
 
             // Larger structures are written to the caller's memory, and their address is the result.
-            var parts = dwarf.ReturnsByReference(function) ? null : CallingConvention.Returned(Target.Architecture, stripped, File.IsUser, ReadsVectors, span);
+            var parts = dwarf.ReturnsByReference(function) ? null : CallingConvention.Returned(Architecture, stripped, File.IsUser, ReadsVectors, span);
             return new TypedValue(value, new CType(type, File.IsUser, true)) { Parts = parts };
         }
 
-        var result = Typed(new LocationLowering.Result(value, false), type, File.IsUser, span, out var problem);
+        var result = Typed(new LocationLowering.Result(value, false) { Parts = CallingConvention.InTwoRegisters(Architecture, stripped, File.IsUser, span) }, type, File.IsUser, span, out var problem);
         Problem(name, problem);
         return result;
     }
@@ -240,7 +243,9 @@ public sealed class SymbolContext(Target target, UserFile file, ulong address, R
 /// <summary>Sentences about missing debug information.</summary>
 internal static class DebugInfo
 {
-    public static string Missing(UserFile file) => DwarfFile.IsLibraryPresent
+    public static string Missing(UserFile file) => DwarfFile.IsLibraryPresent && DwarfFile.Unreadable(file.Elf) is { } why
+        ? $"the debug information of \"{file.Path}\" {why}"
+        : DwarfFile.IsLibraryPresent
         ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, {Debuginfod.Advice}; build id {id[..8]}…)" : "; compile it with -g")
         : "elfutils' libdw is not installed (package libdw1)";
 }

@@ -21,7 +21,7 @@ internal static class FunctionSearch
         var result = new List<FoundFunction>();
         if (file.Dwarf is { } dwarf)
         {
-            foreach (var function in dwarf.Functions(pattern.MayBe, f => pattern.Fits(f) && FitsLine(dwarf, pattern, f), inlines))
+            foreach (var function in dwarf.Functions(pattern.MayBe, f => pattern.Fits(f) && FitsLine(dwarf, pattern, f), inlines, pattern.File))
             {
                 if (file.IsCode(function.Entry))
                 {

@@ -351,7 +351,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
         switch (op.Code)
         {
             case Op.Deref:
-                stack.Push(new DerefExpr(stack.Pop(), 8, false, site.IsUser, span));
+                stack.Push(new DerefExpr(stack.Pop(), site.Architecture.PointerSize, false, site.IsUser, span));
                 return true;
             case Op.DerefSize or Op.DerefType when op.Number is 1 or 2 or 4 or 8:
                 var loaded = new DerefExpr(stack.Pop(), (int)op.Number, false, site.IsUser, span);
@@ -432,7 +432,7 @@ internal sealed class LocationLowering(LocationSite site, SourceSpan span)
 
         if (site.Architecture.FindDwarfRegister(number) is { } register)
         {
-            return new ContextExpr(ContextValue.Register, register.Offset, span);
+            return new ContextExpr(ContextValue.Register, register.Offset, span) { Size = register.Size, IsSigned = register.Size == 8 };
         }
 
         Problem = !site.IsUser || site.Architecture.FindDwarfVector(number) is null ? "it is in a register that programs in the kernel cannot read"

@@ -17,6 +17,9 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
 
     protected Target Target { get; } = target;
 
+    /// <summary>Registers and calling convention of the file's code.</summary>
+    protected Architecture Architecture => File.IsUser ? Target.Architecture.Of(File.Elf) : Target.Architecture;
+
     /// <summary>The place, as linked.</summary>
     protected ulong Address { get; } = address;
 
@@ -89,7 +92,8 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
 
     /// <summary>Why <see cref="ThreadLocal"/> finds nothing.</summary>
     public static string ThreadLocalProblem(UserFile file) =>
-        file.Elf.IsProgram ? "it is thread-local, and the kernel's types do not tell where threads keep such variables"
+        !file.Elf.Is64 ? "it is thread-local, and where 32-bit programs keep such variables is not known here"
+        : file.Elf.IsProgram ? "it is thread-local, and the kernel's types do not tell where threads keep such variables"
         : file.Elf.ThreadLocalSlot is null ? "it is thread-local, and nothing in its library tells where threads keep it: the library's own code never asks"
         : "it is thread-local, and where its library is loaded cannot be known at this event";
 
@@ -104,7 +108,7 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
     /// <param name="span">Place for messages.</param>
     public static Expr? ThreadLocal(Target target, UserFile file, Func<ulong, SourceSpan, Expr?> loaded, long offset, SourceSpan span)
     {
-        if (file.Elf.ThreadLocal is not { } segment)
+        if (file.Elf.ThreadLocal is not { } segment || !file.Elf.Is64)
         {
             return null;
         }
@@ -221,7 +225,8 @@ public abstract class UserContext(Target target, UserFile file, ulong address) :
             case BtfKind.Pointer or BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when result.Parts is { } parts && stripped.Size is > 0 and <= 8:
                 return parts.Read(0, (int)stripped.Size * 8, stripped.IsSigned, span, out problem) is { } gathered ? new TypedValue(gathered, ctype) : null;
             case BtfKind.Pointer:
-                return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, 8, false, isUser, span) : result.Value, ctype);
+                return new TypedValue(result.IsAddress ? new DerefExpr(result.Value, type.Btf.PointerSize, false, isUser, span)
+                    : LocationLowering.Narrow(result.Value, type.Btf.PointerSize, false, span), ctype);
             case BtfKind.Int or BtfKind.Enum or BtfKind.Enum64 or BtfKind.Float when stripped.Size is 1 or 2 or 4 or 8:
                 var size = (int)stripped.Size;
                 return new TypedValue(result.IsAddress

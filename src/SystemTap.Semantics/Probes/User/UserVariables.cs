@@ -75,7 +75,7 @@ internal static class UserVariables
         {
             var site = new LocationSite
             {
-                Architecture = target.Architecture,
+                Architecture = user.IsUser ? target.Architecture.Of(user.Elf) : target.Architecture,
                 Loaded = Loaded,
                 IsUser = user.IsUser,
                 FrameBase = static () => [],

@@ -37,7 +37,7 @@ int stap_set_function_argument(struct stap_context *c, s64 n, s64 value)
 
 	if (!regs || n < 0 || c->probe->is_return)
 		return -EINVAL;
-	if (user_mode(regs) && stap_is_compat())
+	if (stap_is_narrow(regs))
 		return !stap_write_user((u32)regs->sp + 4 * (n + 1), 4, value);
 	switch (n) {
 	case 0: regs->di = value; return 0;

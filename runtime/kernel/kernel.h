@@ -185,7 +185,13 @@ void stap_processes_walk(void);
 int stap_filters_start(void);
 void stap_filters_stop(void);
 int stap_passes(const struct stap_probe *probe, struct task_struct *task);
-int stap_is_compat(void);
+int stap_is_compat(void);	/* the system call under way; elsewhere it has no meaning */
+
+/* The registers are those of a 32-bit program. */
+static inline int stap_is_narrow(struct pt_regs *regs)
+{
+	return user_mode(regs) && !user_64bit_mode(regs);
+}
 
 struct pt_regs *stap_user_registers(struct stap_context *c);	/* of the interrupted user code; NULL: none */
 

@@ -122,7 +122,7 @@ s64 stap_function_argument(struct stap_context *c, const struct stap_place *at, 
 		stap_fail_register(c, at, STAP_TEXT("argument"));
 		return 0;
 	}
-	if (c->user_mode && user_mode(regs) && stap_is_compat()) {
+	if (stap_is_narrow(regs)) {
 		address = (u32)regs->sp + 4;
 		if (c->probe->kind == STAP_PROBE_USER && c->probe->user.frame)
 			address = *(u32 *)((char *)regs + c->probe->user.frame - 1) + c->probe->user.frame_offset;

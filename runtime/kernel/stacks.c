@@ -74,7 +74,7 @@ static u64 true_return_address(u64 slot, u64 held)
 }
 
 /* The same for all slots within the copy of a stack that begins at `from`. */
-static void restore_return_addresses(char *copy, u64 from, u64 length)
+static void restore_return_addresses(char *copy, u64 from, u64 length, u64 size)
 {
 #ifdef CONFIG_UPROBES
 	struct uprobe_task *utask = current->utask;
@@ -83,7 +83,6 @@ static void restore_return_addresses(char *copy, u64 from, u64 length)
 	if (utask)
 		for (instance = (struct return_instance *)utask->return_instances; instance; instance = (struct return_instance *)instance->next) {
 			u64 at = instance->stack - from, address = instance->orig_ret_vaddr;
-			u64 size = stap_is_compat() ? 4 : 8;
 
 			if (at < length && length - at >= size)
 				memcpy(copy + at, &address, size);
@@ -95,11 +94,12 @@ static void restore_return_addresses(char *copy, u64 from, u64 length)
 u32 stap_user_stack(struct stap_context *c, u64 *into, u32 most, const struct stap_frame *from)
 {
 	struct pt_regs *regs = stap_user_registers(c);
-	u32 n = 0, size = stap_is_compat() ? 4 : 8;
+	u32 n = 0, size;
 	u64 frame, next, address;
 
 	if (!regs || !most)
 		return 0;
+	size = stap_is_narrow(regs) ? 4 : 8;
 	into[n++] = from ? from->pc : regs->ip;
 	for (frame = from ? from->fp : regs->bp; n < most && frame && stap_read_user(frame, size, &next) && stap_read_user(frame + size, size, &address) && address; frame = next) {
 		into[n++] = true_return_address(frame + size, address);
@@ -137,6 +137,6 @@ s64 stap_env_snapshot(struct stap_context *c, const struct stap_frame *from)
 		else /* a page of a large array that was never used; callers lie above it */
 			memset(record->stack + at, 0, 4096);
 	}
-	restore_return_addresses(record->stack, page, record->length);
+	restore_return_addresses(record->stack, page, record->length, stap_is_narrow(regs) ? 4 : 8);
 	return stap_send(STAP_RECORD_STACK, record, offsetof(struct stap_stack_record, stack) + record->length, 0, stap_run_of(c)->waits) ? record->id : 0;
 }

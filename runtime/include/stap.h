@@ -317,7 +317,7 @@ struct stap_probe {
 		struct { u8 event; } process;				/* enum stap_process_event */
 		struct { u32 type; u64 config; s64 period, frequency_hz; const char *counter; } perf;	/* counter: only read, no handler */
 		struct { const char *path; u8 is_write; u32 mode, max_size; } procfs;
-		struct { const char *symbol, *module; s64 offset; u64 address; s32 max_active; u8 kprobe_only; } code;	/* module may be NULL */
+		struct { const char *symbol, *module; s64 offset; u64 address; s32 max_active; u8 kprobe_only, is_guess; } code;	/* module may be NULL; is_guess: of a pattern, not known to be there */
 		struct { const char *path, *symbol; s64 offset, semaphore; u16 frame; s32 frame_offset; } user;	/* frame: 1 + place in pt_regs of the register from which arguments on the stack count; 0: as at a function's first instruction */
 		struct { u64 address; const char *symbol; u8 length, on_read; } watch;
 		struct { s32 hook, family, priority; } netfilter;

@@ -119,7 +119,7 @@ static int can_be_many(const struct stap_probe *p)
 static int attach(struct function_probe *function_probe, u64 known)
 {
 	const struct stap_probe *p = function_probe->probe;
-	int error = add_kprobe(function_probe, known & ~(u64)STAP_FIT);
+	int error = add_kprobe(function_probe, known & ~(u64)(STAP_FIT | STAP_SEVERAL));
 
 	/* A module that is not there may come. */
 	if (error && !(error == -ENOENT && p->code.module && !is_module_there(p->code.module)))
@@ -204,7 +204,7 @@ int stap_kprobes_start(void)
 	const struct stap_probe *p;
 	u32 n = stap_count(STAP_PROBE_KERNEL), i = 0, entries = 0;
 	u32 known = 0;
-	int are_many, in_modules = 0;
+	int are_many, knows_fit, in_modules = 0;
 
 	if (!n)
 		return 0;
@@ -219,6 +219,7 @@ int stap_kprobes_start(void)
 	watches_modules = in_modules && !register_module_notifier(&module_watch);
 	mutex_lock(&kprobes_lock);
 	are_many = stap_many_begin(entries);
+	knows_fit = stap_knows_fit();
 	stap_for_each_probe(p) {
 		struct function_probe *one = &kprobes[i];
 		u64 address;
@@ -228,9 +229,12 @@ int stap_kprobes_start(void)
 		i++;
 		one->probe = p;
 		address = stap_next_function_address(p, &known);
+		/* What a pattern only might mean: a function that was inlined, is gone with the initialisation, or is not traced. */
+		if (knows_fit && p->code.is_guess && !p->code.module && !(address & (STAP_FIT | STAP_SEVERAL)))
+			continue;
 		one->many = !are_many || !can_be_many(p) ? ALONE : address & STAP_FIT ? ONLY_BY_FTRACE : p->is_return ? ALONE : ONE_OF_MANY;
 		if (one->many == ONLY_BY_FTRACE)
-			stap_many_add(address & ~(u64)STAP_FIT, p);
+			stap_many_add(address & ~(u64)(STAP_FIT | STAP_SEVERAL), p);
 		else if (attach(one, address) || one->many == ALONE)
 			continue;
 		else if (one->entry.flags & KPROBE_FLAG_FTRACE) {

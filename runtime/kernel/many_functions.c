@@ -42,15 +42,17 @@ static int is_watched_name(const struct stap_probe *p)
 	return p->kind == STAP_PROBE_WATCHPOINT && p->watch.symbol && *p->watch.symbol;
 }
 
-/* Functions whose addresses staprun is asked for: none when they are few, for the kernel finds those itself. */
+/* Functions whose addresses staprun is asked for: none when they are few and known, for the kernel finds those itself. */
 u32 stap_symbol_functions(void)
 {
 	const struct stap_probe *p;
-	u32 n = 0;
+	u32 n = 0, guesses = 0;
 
-	stap_for_each_probe(p)
+	stap_for_each_probe(p) {
 		n += is_named(p);
-	return n < STAP_MANY_FUNCTIONS ? 0 : n;
+		guesses += is_named(p) && p->code.is_guess;
+	}
+	return n < STAP_MANY_FUNCTIONS && !guesses ? 0 : n;
 }
 
 static u64 put_name(char *into, u64 at, const char *name)
@@ -122,11 +124,23 @@ u64 stap_watched_address(const struct stap_probe *wanted)
 	return 0;
 }
 
-/* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. */
+/* Asked for each probe in turn. Bit 0: ftrace can patch the function, and the kernel does not forbid to probe it. Bit 1: there are several of that name. */
 #define STAP_FIT 1
+#define STAP_SEVERAL 2
 static u64 stap_next_function_address(const struct stap_probe *p, u32 *at)
 {
 	return is_named(p) && *at < symbol_function_count ? symbol_addresses[(*at)++] : 0;
+}
+
+/* Whether staprun could tell which functions are fit. */
+static int stap_knows_fit(void)
+{
+	u32 i;
+
+	for (i = 0; i < symbol_function_count; i++)
+		if (symbol_addresses[i] & STAP_FIT)
+			return 1;
+	return 0;
 }
 
 #if defined(CONFIG_DYNAMIC_FTRACE_WITH_REGS) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 18, 0)

@@ -171,7 +171,7 @@ internal sealed class ProbeTable(EmitContext context)
                 }
 
                 return ("STAP_PROBE_KERNEL", s.IsReturn, null,
-                    $".code = {{ {C.Literal(s.Symbol)}, {C.LiteralOrNull(s.Module)}, {C.Long(s.Offset)}, 0x{s.Address:x}ULL, {s.MaxActive}, {(s.Kind == KernelAttachKind.Kprobe ? 1 : 0)} }}");
+                    $".code = {{ {C.Literal(s.Symbol)}, {C.LiteralOrNull(s.Module)}, {C.Long(s.Offset)}, 0x{s.Address:x}ULL, {s.MaxActive}, {(s.Kind == KernelAttachKind.Kprobe ? 1 : 0)}, {(s.IsGuess ? 1 : 0)} }}");
             case UserFunctionSpec s:
                 return ("STAP_PROBE_USER", s.IsReturn, s.Processes, $".user = {{ {C.Literal(s.Path)}, {C.Literal(s.Symbol)}, {C.Long(s.FileOffset)}, {C.Long(s.SemaphoreOffset)}, {s.StackArguments?.Register + 1 ?? 0}, {s.StackArguments?.Displacement ?? 0} }}");
             case WatchpointSpec s:

@@ -251,12 +251,16 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
         var places = new ulong[names.Length];
         for (var i = 0; i < names.Length && !symbols.AddressesHidden; i++)
         {
-            const ulong fit = 1;
+            const ulong fit = 1, several = 2;
             if ((ulong)i >= _symbolFunctions)
             {
                 places[i] = symbols.Find(names[i])?.Address ?? 0;
             }
-            else if (symbols.FindAll(names[i]) is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & fit) == 0)
+            else if (symbols.FindAll(names[i]) is var found && found.Count > 1)
+            {
+                places[i] = several;
+            }
+            else if (found is [{ Type: 't' or 'T' or 'w' or 'W', Module: null } only] && (only.Address & (fit | several)) == 0)
             {
                 places[i] = only.Address | (target.KernelFunctions.IsTraceable(names[i], null) == true && !target.KernelFunctions.IsBlacklisted(names[i]) ? fit : 0);
             }

@@ -191,6 +191,9 @@ public sealed record KernelFunctionSpec(string Symbol, string? Module, long Offs
 
     /// <summary><c>.maxactive(N)</c>; 0: the engine's default.</summary>
     public int MaxActive { get; init; }
+
+    /// <summary>One of a pattern of which it is not known here whether it can be probed: left out without a word where it cannot.</summary>
+    public bool IsGuess { get; init; }
 }
 
 /// <summary>A place in a user-space file: a function's entry, its return, a statement, a mark or a PLT entry.</summary>

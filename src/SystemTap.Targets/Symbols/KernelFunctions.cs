@@ -22,7 +22,11 @@ namespace SystemTap.Targets;
 /// <param name="Module">The module's name, or null for the kernel itself.</param>
 /// <param name="Address">Its entry; 0 when it need not or cannot be known.</param>
 /// <param name="Prototype">The FUNC of BTF, or null when there is none.</param>
-public sealed record KernelFunction(string Name, string Symbol, string? Module, ulong Address, BtfType? Prototype);
+public sealed record KernelFunction(string Name, string Symbol, string? Module, ulong Address, BtfType? Prototype)
+{
+    /// <summary>Fits a pattern, but of another kernel than the running one only the types are known: whether the function can be probed that kernel itself decides.</summary>
+    public bool IsGuess { get; init; }
+}
 
 /// <summary>Functions of a <see cref="Target"/> by name and pattern.</summary>
 public sealed class KernelFunctions
@@ -128,7 +132,7 @@ public sealed class KernelFunctions
         if (!_target.IsLive && _target.KernelSymbols.Count == 0 && (module is null ? _target.KernelBtfOrNull : _target.ModuleBtf(module)) is { } btf)
             foreach (var function in btf.MatchFunctions(pattern))
                 if (module is null || function.Id >= btf.FirstId)
-                    result.Add(new KernelFunction(function.Name, function.Name, module, 0, function));
+                    result.Add(new KernelFunction(function.Name, function.Name, module, 0, function) { IsGuess = true });
         result.Sort(static (a, b) => string.CompareOrdinal(a.Symbol, b.Symbol) is var order and not 0 ? order : a.Address.CompareTo(b.Address));
         return result;
     }

@@ -296,6 +296,7 @@ internal static class KernelPlaces
             Address = function.Address,
             BtfFunction = offset == 0 && function.Symbol == function.Name ? function.Prototype?.Id ?? 0 : 0,
             MaxActive = maxActive,
+            IsGuess = function.IsGuess,
         };
         var target = scope.Target;
         var prototype = offset == 0 ? function.Prototype : null;

@@ -48,13 +48,15 @@ public sealed unsafe partial class DwarfFile
         // Lambdas are declared nowhere, Go tells no lines, and the files of split units are known to the line table only.
         if ((unit.IsSplit || (file.Length == 0 || line == 0) && !inlined) && LineOf(unit, entry) is { } row)
             (file, line) = (row.File, line == 0 ? row.Line : line);
-        var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : inlined || scope.Length == 0 ? name : scope + "::" + name;
+        var scoped = inlined || scope.Length == 0 ? name : scope + "::" + name;
+        var qualified = linkage is not null && Demangler.Plain(linkage) is { } plain ? plain : scoped;
         return new DwarfFunction(name, entry, inlined)
         {
             Unit = unit,
             Die = die,
             Frame = frame,
             QualifiedName = qualified,
+            ScopedName = scoped.Length == name.Length ? qualified : scoped,
             LinkageName = linkage,
             File = file,
             Line = line,

@@ -66,6 +66,9 @@ public sealed record DwarfFunction(string Name, ulong Entry, bool IsInlined)
     /// <summary>With namespaces and classes, without parameters.</summary>
     public required string QualifiedName { get; init; }
 
+    /// <summary>The same as the compiler spells it: <c>ns::box&lt;long int&gt;::get</c> where the demangled name has <c>long</c>.</summary>
+    public required string ScopedName { get; init; }
+
     public string? LinkageName { get; init; }
 
     /// <summary>Source file of its definition, as the compiler wrote it.</summary>

@@ -1,6 +1,6 @@
 namespace SystemTap.Targets;
 
-/// <summary>Types as listings spell them, without converting them: <c>char const*</c> as <c>const char*</c>, <c>struct point*</c>, <c>int[4]</c>.</summary>
+/// <summary>Types as SystemTap's listings spell them, without converting them: <c>char const*</c>, <c>struct point* const</c>, <c>int (*) (int)</c>, <c>int[4]</c>.</summary>
 internal static class DwarfText
 {
     public static string Of(DwarfDie? type) => Around(type, "", 0);
@@ -12,16 +12,18 @@ internal static class DwarfText
         switch (die.Tag())
         {
             case Dw.PointerType:
-                return Pointer(die, "*" + inner, depth);
+                return Pointer(die, Marked("*", inner), depth);
             case Dw.ReferenceType:
-                return Pointer(die, "&" + inner, depth);
+                return Pointer(die, Marked("&", inner), depth);
             case Dw.RvalueReference:
-                return Pointer(die, "&&" + inner, depth);
+                return Pointer(die, Marked("&&", inner), depth);
             case Dw.ConstType:
                 return Qualified(die, "const", inner, depth);
             case Dw.VolatileType:
                 return Qualified(die, "volatile", inner, depth);
-            case Dw.RestrictType or Dw.AtomicType:
+            case Dw.RestrictType:
+                return Qualified(die, "restrict", inner, depth);
+            case Dw.AtomicType:
                 return Around(die.Type(), inner, depth + 1);
             case Dw.ArrayType:
                 foreach (var child in die.Children())
@@ -33,7 +35,7 @@ internal static class DwarfText
                 foreach (var child in die.Children())
                     if (child.Tag() == Dw.FormalParameter)
                         parameters.Add(Around(child.Type(), "", depth + 4));
-                return Around(die.Type(), inner + "(" + string.Join(", ", parameters) + ")", depth + 1);
+                return Around(die.Type(), inner + (inner.Length > 0 ? " (" : "(") + string.Join(", ", parameters) + ")", depth + 1);
             case Dw.StructureType:
                 return Join("struct " + NameOf(die), inner);
             case Dw.ClassType:
@@ -66,8 +68,9 @@ internal static class DwarfText
         return result;
     }
 
-    private static string Qualified(DwarfDie die, string word, string inner, int depth) =>
-        die.Type() is { } target && target.Tag() == Dw.PointerType
-            ? Around(target, inner.Length == 0 ? word : inner[0] is '*' or '[' ? word + inner : word + " " + inner, depth + 1)
-            : word + " " + Around(die.Type(), inner, depth + 1);
+    /// <summary>Behind what it qualifies.</summary>
+    private static string Qualified(DwarfDie die, string word, string inner, int depth) => Around(die.Type(), Join(word, inner), depth + 1);
+
+    /// <summary>A pointer or reference in front of what is declared; a qualifier of the pointer stands apart.</summary>
+    private static string Marked(string mark, string inner) => inner.Length > 0 && char.IsLetter(inner[0]) ? mark + " " + inner : mark + inner;
 }

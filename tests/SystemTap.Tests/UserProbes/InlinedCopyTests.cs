@@ -28,8 +28,8 @@ public class InlinedCopyTests
         var file = Path.Combine(StapProcess.Root, "tests/programs/copies.c");
         var lines = await List("function(\"mix@copies.c\")", flags);
         // Copies and the body have the same variables, so they are one line.
-        Assert.Equal([$"function(\"mix@{file}:6\") $alpha:int $beta:int $gamma:int $text:const char* $first:int $second:int $third:int"], lines);
-        Assert.Contains(await List("statement(\"mix@copies.c:14\")", flags), l => l.Contains("$text:const char* $inner:int $first:int $second:int $third:int", StringComparison.Ordinal));
+        Assert.Equal([$"function(\"mix@{file}:6\") $alpha:int $beta:int $gamma:int $text:char const* $first:int $second:int $third:int"], lines);
+        Assert.Contains(await List("statement(\"mix@copies.c:14\")", flags), l => l.Contains("$text:char const* $inner:int $first:int $second:int $third:int", StringComparison.Ordinal));
     }
 
     [Theory]

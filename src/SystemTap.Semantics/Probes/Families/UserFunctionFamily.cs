@@ -61,12 +61,11 @@ public sealed class UserFunctionFamily : ProbeFamily
         }
 
         var found = FunctionSearch.Find(root.File, pattern, inlines: end is 0 or Inline or Label);
-        var exported = end is Exported or ExportedReturn ? Exports(root.File) : null;
         var before = results.Count;
         foreach (var function in found)
         {
             if (end == Inline && !function.IsInlined || end != Inline && end != 0 && end != Label && function.IsInlined
-                || exported is not null && !exported.Contains(function.Entry))
+                || end is Exported or ExportedReturn && root.File.Symbols.IsGlobalAt(function.Entry) != true)
             {
                 continue;
             }
@@ -89,21 +88,6 @@ public sealed class UserFunctionFamily : ProbeFamily
         {
             Miss(root, pattern, end, found, scope);
         }
-    }
-
-    private static HashSet<ulong> Exports(UserFile file)
-    {
-        var result = new HashSet<ulong>();
-        var dynamic = ElfSymbols.Dynamic(file.Elf);
-        for (var i = 0; i < dynamic.Count; i++)
-        {
-            if (dynamic[i] is { IsFunction: true, IsGlobal: true } symbol)
-            {
-                result.Add(symbol.Value);
-            }
-        }
-
-        return result;
     }
 
     /// <summary>The entry of a function, or of an inline instance; null when it is not in the file.</summary>
@@ -268,7 +252,7 @@ public sealed class UserFunctionFamily : ProbeFamily
 
         if (end is Exported or ExportedReturn && found.Count > 0)
         {
-            scope.Diagnostics.Error("probe.not-exported", span, $"function \"{name}\" of \"{path}\" is not exported", "leave .exported out");
+            scope.Diagnostics.Error("probe.not-exported", span, $"function \"{name}\" of \"{path}\" is not exported: other files cannot call it", "leave .exported out");
             return;
         }
 

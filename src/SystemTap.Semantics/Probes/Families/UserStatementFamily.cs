@@ -65,7 +65,7 @@ public sealed class UserStatementFamily : ProbeFamily
         var search = StatementSearch.Find(root.File, dwarf, pattern, nearest);
         foreach (var (address, line, function) in search.Sites)
         {
-            Add(root, address, $"{function.Name}@{line.File}:{line.Line}", function, scope, results);
+            Add(root, address, $"{pattern.NameOf(function)}@{line.File}:{line.Line}", function, scope, results);
         }
 
         if (results.Count == before && !scope.Diagnostics.HasErrors)

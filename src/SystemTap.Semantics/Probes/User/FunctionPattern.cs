@@ -24,12 +24,14 @@ public enum LineChoice
 }
 
 /// <summary>
-/// <c>FUNCTION[@FILE[:LINE|:A-B|:A,B-C|:*|+LINE]]</c>: what stands in <c>function("…")</c> and <c>statement("…")</c>. FUNCTION is a glob; with <c>::</c> in it the name
-/// with namespaces and classes is compared, otherwise the plain name.
+/// <c>FUNCTION[@FILE[:LINE|:A-B|:A,B-C|:*|+LINE]]</c>: what stands in <c>function("…")</c> and <c>statement("…")</c>. FUNCTION is a glob. With <c>::</c> in it, it means as many
+/// namespaces and classes around a function as it names, each by its own glob: <c>box::get</c> is <c>ns::box&lt;int&gt;::get</c>, too, but <c>ns::*</c> are the functions of ns alone. A
+/// <c>::</c> in front leaves nothing around. Without one it is the plain name.
 /// </summary>
 public sealed record FunctionPattern(string Function, string? File, LineChoice Lines, int Line, int LastLine)
 {
     private byte[]? _utf8;
+    private List<string>? _scopes;
 
     private IReadOnlyList<(int First, int Last)> Ranges { get; init; } = [];
 
@@ -131,7 +133,7 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
             return true;
         }
 
-        return IsQualified ? FitsQualified(function.QualifiedName)
+        return IsQualified ? FitsQualified(function.QualifiedName) || !ReferenceEquals(function.ScopedName, function.QualifiedName) && FitsQualified(function.ScopedName)
             : FitsName(function.Name) || function.LinkageName is { } linkage && Globs.Matches(Function, linkage);
     }
 
@@ -180,14 +182,95 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
 
     private bool FitsQualified(string qualified)
     {
-        if (Globs.Matches(Function, qualified))
+        _scopes ??= Scopes(Function);
+        var scopes = Scopes(qualified);
+        var count = Depth;
+        if (count < _scopes.Count ? scopes.Count != count : scopes.Count < count)
         {
-            return true;
+            return false;
         }
 
-        // "box::get" means box<int>::get, and ns::box::get too.
-        var bare = Bare(qualified);
-        return Globs.Matches(Function, bare) || bare.EndsWith("::" + Function, StringComparison.Ordinal);
+        for (var i = 1; i <= count; i++)
+        {
+            var (wanted, name) = (_scopes[^i], scopes[^i]);
+            if (!Globs.Matches(wanted, name) && !Globs.Matches(wanted, Bare(name)) && !(wanted.Contains('<') && Globs.Matches(Demangled(wanted), name)))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>How a function that fits is called: with as much around it as the pattern names.</summary>
+    public string NameOf(DwarfFunction function)
+    {
+        if (!IsQualified)
+        {
+            return function.Name;
+        }
+
+        var scopes = Scopes(function.ScopedName);
+        if (scopes.Count < Depth)
+        {
+            scopes = Scopes(function.QualifiedName);
+        }
+
+        return string.Join("::", [.. scopes[Math.Max(0, scopes.Count - Depth)..^1], function.Name]);
+    }
+
+    /// <summary>How many names there are; one in front that is empty means the beginning.</summary>
+    private int Depth
+    {
+        get
+        {
+            _scopes ??= Scopes(Function);
+            return _scopes[0].Length == 0 ? _scopes.Count - 1 : _scopes.Count;
+        }
+    }
+
+    /// <summary>Template arguments as demangled names spell them, where debug information and listings say <c>long int</c>.</summary>
+    private static string Demangled(string name)
+    {
+        foreach (var (listed, demangled) in (ReadOnlySpan<(string, string)>)[("long long unsigned int", "unsigned long long"), ("long unsigned int", "unsigned long"), ("short unsigned int", "unsigned short"),
+            ("long long int", "long long"), ("long int", "long"), ("short int", "short")])
+        {
+            name = name.Replace(listed, demangled, StringComparison.Ordinal);
+        }
+
+        return name;
+    }
+
+    /// <summary>Namespaces, classes and the function: what stands between <c>::</c> outside of brackets.</summary>
+    private static List<string> Scopes(string name)
+    {
+        var result = new List<string>();
+        var (depth, start) = (0, 0);
+        for (var i = 0; i < name.Length; i++)
+        {
+            if (i == start && name.AsSpan(i).StartsWith("operator"))
+            {
+                break; // operator<, operator(), operator ns::type
+            }
+
+            if (name[i] is '<' or '(')
+            {
+                depth++;
+            }
+            else if (name[i] is '>' or ')')
+            {
+                depth--;
+            }
+            else if (depth <= 0 && name[i] == ':' && i + 1 < name.Length && name[i + 1] == ':')
+            {
+                result.Add(name[start..i]);
+                start = i + 2;
+                i++;
+            }
+        }
+
+        result.Add(name[start..]);
+        return result;
     }
 
     /// <summary>Without any template arguments.</summary>

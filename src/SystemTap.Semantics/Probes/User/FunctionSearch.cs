@@ -25,7 +25,7 @@ internal static class FunctionSearch
             {
                 if (file.IsCode(function.Entry))
                 {
-                    result.Add(new FoundFunction(Text(function), function.Name, function.Entry, function));
+                    result.Add(new FoundFunction(Text(function, pattern.NameOf(function)), function.Name, function.Entry, function));
                 }
             }
         }
@@ -62,7 +62,7 @@ internal static class FunctionSearch
     }
 
     /// <summary><c>name@file:line</c></summary>
-    public static string Text(DwarfFunction function) => function.File.Length == 0 ? function.Name : $"{function.Name}@{function.File}:{function.Line}";
+    public static string Text(DwarfFunction function, string? name = null) => function.File.Length == 0 ? name ?? function.Name : $"{name ?? function.Name}@{function.File}:{function.Line}";
 
     private static bool FitsLine(DwarfFile dwarf, FunctionPattern pattern, DwarfFunction function)
     {

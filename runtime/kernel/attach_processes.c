@@ -64,6 +64,7 @@ static void process_exit(void *data, struct task_struct *task)
 		run_process_probes(STAP_THREAD_END, task);
 	if (atomic_read(&task->signal->live) == 0 && !ended_already(task))
 		run_process_probes(STAP_PROCESS_END, task);
+	stap_exits_forget(task);
 }
 
 int stap_processes_start(void)
@@ -82,6 +83,10 @@ int stap_processes_start(void)
 		process_exec_set = 1;
 	if (!error && begins && !(error = stap_tracepoint_add("sched_process_fork", process_fork, NULL, STAP_ANY)))
 		process_fork_set = 1;
+	if (!error && ends && (error = stap_exits_start())) {
+		stap_message(STAP_RECORD_ERROR, "which program a process ran cannot be told at its end: kernel function \"do_exit\" cannot be probed (error %d); leave the path out", error);
+		return error;
+	}
 	if (!error && ends && !(error = stap_tracepoint_add("sched_process_exit", process_exit, NULL, STAP_ANY)))
 		process_exit_set = 1;
 	if (error) {
@@ -113,5 +118,6 @@ void stap_processes_stop(void)
 		stap_tracepoint_remove("sched_process_fork", process_fork, NULL);
 	if (process_exit_set)
 		stap_tracepoint_remove("sched_process_exit", process_exit, NULL);
+	stap_exits_stop();
 	process_exec_set = process_fork_set = process_exit_set = 0;
 }

@@ -185,6 +185,9 @@ void stap_processes_walk(void);
 int stap_filters_start(void);
 void stap_filters_stop(void);
 int stap_passes(const struct stap_probe *probe, struct task_struct *task);
+int stap_exits_start(void);
+void stap_exits_forget(const struct task_struct *task);
+void stap_exits_stop(void);
 int stap_is_compat(void);	/* the system call under way; elsewhere it has no meaning */
 
 /* The registers are those of a 32-bit program. */

@@ -17,6 +17,7 @@
 #include <linux/hashtable.h>
 #include <linux/spinlock.h>
 #include <linux/tracepoint.h>
+#include <linux/kprobes.h>
 
 static inline struct task_struct *task_of(struct stap_context *c)
 {
@@ -292,14 +293,143 @@ void stap_filters_stop(void)
 	executables = NULL;
 }
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
+
+/* Until 6.16 a task has lost its memory when its exit is announced, so that nobody can tell which program it ran: that is remembered where its exit begins. */
+struct exiting {
+	struct hlist_node node;
+	const struct task_struct *task;
+	struct inode *inode;
+};
+
+static DEFINE_HASHTABLE(exiting, 8);
+static DEFINE_RAW_SPINLOCK(exiting_lock);
+static struct inode *executable_of(struct task_struct *task);
+
+static int exit_begins(struct kprobe *p, struct pt_regs *regs)
+{
+	struct inode *inode = executable_of(current);
+	struct exiting *e;
+	unsigned long flags;
+	u32 i = 0;
+
+	if (!inode)
+		return 0;
+	while (i < stap_script.probe_count && executables[i] != inode)
+		i++;
+	e = i < stap_script.probe_count ? kmalloc(sizeof(*e), GFP_ATOMIC | __GFP_NOWARN) : NULL;
+	if (!e)
+		return 0;
+	e->task = current;
+	e->inode = inode;
+	raw_spin_lock_irqsave(&exiting_lock, flags);
+	hash_add(exiting, &e->node, (unsigned long)e->task);
+	raw_spin_unlock_irqrestore(&exiting_lock, flags);
+	return 0;
+}
+
+static struct kprobe exit_probe = { .symbol_name = "do_exit", .pre_handler = exit_begins };
+static int watches_exits;
+
+int stap_exits_start(void)
+{
+	const struct stap_probe *p;
+	int error;
+
+	stap_for_each_probe(p)
+		if (p->kind == STAP_PROBE_PROCESS && p->processes.kind == STAP_FILTER_PATH && (p->process.event == STAP_PROCESS_END || p->process.event == STAP_THREAD_END)) {
+			error = register_kprobe(&exit_probe);
+			watches_exits = !error;
+			return error;
+		}
+	return 0;
+}
+
+static struct inode *exiting_executable(const struct task_struct *task)
+{
+	struct inode *inode = NULL;
+	struct exiting *e;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&exiting_lock, flags);
+	hash_for_each_possible(exiting, e, node, (unsigned long)task)
+		if (e->task == task)
+			inode = e->inode;	/* compared only */
+	raw_spin_unlock_irqrestore(&exiting_lock, flags);
+	return inode;
+}
+
+/* The task has exited; null: all of them are forgotten. */
+void stap_exits_forget(const struct task_struct *task)
+{
+	HLIST_HEAD(gone);
+	struct exiting *e;
+	struct hlist_node *next;
+	unsigned long flags;
+	int bucket;
+
+	if (!watches_exits)
+		return;
+	raw_spin_lock_irqsave(&exiting_lock, flags);
+	if (task) {
+		hash_for_each_possible_safe(exiting, e, next, node, (unsigned long)task)
+			if (e->task == task) {
+				hash_del(&e->node);
+				hlist_add_head(&e->node, &gone);
+			}
+	} else {
+		hash_for_each_safe(exiting, bucket, next, e, node) {
+			hash_del(&e->node);
+			hlist_add_head(&e->node, &gone);
+		}
+	}
+	raw_spin_unlock_irqrestore(&exiting_lock, flags);
+	hlist_for_each_entry_safe(e, next, &gone, node)
+		kfree(e);
+}
+
+/* After the tracepoints are gone. */
+void stap_exits_stop(void)
+{
+	if (!watches_exits)
+		return;
+	unregister_kprobe(&exit_probe);
+	stap_exits_forget(NULL);
+	watches_exits = 0;
+}
+
+#else
+
+int stap_exits_start(void)
+{
+	return 0;
+}
+
+static struct inode *exiting_executable(const struct task_struct *task)
+{
+	return NULL;
+}
+
+void stap_exits_forget(const struct task_struct *task)
+{
+}
+
+void stap_exits_stop(void)
+{
+}
+
+#endif
+
 static struct inode *executable_of(struct task_struct *task)
 {
 	struct mm_struct *mm = task->mm;
 	struct file *file;
 	struct inode *inode = NULL;
 
-	if (!mm || (task->flags & PF_KTHREAD))
+	if (task->flags & PF_KTHREAD)
 		return NULL;
+	if (!mm)
+		return exiting_executable(task);
 	rcu_read_lock();
 	file = rcu_dereference(mm->exe_file);
 	if (file)

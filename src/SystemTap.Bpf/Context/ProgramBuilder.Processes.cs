@@ -12,6 +12,9 @@ namespace SystemTap.Bpf.Context;
 // process is the exit of its last thread (signal->live is 0 by then). Processes that already run when the session starts get their begin from a walk over
 // all tasks, run once after everything is attached. It skips kernel threads, which have no begin either when they are new, and the children of stap:
 // the command of -c, which will be seen when it execs.
+//
+// Until Linux 6.16 a task has lost its memory when sched_process_exit is reached, and with it what tells which program it ran. Where a probe asks for that, threads of
+// the program are remembered where their exit begins (a kprobe of do_exit).
 
 internal sealed partial class ProgramBuilder
 {
@@ -42,10 +45,11 @@ internal sealed partial class ProgramBuilder
                 Walk(leader: false);
                 break;
             case ProcessEvent.End:
+                var exits = Exits(probe, spec.Filter);
                 Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
                 {
+                    exits(e);
                     var mayRepeat = OnlyLastThread(e, e.Exit);
-                    ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
                     if (mayRepeat)
                     {
                         OnlyOnce(e, probe.Index, e.Exit);
@@ -53,10 +57,11 @@ internal sealed partial class ProgramBuilder
                 });
                 break;
             case ProcessEvent.ThreadEnd:
+                var ends = Exits(probe, spec.Filter);
                 Simple(probe, body, needs, new TracepointContext("sched_process_exit", 0), new AttachPlan.RawTracepoint("sched_process_exit"), e =>
                 {
+                    ends(e);
                     Leader(e, false, e.Exit);
-                    ProcessFilters.Emit(e, spec.Filter, e.Exit, span);
                 });
                 break;
         }
@@ -111,6 +116,48 @@ internal sealed partial class ProgramBuilder
         }
     }
 
+    /// <summary>What tests at sched_process_exit whether the thread is of the processes meant.</summary>
+    private Action<ProgramEmitter> Exits(Probe probe, ProcessFilter? filter)
+    {
+        if (filter is not ProcessFilter.Executable || LastExitParameter >= 0)
+        {
+            return e => ProcessFilters.Emit(e, filter, e.Exit, probe.Span);
+        }
+
+        const string function = "do_exit";
+        if (!c.Features.Kprobes)
+        {
+            throw new BpfCannotException("which program a process ran cannot be told at its end: the kernel is older than 6.16 and built without kprobes", probe.Span, "leave the path out and test execname()");
+        }
+
+        if (c.ExitingMap < 0)
+        {
+            c.ExitingMap = c.Maps.Add("stap_exiting", MapType.LruHash, EndedKeySize, 4, 4096, MapFlags.None);
+        }
+
+        var context = new KernelProbeContext(c.Target, new KernelFunctionSpec(function, null, 0, false), isMulti: false);
+        var e = new ProgramEmitter(c, context, "exit", hasFrame: false);
+        e.BeginAlways();
+        ProcessFilters.Emit(e, filter, e.Exit, probe.Span);
+        e.Remember(c.ExitingMap, Key(e));
+        e.End();
+        c.Programs.Add(new ProgramPlan($"p{probe.Index}_exit", (uint)context.Type, e.Finish(probe.Span), new AttachPlan.KernelFunctions([new KernelPlace(function, 0, 0, 0)], false, false), []));
+        return at => at.Forget(c.ExitingMap, Key(at), at.Exit);
+
+        Mem Key(ProgramEmitter e)
+        {
+            var key = e.StackBytes(EndedKeySize);
+            e.Code.Call(Helper.GetCurrentPidTgid);
+            e.SaveWord(key, Reg.R0);
+            e.Code.Emit(Instruction.Mov(Reg.R0, probe.Index));
+            e.SaveWord(key.At(8), Reg.R0);
+            return key;
+        }
+    }
+
+    /// <summary>Which parameter of sched_process_exit says that no thread is left (Linux 6.16, where the task still has its memory); -1: none.</summary>
+    private int LastExitParameter => c.Target.Tracepoints.Find("sched_process_exit")?.Parameters is { } parameters ? parameters.ToList().FindIndex(static p => p.Name == "group_dead") : -1;
+
     /// <summary>Goes to the label unless the current thread is (or is not) its process's first.</summary>
     private static void Leader(ProgramEmitter e, bool wanted, Label skip)
     {
@@ -126,7 +173,7 @@ internal sealed partial class ProgramBuilder
     /// </summary>
     private bool OnlyLastThread(ProgramEmitter e, Label skip)
     {
-        if (c.Features.LastExitIsTold && c.Target.Tracepoints.Find("sched_process_exit")?.Parameters is { } parameters && parameters.ToList().FindIndex(p => p.Name == "group_dead") is >= 0 and var place)
+        if (c.Features.LastExitIsTold && LastExitParameter is >= 0 and var place)
         {
             e.Code.Emit(Instruction.Load(MemSize.DW, Reg.R0, ProgramEmitter.Ctx, (short)(place * 8)));
             e.Code.Emit(Instruction.Alu64(AluOp.And, Reg.R0, 0xff));

@@ -232,6 +232,15 @@ internal sealed class CodeWriter
         }
     }
 
+    /// <summary>Compares the lower half.</summary>
+    public void JumpIf32(JumpOp op, Reg left, int right, Label label)
+    {
+        if (IsAlive)
+        {
+            _a.JumpIf32(op, left, right, Near(label));
+        }
+    }
+
     public void MayGoto(Label label)
     {
         if (IsAlive)

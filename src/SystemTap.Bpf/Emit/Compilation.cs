@@ -63,6 +63,9 @@ internal sealed class Compilation(LoweredProgram program, Target target, BpfOpti
     /// <summary>Processes that have just ended, so that each ends once; -1: not needed yet.</summary>
     public int EndedMap { get; set; } = -1;
 
+    /// <summary>Threads that are exiting, by probe; -1: not needed.</summary>
+    public int ExitingMap { get; set; } = -1;
+
     /// <summary>Perf events of <c>@perf</c>'s counters: number of the counter × CPUs + CPU; -1 when there is none.</summary>
     public int CounterMap { get; set; } = -1;
 

@@ -39,18 +39,30 @@ internal sealed partial class ProgramEmitter
         UpdateElement(_c.TargetSetMap, pid, value, UpdateMode.Any);
     }
 
-    public void RemoveFromTargetSet(Mem pid)
+    public void RemoveFromTargetSet(Mem pid) => DeleteKey(_c.TargetSetMap, pid);
+
+    private void DeleteKey(int map, Mem key)
     {
-        LoadMap(Reg.R1, _c.TargetSetMap);
-        Address(Reg.R2, pid);
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, key);
         _a.Call(Helper.MapDeleteElem);
+    }
+
+    /// <summary>Puts a key into a map of 4-byte values. R0–R5 are lost.</summary>
+    public void Remember(int map, Mem key) => UpdateElement(map, key, key, UpdateMode.Any);
+
+    /// <summary>Takes a key out of a map; goes to the label when it is not there. R0–R5 are lost.</summary>
+    public void Forget(int map, Mem key, Label absent)
+    {
+        DeleteKey(map, key);
+        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, absent);
     }
 
     /// <summary>Puts a key into a map of 4-byte values (whatever they are); goes to the label when it is there already. R0–R5 are lost.</summary>
     public void AddOnce(int map, Mem key, Label known)
     {
         UpdateElement(map, key, key, UpdateMode.NoExist);
-        _a.JumpIf(JumpOp.Eq, Reg.R0, Eexist, known);
+        _a.JumpIf32(JumpOp.Eq, Reg.R0, Eexist, known);
     }
 
     /// <summary>Finds the row of a number; goes to the label when the table does not serve it.</summary>

@@ -13,6 +13,9 @@ namespace SystemTap.Bpf.Emit;
 
 internal sealed partial class ProgramEmitter
 {
+    /// <summary>
+    /// To be compared as 32 bits: before Linux 6.4 the functions of maps return an int, and a program that calls them directly finds nothing certain in the upper half (d7ba4cc900bf).
+    /// </summary>
     private const int Eexist = -17;
 
     private static string OverflowMessage(Global array) => array.Type == ScriptType.Statistics
@@ -385,7 +388,7 @@ internal sealed partial class ProgramEmitter
         fill(area.At(GlobalStorage.Array.ValueOffset));
         UpdateElement(storage.MapId, key, area, UpdateMode.NoExist);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
-        _a.JumpIf(JumpOp.Ne, Reg.R0, Eexist, failed);
+        _a.JumpIf32(JumpOp.Ne, Reg.R0, Eexist, failed);
         LookupKey(storage.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         _a.Bind(failed);

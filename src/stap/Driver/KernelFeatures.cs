@@ -33,7 +33,7 @@ internal sealed partial class SessionDriver
             UprobeMultiPid = !hasUserProbes || features.Has(KernelFeature.PreemptDisable), // of the same release
             Netfilter = !program.Probes.Any(p => p.Spec is NetfilterSpec) || features.Has(KernelFeature.NetfilterPrograms),
             Trampolines = functions && features.Has(KernelFeature.FentryAttach),
-            Kprobes = functions && features.Has(KernelFeature.KprobePmu),
+            Kprobes = (functions || program.Probes.Any(p => p.Spec is ProcessSpec)) && features.Has(KernelFeature.KprobePmu),
             KprobeMulti = functions && features.Has(KernelFeature.KprobeMulti),
         };
     }

@@ -7,7 +7,6 @@ namespace SystemTap.Bpf.Analysis;
 /// <summary>Finds writes to memory in handlers that stap runs: only a module has the kernel's memory, and no traced process is current there.</summary>
 internal sealed class GuruWrites : CallingWalker
 {
-
     /// <exception cref="BpfCannotException">One of the handlers writes.</exception>
     public static void Refuse(IReadOnlyList<Probe> probes)
     {

@@ -238,7 +238,6 @@ internal sealed class EarlyUnlock(bool[] shared, Capacities capacities)
 
     private sealed class FreeWalker(bool[] shared) : CallingWalker
     {
-
         public bool Free { get; private set; } = true;
 
         public override void Visit(Stmt? statement)

@@ -149,8 +149,6 @@ internal sealed partial class ProgramEmitter
             Copy(oldest.At(8), new Mem(Reg.R9, 0), layout.Size);
             _a.Bind(younger);
         });
-        LoadMap(Reg.R1, map);
-        Address(Reg.R2, oldest.At(8));
-        _a.Call(Helper.MapDeleteElem);
+        DeleteKey(map, oldest.At(8));
     }
 }

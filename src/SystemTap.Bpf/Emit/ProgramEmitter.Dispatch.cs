@@ -41,13 +41,6 @@ internal sealed partial class ProgramEmitter
 
     public void RemoveFromTargetSet(Mem pid) => DeleteKey(_c.TargetSetMap, pid);
 
-    private void DeleteKey(int map, Mem key)
-    {
-        LoadMap(Reg.R1, map);
-        Address(Reg.R2, key);
-        _a.Call(Helper.MapDeleteElem);
-    }
-
     /// <summary>Puts a key into a map of 4-byte values. R0–R5 are lost.</summary>
     public void Remember(int map, Mem key) => UpdateElement(map, key, key, UpdateMode.Any);
 

@@ -115,6 +115,13 @@ internal sealed partial class ProgramEmitter
         _a.Call(Helper.MapUpdateElem);
     }
 
+    private void DeleteKey(int map, Mem key)
+    {
+        LoadMap(Reg.R1, map);
+        Address(Reg.R2, key);
+        _a.Call(Helper.MapDeleteElem);
+    }
+
     private void ReplaceElement(GlobalStorage.Array storage, Mem key, Temp value, SourceSpan span)
     {
         var area = TakeStack(GlobalStorage.Array.ValueOffset + 8);
@@ -468,9 +475,6 @@ internal sealed partial class ProgramEmitter
             return;
         }
 
-        var area = Key(layout, exact);
-        LoadMap(Reg.R1, map);
-        Address(Reg.R2, area);
-        _a.Call(Helper.MapDeleteElem);
+        DeleteKey(map, Key(layout, exact));
     }
 }

@@ -56,23 +56,11 @@ internal sealed partial class ProgramEmitter
         var ready = _a.NewLabel();
         LookupKey(array.MapId, key);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
-        LoadMap(Reg.R1, array.MapId);
-        Address(Reg.R2, key);
-        ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
-        _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
-        _a.Call(Helper.MapUpdateElem);
-        LookupKey(array.MapId, key);
-        _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        Insert();
         if (s.Aggregate.Wraps)
         {
             DropOldest(array.MapId, array.Key, isPerCpu: true, s.Span);
-            LoadMap(Reg.R1, array.MapId);
-            Address(Reg.R2, key);
-            ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
-            _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
-            _a.Call(Helper.MapUpdateElem);
-            LookupKey(array.MapId, key);
-            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+            Insert();
         }
 
         Raise(OverflowMessage(s.Aggregate), s.Span);
@@ -87,6 +75,18 @@ internal sealed partial class ProgramEmitter
         _a.Bind(ready);
         Get(Reg.R1, value);
         AddToBlock(array.Layout, 8);
+
+        // An element of zeros; whether this CPU or another put it there does not matter.
+        void Insert()
+        {
+            LoadMap(Reg.R1, array.MapId);
+            Address(Reg.R2, key);
+            ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
+            _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
+            _a.Call(Helper.MapUpdateElem);
+            LookupKey(array.MapId, key);
+            _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
+        }
     }
 
     private void InitializeBlock(Reg block, StatLayout layout, int offset, bool clear)

@@ -20,18 +20,8 @@ internal sealed class Synthetics
     /// <summary>
     /// The function of a key: <c>try { return body(p) } catch { return fallback(p) }</c>.
     /// </summary>
-    public Function Guarded(string key, string name, Func<Expr, Expr> body, Func<Expr, Expr> fallback)
-    {
-        if (_byKey.TryGetValue(key, out var known))
-        {
-            return known;
-        }
-
-        var parameter = new Local(0, "p", ScriptType.Long);
-        var read = new ReadExpr(new LocalPlace(parameter), default);
-        var body1 = new TryStmt(new ReturnStmt(body(read), default), null, new ReturnStmt(fallback(read), default), default);
-        return Add(key, name, [parameter], ScriptType.String, body1);
-    }
+    public Function Guarded(string key, string name, Func<Expr, Expr> body, Func<Expr, Expr> fallback) =>
+        Made(key, name, ScriptType.String, p => [new TryStmt(new ReturnStmt(body(p.Read), default), null, new ReturnStmt(fallback(p.Read), default), default)]);
 
     /// <summary>The function of a key, whose body the callback writes.</summary>
     public Function Made(string key, string name, ScriptType result, Func<Writer, IReadOnlyList<Stmt>> body)
@@ -42,36 +32,39 @@ internal sealed class Synthetics
         }
 
         var writer = new Writer();
-        return Add(key, name, writer.Locals, result, new BlockStmt(body(writer), default));
+        var statements = body(writer);
+        var function = new Function
+        {
+            Name = name + "_" + _functions.Count.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            ParameterCount = 1,
+            Locals = writer.Locals,
+            ReturnType = result,
+            Body = Writer.Block(statements),
+            IsPure = true,
+            IsTapset = true,
+            Span = default(SourceSpan),
+        };
+        _functions.Add(function);
+        _byKey[key] = function;
+        return function;
     }
 
     /// <summary>Name of an enumerator, decimal text for other values.</summary>
     public Function EnumName(BtfType type)
     {
         var stripped = type.Stripped;
-        var key = $"enum {stripped.Btf.Name} {stripped.Id}";
-        if (_byKey.TryGetValue(key, out var known))
+        return Made($"enum {stripped.Btf.Name} {stripped.Id}", "__enumname_" + stripped.Name, ScriptType.String, v =>
         {
-            return known;
-        }
+            var values = new SortedDictionary<long, string>();
+            foreach (var enumerator in stripped.Enumerators)
+            {
+                values.TryAdd(enumerator.Value, enumerator.Name); // of several names for one value, the first
+            }
 
-        var values = new SortedDictionary<long, string>();
-        foreach (var enumerator in stripped.Enumerators)
-        {
-            values.TryAdd(enumerator.Value, enumerator.Name); // of several names for one value, the first
-        }
-
-        var parameter = new Local(0, "v", ScriptType.Long);
-        var read = new ReadExpr(new LocalPlace(parameter), default);
-        var sorted = new List<KeyValuePair<long, string>>(values);
-        var statements = new List<Stmt>();
-        if (sorted.Count > 0)
-        {
-            statements.Add(Search(read, sorted, 0, sorted.Count));
-        }
-
-        statements.Add(new ReturnStmt(Format(read, FormatConversion.Signed), default));
-        return Add(key, "__enumname_" + stripped.Name, [parameter], ScriptType.String, new BlockStmt(statements, default));
+            var sorted = new List<KeyValuePair<long, string>>(values);
+            var other = new ReturnStmt(Format(v.Read, FormatConversion.Signed), default);
+            return sorted.Count > 0 ? [Search(v.Read, sorted, 0, sorted.Count), other] : [other];
+        });
     }
 
     /// <summary>A balanced tree of comparisons: enums of hundreds of values cost a handful of steps, and no pass has to recurse deeply.</summary>
@@ -99,24 +92,6 @@ internal sealed class Synthetics
 
     internal static Expr Format(Expr value, FormatConversion conversion) => new FormatExpr([new FormatSegment(conversion, "")], [value], value.Span);
 
-    private Function Add(string key, string name, IReadOnlyList<Local> locals, ScriptType result, Stmt body)
-    {
-        var function = new Function
-        {
-            Name = name + "_" + _functions.Count.ToString(System.Globalization.CultureInfo.InvariantCulture),
-            ParameterCount = 1,
-            Locals = locals,
-            ReturnType = result,
-            Body = body,
-            IsPure = true,
-            IsTapset = true,
-            Span = default(SourceSpan),
-        };
-        _functions.Add(function);
-        _byKey[key] = function;
-        return function;
-    }
-
     /// <summary>The variables of a function that is being written; the first is its parameter.</summary>
     public sealed class Writer
     {
@@ -139,6 +114,9 @@ internal sealed class Synthetics
         public Stmt Set(Local local, Expr value) => new ExprStmt(new AssignExpr(new LocalPlace(local), value, default), default);
 
         /// <summary><c>if (condition) { statements }</c></summary>
-        public Stmt When(Expr condition, params IReadOnlyList<Stmt> statements) => new IfStmt(condition, statements.Count == 1 ? statements[0] : new BlockStmt(statements, default), null, default);
+        public Stmt When(Expr condition, params IReadOnlyList<Stmt> statements) => new IfStmt(condition, Block(statements), null, default);
+
+        /// <summary>One statement as it is, several as a block.</summary>
+        internal static Stmt Block(IReadOnlyList<Stmt> statements) => statements.Count == 1 ? statements[0] : new BlockStmt(statements, default);
     }
 }

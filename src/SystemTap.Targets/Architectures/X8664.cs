@@ -56,7 +56,6 @@ public sealed class X8664 : Architecture
     public override Register? ReturnAddress => null;
     public override int StackArgumentsOffset => 8;
 
-
     // mov $__NR_rt_sigreturn, %rax; syscall. The offsets are those of uc_mcontext (asm/sigcontext.h) behind uc_flags, uc_link and uc_stack.
     public override SignalReturn SignalReturn { get; } = new([0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05],
         [(8, 40), (9, 48), (10, 56), (11, 64), (12, 72), (13, 80), (14, 88), (15, 96), (5, 104), (4, 112), (6, 120), (3, 128), (1, 136), (0, 144), (2, 152), (7, 160), (16, 168)]);

@@ -31,7 +31,7 @@ public enum LineChoice
 public sealed record FunctionPattern(string Function, string? File, LineChoice Lines, int Line, int LastLine)
 {
     private byte[]? _utf8;
-    private List<string>? _scopes;
+    private List<string>? _scopes, _demangled;
 
     private IReadOnlyList<(int First, int Last)> Ranges { get; init; } = [];
 
@@ -182,18 +182,18 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
 
     private bool FitsQualified(string qualified)
     {
-        _scopes ??= Scopes(Function);
+        var wanted = Wanted;
         var scopes = Scopes(qualified);
         var count = Depth;
-        if (count < _scopes.Count ? scopes.Count != count : scopes.Count < count)
+        if (count < wanted.Count ? scopes.Count != count : scopes.Count < count)
         {
             return false;
         }
 
         for (var i = 1; i <= count; i++)
         {
-            var (wanted, name) = (_scopes[^i], scopes[^i]);
-            if (!Globs.Matches(wanted, name) && !Globs.Matches(wanted, Bare(name)) && !(wanted.Contains('<') && Globs.Matches(Demangled(wanted), name)))
+            var name = scopes[^i];
+            if (!Globs.Matches(wanted[^i], name) && !Globs.Matches(wanted[^i], Bare(name)) && !(wanted[^i].Contains('<') && Globs.Matches(WantedDemangled[^i], name)))
             {
                 return false;
             }
@@ -220,14 +220,11 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
     }
 
     /// <summary>How many names there are; one in front that is empty means the beginning.</summary>
-    private int Depth
-    {
-        get
-        {
-            _scopes ??= Scopes(Function);
-            return _scopes[0].Length == 0 ? _scopes.Count - 1 : _scopes.Count;
-        }
-    }
+    private int Depth => Wanted[0].Length == 0 ? Wanted.Count - 1 : Wanted.Count;
+
+    private List<string> Wanted => _scopes ??= Scopes(Function);
+
+    private List<string> WantedDemangled => _demangled ??= Wanted.ConvertAll(Demangled);
 
     /// <summary>Template arguments as demangled names spell them, where debug information and listings say <c>long int</c>.</summary>
     private static string Demangled(string name)

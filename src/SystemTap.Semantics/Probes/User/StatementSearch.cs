@@ -12,7 +12,8 @@ internal sealed record StatementSearch(List<(ulong Address, DwarfLine Line, Dwar
     /// <summary>Looks a pattern with a line part up.</summary>
     public static StatementSearch Find(UserFile file, DwarfFile dwarf, FunctionPattern pattern, bool nearest)
     {
-        var functions = dwarf.Functions(pattern.MayBe, f => pattern.Function == "*" || pattern with { File = null } is var any && any.Fits(f), inlines: true, pattern.File);
+        var anywhere = pattern with { File = null };
+        var functions = dwarf.Functions(pattern.MayBe, anywhere.Fits, inlines: true, pattern.File);
         var wanted = pattern;
         if (pattern.Lines == LineChoice.Relative)
         {

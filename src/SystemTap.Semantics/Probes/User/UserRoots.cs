@@ -152,8 +152,9 @@ internal static class UserRoots
 
         if (result.Count == 0 && !scope.Diagnostics.HasErrors && !Globs.IsPattern(written))
         {
-            var (problem, hint) = File.Exists(unreadable.Length > 0 ? unreadable : written)
-                ? ($"\"{(unreadable.Length > 0 ? unreadable : written)}\" is no program or library: it is not an ELF file", "a script runs in its interpreter: probe that")
+            var looked = unreadable.Length > 0 ? unreadable : written;
+            var (problem, hint) = File.Exists(looked)
+                ? ($"\"{looked}\" is no program or library: it is not an ELF file", "a script runs in its interpreter: probe that")
                 : scope.Target.IsLive && Directory.Exists(written) ? ($"\"{written}\" is a folder", $"for all programs in it write process(\"{written.TrimEnd('/')}/*\")")
                 : ($"program or library \"{written}\" does not exist" + (written.Contains('/') ? "" : " in $PATH or the library folders"),
                     Names.Hint(Names.Similar(Path.GetFileName(written), written.Contains('/') ? Neighbours(written) : Programs.Names(scope))) ?? "check the path");

@@ -196,7 +196,8 @@ public abstract record AttachPlan
 /// <param name="Offset">In the file.</param>
 /// <param name="Semaphore">File offset of a counter the kernel raises while attached; 0 for none.</param>
 /// <param name="Cookie">What the program reads to tell places apart.</param>
-public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie);
+/// <param name="Symbol">The function or mark, for messages.</param>
+public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie, string Symbol);
 
 /// <summary>An instruction of the kernel.</summary>
 /// <param name="Symbol">The function, for messages and where the address is not known.</param>

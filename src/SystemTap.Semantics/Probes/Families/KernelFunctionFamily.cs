@@ -303,13 +303,13 @@ internal static class KernelPlaces
         ResolvedPoint? entry = null;
         if (isReturn)
         {
-            var text = point.ToString();
+            var text = Literal.TextWithAddress(point, 1);
             text = text[..text.LastIndexOf(".return", StringComparison.Ordinal)];
             entry = new ResolvedPoint(spec with { IsReturn = false, MaxActive = 0 }, text, new KernelFunctionContext(prototype, target.Architecture, null, () => ByDebugInfo(null)));
         }
 
         var its = entry;
-        return new ResolvedPoint(spec, point.ToString(), new KernelFunctionContext(prototype, target.Architecture, entry, () => ByDebugInfo(its)));
+        return new ResolvedPoint(spec, Literal.TextWithAddress(point, 1), new KernelFunctionContext(prototype, target.Architecture, entry, () => ByDebugInfo(its)));
 
         UserContext? ByDebugInfo(ResolvedPoint? entry)
         {

@@ -186,7 +186,7 @@ internal sealed class ProgramBuilder
             }
 
             Session.Report("semantic.global-override", symbol.Span,
-                type == ScriptType.Long ? $"global '{symbol.Name}' is a number, -G gives '{given}'" : $"global '{symbol.Name}' cannot be set by -G: it is not a scalar");
+                type == ScriptType.Long && symbol.Keys is not { Length: > 0 } ? $"global '{symbol.Name}' is a number, -G gives '{given}'" : $"global '{symbol.Name}' cannot be set by -G: it is not a scalar");
             return (0, "");
         }
 

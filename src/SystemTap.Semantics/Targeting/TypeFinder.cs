@@ -69,7 +69,9 @@ internal sealed class TypeFinder(Target target)
                     return (described, true, pointers);
                 }
 
-                if (In(kernel, kind, name) is { } found)
+                // A file that is not there has no types; the kernel's type of that name would be another one.
+                var isMissing = place.Contains('/') && !place.StartsWith('<') && UserVariables.Open(target, place) is null;
+                if (!isMissing && In(kernel, kind, name) is { } found)
                 {
                     return (found, true, pointers);
                 }

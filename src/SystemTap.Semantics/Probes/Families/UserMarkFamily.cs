@@ -65,6 +65,14 @@ public sealed class UserMarkFamily : ProbeFamily
         var file = roots[0].File;
         var last = match.Point.Components.Count - 1;
         var names = file.Marks.Select(m => m.Name).Distinct().ToList();
+        if (match.FormIndex % Ends.Length == 1 && file.Marks.Count > 0 && !file.Marks.Any(m => Globs.Matches(match.Text(last - 1), m.Provider)))
+        {
+            var providers = file.Marks.Select(m => m.Provider).Distinct().ToList();
+            scope.Diagnostics.Error("probe.no-provider", Literal.ArgumentSpan(match.Point, last - 1), $"no marks of a provider \"{match.Text(last - 1)}\" in \"{file.Path}\"",
+                Names.Hint(Names.Similar(match.Text(last - 1), providers)) ?? "it has: " + string.Join(", ", providers.Take(12)));
+            return;
+        }
+
         scope.Diagnostics.Error("probe.no-mark", Literal.ArgumentSpan(match.Point, last), file.Marks.Count == 0
             ? $"\"{file.Path}\" has no marks"
             : $"no mark \"{match.Text(last)}\" in \"{file.Path}\"",

@@ -40,4 +40,4 @@ while [ $t -lt $turns ]; do
     t=$((t+1))
 done
 I
-VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" "$kernel" run.sh "$work/attach" | grep -v '^@@@'
+VM_TIMEOUT=${VM_TIMEOUT:-900} "$root/tests/vm/run-vm.sh" "$kernel" run.sh "$work/attach" | grep -v '@@@'

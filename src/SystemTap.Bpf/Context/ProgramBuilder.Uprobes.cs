@@ -57,7 +57,7 @@ internal sealed partial class ProgramBuilder
             var spec = (UserFunctionSpec)probe.Spec;
             foreach (var offset in spec.ReturnSites ?? [spec.FileOffset])
             {
-                sites.Add(new UprobeSite(offset, spec.SemaphoreOffset, (ulong)i));
+                sites.Add(new UprobeSite(offset, spec.SemaphoreOffset, (ulong)i, spec.Symbol));
             }
         }
 

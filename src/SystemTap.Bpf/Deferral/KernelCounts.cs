@@ -170,6 +170,7 @@ internal sealed class KernelCounts
                 MaxEntries = array.MaxEntries,
                 Shape = array.Shape,
                 IsTapset = true,
+                OnlyGrows = true,
                 Span = array.Span,
             };
             counts = new CountTable(table, array, split.Keys, split.Stacks, addition.Statement.Span, _point);

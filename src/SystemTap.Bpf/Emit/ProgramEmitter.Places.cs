@@ -385,18 +385,24 @@ internal sealed partial class ProgramEmitter
         var inserted = _a.NewLabel();
         var end = _a.NewLabel();
         var failed = _a.NewLabel();
-        LookupKey(storage.MapId, key);
+        var mapKey = storage.ByHash ? Hash(storage.Key, key) : key;
+        LookupKey(storage.MapId, mapKey);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
 
-        var size = GlobalStorage.Array.ValueOffset + storage.ValueCapacity;
+        var size = storage.KeyOffset + (storage.ByHash ? storage.Key.Size : 0);
         var area = size > 64 ? TakeFrame(size) : TakeStack(size);
         NextSequence();
         Save(area, Reg.R1);
         fill(area.At(GlobalStorage.Array.ValueOffset));
-        UpdateElement(storage.MapId, key, area, UpdateMode.NoExist);
+        if (storage.ByHash)
+        {
+            Copy(area.At(storage.KeyOffset), key, storage.Key.Size);
+        }
+
+        UpdateElement(storage.MapId, mapKey, area, UpdateMode.NoExist);
         _a.JumpIf(JumpOp.Eq, Reg.R0, 0, inserted);
         _a.JumpIf32(JumpOp.Ne, Reg.R0, Eexist, failed);
-        LookupKey(storage.MapId, key);
+        LookupKey(storage.MapId, mapKey);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         _a.Bind(failed);
         if (array.Wraps)
@@ -409,6 +415,11 @@ internal sealed partial class ProgramEmitter
         Raise(OverflowMessage(array), span);
 
         _a.Bind(hit);
+        if (storage.ByHash)
+        {
+            JumpIfOther(storage.Key, key, new Mem(Reg.R0, storage.KeyOffset), failed);
+        }
+
         onHit(Reg.R0);
         _a.Jump(end);
         _a.Bind(inserted);

@@ -53,8 +53,11 @@ internal sealed partial class ProgramEmitter
     private void AddToElement(StatAddStmt s, GlobalStorage.StatisticsArray array, Mem key, Temp value)
     {
         var hit = _a.NewLabel();
+        var known = _a.NewLabel();
         var ready = _a.NewLabel();
-        LookupKey(array.MapId, key);
+        var failed = _a.NewLabel();
+        var mapKey = array.ByHash ? Hash(array.Key, key) : key;
+        LookupKey(array.MapId, mapKey);
         _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         Insert();
         if (s.Aggregate.Wraps)
@@ -63,28 +66,42 @@ internal sealed partial class ProgramEmitter
             Insert();
         }
 
+        _a.Bind(failed);
         Raise(OverflowMessage(s.Aggregate), s.Span);
 
         _a.Bind(hit);
+        Load(Reg.R1, new Mem(Reg.R0, 0));
+        _a.JumpIf(JumpOp.Ne, Reg.R1, 0, known);
+        if (array.ByHash)
+        {
+            CopyWords(new Mem(Reg.R0, array.KeyOffset), key, array.Key.Size);
+        }
+
         Move(Reg.R3, Reg.R0);
-        Load(Reg.R1, new Mem(Reg.R3, 0));
-        _a.JumpIf(JumpOp.Ne, Reg.R1, 0, ready);
         NextSequence();
         Save(new Mem(Reg.R3, 0), Reg.R1);
-        InitializeBlock(Reg.R3, array.Layout, 8, clear: false);
+        InitializeBlock(Reg.R3, array.Layout, GlobalStorage.StatisticsArray.BlockOffset, clear: false);
+        _a.Jump(ready);
+        _a.Bind(known);
+        if (array.ByHash)
+        {
+            JumpIfOther(array.Key, key, new Mem(Reg.R0, array.KeyOffset), failed);
+        }
+
+        Move(Reg.R3, Reg.R0);
         _a.Bind(ready);
         Get(Reg.R1, value);
-        AddToBlock(array.Layout, 8);
+        AddToBlock(array.Layout, GlobalStorage.StatisticsArray.BlockOffset);
 
         // An element of zeros; whether this CPU or another put it there does not matter.
         void Insert()
         {
             LoadMap(Reg.R1, array.MapId);
-            Address(Reg.R2, key);
-            ConstantAddress(Reg.R3, _c.Constants.Text("", 8 + array.Layout.Size));
+            Address(Reg.R2, mapKey);
+            ConstantAddress(Reg.R3, _c.Constants.Text("", array.ValueSize));
             _a.Emit(Instruction.Mov(Reg.R4, (int)UpdateMode.NoExist));
             _a.Call(Helper.MapUpdateElem);
-            LookupKey(array.MapId, key);
+            LookupKey(array.MapId, mapKey);
             _a.JumpIf(JumpOp.Ne, Reg.R0, 0, hit);
         }
     }

@@ -279,12 +279,7 @@ internal sealed partial class ProgramEmitter
     {
         if (bytes <= Inline)
         {
-            for (var i = 0; i < bytes; i += 8)
-            {
-                Load(Reg.R5, source.At(i));
-                Save(target.At(i), Reg.R5);
-            }
-
+            CopyWords(target, source, bytes);
             return;
         }
 
@@ -301,6 +296,16 @@ internal sealed partial class ProgramEmitter
 
         _a.Emit(Instruction.Mov(Reg.R2, bytes));
         _a.Call(Helper.ProbeReadKernel);
+    }
+
+    /// <summary>Copies whole words through R5, one by one.</summary>
+    private void CopyWords(Mem target, Mem source, int bytes)
+    {
+        for (var i = 0; i < bytes; i += 8)
+        {
+            Load(Reg.R5, source.At(i));
+            Save(target.At(i), Reg.R5);
+        }
     }
 
     private void Clear(Mem target, int bytes)

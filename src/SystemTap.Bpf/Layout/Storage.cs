@@ -18,6 +18,12 @@ internal sealed class Storage
     /// <summary>Bytes of an array's keys together; the kernel allows some more, 4 MB with the value.</summary>
     private const int LargestKey = 64 << 10;
 
+    /// <summary>Bytes of a key from which a table of counts finds it by a hash: the kernel would hash all of it, which takes longer than the rest.</summary>
+    private const int SmallestHashed = 32;
+
+    /// <summary>Bytes of a key up to which it is found by a hash: the code for it has no loop.</summary>
+    private const int LargestHashed = 1024;
+
     /// <summary>A value of a per-CPU map may not be larger (PCPU_MIN_UNIT_SIZE).</summary>
     public const int LargestPerCpu = 32 << 10;
 
@@ -115,15 +121,18 @@ internal sealed class Storage
             throw new BpfCannotException($"array \"{g.Name}\": its keys take {key.Size} bytes", g.Span, "use fewer or shorter string keys, or lower MAXSTRINGLEN");
         }
 
+        var byHash = g.OnlyGrows && key.Size is >= SmallestHashed and <= LargestHashed;
+        var keySize = byHash ? 8 : key.Size;
         if (g.Type == ScriptType.Statistics)
         {
-            var layout = StatLayout.For(g.Shape ?? new StatisticShape { Count = true });
-            var id = maps.Add(g.Name, MapType.PerCpuHash, key.Size, 8 + layout.Size, g.MaxEntries, Flags(g, (key.Size + 8L + layout.Size) * cpus));
-            return new GlobalStorage.StatisticsArray(g, id, key, layout);
+            var array = new GlobalStorage.StatisticsArray(g, maps.Reserve(g.Name), key, StatLayout.For(g.Shape ?? new StatisticShape { Count = true }), byHash);
+            maps.Complete(array.MapId, MapType.PerCpuHash, keySize, array.ValueSize, g.MaxEntries, Flags(g, ((long)keySize + array.ValueSize) * cpus));
+            return array;
         }
 
         var value = g.Type == ScriptType.Long ? 8 : Capacities.BufferFor(capacities.Of(g));
-        return new GlobalStorage.Array(g, maps.Add(g.Name, MapType.Hash, key.Size, GlobalStorage.Array.ValueOffset + value, g.MaxEntries, Flags(g, key.Size + 8L + value)), key, value);
+        var size = GlobalStorage.Array.ValueOffset + value + (byHash ? key.Size : 0);
+        return new GlobalStorage.Array(g, maps.Add(g.Name, MapType.Hash, keySize, size, g.MaxEntries, Flags(g, (long)keySize + size)), key, value, byHash);
     }
 
     private static MapFlags Flags(Global g, long element) => g.MaxEntries * element > LargestReserved ? MapFlags.NoPrealloc : MapFlags.None;

@@ -196,7 +196,8 @@ public abstract record AttachPlan
 /// <param name="Offset">In the file.</param>
 /// <param name="Semaphore">File offset of a counter the kernel raises while attached; 0 for none.</param>
 /// <param name="Cookie">What the program reads to tell places apart.</param>
-public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie);
+/// <param name="Symbol">The function or mark, for messages.</param>
+public readonly record struct UprobeSite(long Offset, long Semaphore, ulong Cookie, string Symbol);
 
 /// <summary>An instruction of the kernel.</summary>
 /// <param name="Symbol">The function, for messages and where the address is not known.</param>
@@ -220,14 +221,29 @@ public abstract record GlobalStorage(Global Global)
 
     /// <summary>Array of longs or strings: hash map of <see cref="KeyLayout"/> to an 8-byte insertion sequence number and the value.</summary>
     /// <param name="ValueCapacity">Bytes of a string value (multiple of 8), 8 for a long.</param>
-    public sealed record Array(Global Global, int MapId, KeyLayout Key, int ValueCapacity) : GlobalStorage(Global)
+    /// <param name="ByHash">The map's key is an 8-byte hash of the key, which itself stands behind the value.</param>
+    public sealed record Array(Global Global, int MapId, KeyLayout Key, int ValueCapacity, bool ByHash = false) : GlobalStorage(Global)
     {
         /// <summary>Offset of the value in the map's value; the sequence number is at 0.</summary>
         public const int ValueOffset = 8;
+
+        /// <summary>Offset of the key in the map's value, when it is found by its hash.</summary>
+        public int KeyOffset => ValueOffset + ValueCapacity;
     }
 
     /// <summary>Array of aggregates: per-CPU hash of <see cref="KeyLayout"/> to 8 bytes of insertion sequence (0 on CPUs that did not insert) and a <see cref="StatLayout"/> block at 8.</summary>
-    public sealed record StatisticsArray(Global Global, int MapId, KeyLayout Key, StatLayout Layout) : GlobalStorage(Global);
+    /// <param name="ByHash">The map's key is an 8-byte hash of the key, which itself stands behind the block of each CPU that inserted (and may differ from CPU to CPU).</param>
+    public sealed record StatisticsArray(Global Global, int MapId, KeyLayout Key, StatLayout Layout, bool ByHash = false) : GlobalStorage(Global)
+    {
+        /// <summary>Offset of the block in the value of one CPU; the sequence number is at 0.</summary>
+        public const int BlockOffset = 8;
+
+        /// <summary>Offset of the key in the value of one CPU, when it is found by its hash.</summary>
+        public int KeyOffset => BlockOffset + Layout.Size;
+
+        /// <summary>Bytes of the value of one CPU.</summary>
+        public int ValueSize => KeyOffset + (ByHash ? Key.Size : 0);
+    }
 }
 
 /// <summary>

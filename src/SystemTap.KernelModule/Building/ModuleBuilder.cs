@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text;
 using SystemTap.Targets;
 
@@ -91,7 +90,7 @@ public static class ModuleBuilder
 
         var image = request.Runtime is { } begun ? begun.Image.GetAwaiter().GetResult()
             : RuntimeImage.Get(request.Tree, CompilerOf(request.Tree, request.Variables), request.RuntimeFolder, request.CacheFolder, request.Variables, request.Echo);
-        var cached = image.Folder + "-scripts/" + Convert.ToHexStringLower(SHA256.HashData(Encoding.Latin1.GetBytes(request.Script + "\0" + request.Embedded)).AsSpan(0, 16)) + ".ko";
+        var cached = image.Folder + "-scripts/" + ContentKey.Of(request.Script + "\0" + request.Embedded) + ".ko";
         byte[] module;
         if (request.UseCache && File.Exists(cached))
         {

@@ -1,7 +1,7 @@
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.RegularExpressions;
+using SystemTap.Targets;
 
 namespace SystemTap.KernelModule.Building;
 
@@ -109,23 +109,22 @@ internal sealed record RuntimeImage(string Folder, IReadOnlyList<string> Compile
 
     private static string Key(BuildTree tree, Compiler compiler, List<(string Name, byte[] Bytes)> sources, IReadOnlyList<string> variables)
     {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        void Add(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\0"));
-        Add("recipe 4");
-        Add(tree.Identity);
-        Add(compiler.Identity);
+        var key = new ContentKey();
+        key.Add("recipe 4");
+        key.Add(tree.Identity);
+        key.Add(compiler.Identity);
         foreach (var variable in variables)
         {
-            Add(variable);
+            key.Add(variable);
         }
 
         foreach (var (name, bytes) in sources)
         {
-            Add(name + " " + bytes.Length.ToString(CultureInfo.InvariantCulture));
-            hash.AppendData(bytes);
+            key.Add(name + " " + bytes.Length.ToString(CultureInfo.InvariantCulture));
+            key.Add(bytes);
         }
 
-        return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 10));
+        return key.ToString();
     }
 
     private static RuntimeImage? Load(string folder)

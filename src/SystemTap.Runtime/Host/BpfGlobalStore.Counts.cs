@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using Linux.Bpf;
 using SystemTap.Bpf.Plan;
 using SystemTap.Language.Syntax;
 using SystemTap.Runtime.Host.Nodes;
@@ -38,22 +39,18 @@ public sealed partial class BpfGlobalStore
                 continue;
             }
 
-            Walk(_maps[map], layout.Size, size, (key, value) =>
+            Walk(_maps[map], _maps[map].Spec.KeySize, size, (key, value) =>
             {
-                var text = Encoding.Latin1.GetString(key);
-                if (_plan.Globals[table.Table.Index] is GlobalStorage.StatisticsArray { Layout: var stat })
+                switch (_plan.Globals[table.Table.Index])
                 {
-                    var total = new StatCell(table.Array.Shape!);
-                    foreach (var cell in Cells(table.Array.Shape!, stat, value, stat.Size + 8, 8))
-                    {
-                        total.Add(cell);
-                    }
-
-                    found.Add(new Found(table, text, 0, total, SequenceOf(value, stat.Size + 8)));
-                }
-                else
-                {
-                    found.Add(new Found(table, text, BinaryPrimitives.ReadInt64LittleEndian(value[GlobalStorage.Array.ValueOffset..]), null, BinaryPrimitives.ReadInt64LittleEndian(value)));
+                    case GlobalStorage.StatisticsArray aggregates:
+                        AddParts(found, table, aggregates, key, value);
+                        break;
+                    case GlobalStorage.Array array:
+                        var whole = array.ByHash ? value.Slice(array.KeyOffset, layout.Size) : key;
+                        var sum = BinaryPrimitives.ReadInt64LittleEndian(value[GlobalStorage.Array.ValueOffset..]);
+                        found.Add(new Found(table, Encoding.Latin1.GetString(whole), sum, null, BinaryPrimitives.ReadInt64LittleEndian(value)));
+                        break;
                 }
             });
         }
@@ -71,6 +68,35 @@ public sealed partial class BpfGlobalStore
                 {
                     return;
                 }
+            }
+        }
+    }
+
+    // What the CPUs have of one element. By hash, each CPU has the key of its own: one element for each that differs.
+    private static void AddParts(List<Found> found, CountTable table, GlobalStorage.StatisticsArray aggregates, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
+    {
+        var first = found.Count;
+        for (var at = 0; at + aggregates.ValueSize <= value.Length; at += PerCpu.Stride(aggregates.ValueSize))
+        {
+            var part = value.Slice(at, aggregates.ValueSize);
+            if (ReadCell(table.Array.Shape!, aggregates.Layout, part.Slice(GlobalStorage.StatisticsArray.BlockOffset, aggregates.Layout.Size)) is not { } cell)
+            {
+                continue;
+            }
+
+            var text = Encoding.Latin1.GetString(aggregates.ByHash ? part.Slice(aggregates.KeyOffset, aggregates.Key.Size) : key);
+            var sequence = BinaryPrimitives.ReadInt64LittleEndian(part);
+            var same = found.FindIndex(first, f => f.Key == text);
+            if (same < 0)
+            {
+                var total = new StatCell(table.Array.Shape!);
+                total.Add(cell);
+                found.Add(new Found(table, text, 0, total, sequence));
+            }
+            else
+            {
+                found[same].Cell!.Add(cell);
+                found[same] = found[same] with { Sequence = Math.Min(found[same].Sequence, sequence) };
             }
         }
     }

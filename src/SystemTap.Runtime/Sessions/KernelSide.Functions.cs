@@ -146,7 +146,7 @@ public sealed partial class KernelSide
         _tracefs = null;
     }
 
-    /// <summary>Closes links; many at once, because each close waits a grace period and the waits may overlap.</summary>
+    /// <summary>Closes links; many at once, because each close waits for grace periods, and some of the waits may overlap (the kernel's event_mutex is held in the others).</summary>
     private void DisposeLinks()
     {
         foreach (var link in _links)
@@ -165,6 +165,7 @@ public sealed partial class KernelSide
             return;
         }
 
+        using var quick = new ShortGracePeriods();
         var next = _links.Count;
         var threads = new Thread[Math.Min(64, _links.Count / 4)];
         for (var t = 0; t < threads.Length; t++)

@@ -425,32 +425,4 @@ public sealed partial class KernelSide : IDisposable
                 throw new NotSupportedException($"attach kind {plan.Attach.GetType().Name} has no loader");
         }
     }
-
-    private void AttachUprobes(ProgramPlan plan, AttachPlan.Uprobe uprobe, BpfProgram program)
-    {
-        var count = uprobe.Sites.Count;
-        if ((AttachType)plan.ExpectedAttachType != AttachType.TraceUprobeMulti)
-        {
-            foreach (var site in uprobe.Sites)
-            {
-                _links.Add(ProbePmu.AttachUprobe(program, uprobe.Path, (ulong)site.Offset, uprobe.IsReturn, (ulong)site.Semaphore, cookie: site.Cookie));
-            }
-
-            return;
-        }
-
-        var offsets = new ulong[count];
-        var cookies = new ulong[count];
-        var semaphores = new ulong[count];
-        var anySemaphore = false;
-        for (var i = 0; i < count; i++)
-        {
-            offsets[i] = (ulong)uprobe.Sites[i].Offset;
-            cookies[i] = uprobe.Sites[i].Cookie;
-            semaphores[i] = (ulong)uprobe.Sites[i].Semaphore;
-            anySemaphore |= semaphores[i] != 0;
-        }
-
-        _links.Add(UprobeMulti.Attach(program, uprobe.Path, offsets, cookies, anySemaphore ? semaphores : [], uprobe.IsReturn, uprobe.Pid));
-    }
 }

@@ -148,6 +148,9 @@ public sealed class Global
     /// </summary>
     public bool IsOwned { get; init; }
 
+    /// <summary>Handlers of the kernel only ever add to its elements, none is deleted, and nobody else looks at them: an engine's own table of counts.</summary>
+    public bool OnlyGrows { get; init; }
+
     public SourceSpan Span { get; init; }
 }
 

@@ -91,6 +91,36 @@ internal static class X86Instructions
         return rest < 0 || at + rest > code.Length ? Unknown : (at + rest, InstructionKind.Other, 0, false);
     }
 
+    /// <summary>
+    /// The kernel's uprobes step over the instruction as the processor would. They refuse those with a lock or old segment prefix, and look at the opcode byte alone,
+    /// also behind a VEX, EVEX or XOP prefix: there 0x70…0x7f (vzeroupper, vpcmpeqb, vpbroadcastb…) are no jumps and 0xc2 (vcmpps) is no return, but the program
+    /// would skip them or go on at a wrong place (Linux 6.18: a probe of glibc's strchrnul made it find nothing), and 0x6c…0x6f (vmovd, vmovdqa) are refused as
+    /// input and output.
+    /// </summary>
+    public static bool IsFitForUprobes(ReadOnlySpan<byte> code, bool is64)
+    {
+        var at = 0;
+        for (; at < code.Length && at < 4 && code[at] is 0x64 or 0x65 or 0x66 or 0x67 or 0xf2 or 0xf3 or 0x26 or 0x2e or 0x36 or 0x3e or 0xf0; at++)
+        {
+            if (code[at] is 0xf0 or 0x26 or 0x2e or 0x36 or 0x3e)
+                return false;
+        }
+
+        // In 32-bit code these bytes are other instructions when their operand is in memory.
+        if (at + 5 > code.Length || !is64 && code[at + 1] < 0xc0)
+            return true;
+        byte? opcode = code[at] switch
+        {
+            0xc5 => code[at + 2],
+            0xc4 => code[at + 3],
+            0x62 => code[at + 4],
+            0x8f when (code[at + 1] & 0x1f) >= 8 => code[at + 3],
+            _ => null,
+        };
+        return opcode is not (>= 0x70 and <= 0x7f or 0x90 or 0xc2 or 0xc3 or 0xca or 0xcb or 0xe8 or 0xe9 or 0xeb or 0xff // taken for others
+            or >= 0x60 and <= 0x62 or >= 0x6c and <= 0x6f or 0x9a or 0xc4 or 0xc5 or >= 0xd4 and <= 0xd6 or >= 0xe4 and <= 0xe7 or 0xea or >= 0xec and <= 0xef or 0xf0 or 0xf1 or 0xf4 or 0xfa or 0xfb);
+    }
+
     private static readonly (int, InstructionKind, long, bool) Unknown = (0, InstructionKind.Unknown, 0, false);
 
     private static (int, InstructionKind, long, bool) Relative(ReadOnlySpan<byte> code, int at) =>

@@ -104,10 +104,10 @@ public sealed unsafe partial class DwarfFile
         }
     }
 
-    /// <summary>Labels of a function with their addresses.</summary>
-    public List<(string Name, ulong Address)> Labels(DwarfFunction function)
+    /// <summary>Labels of a function with their addresses and source places.</summary>
+    public List<(string Name, ulong Address, string File, int Line)> Labels(DwarfFunction function)
     {
-        var result = new List<(string, ulong)>();
+        var result = new List<(string, ulong, string, int)>();
         lock (Lock)
             Collect(function.Die);
         return result;
@@ -117,7 +117,10 @@ public sealed unsafe partial class DwarfFile
             foreach (var die in scope.Children())
             {
                 if (die.Tag() == Dw.Label && die.EntryPc() is { } address && die.Name() is { Length: > 0 } name)
-                    result.Add((name, address));
+                {
+                    var (file, line) = die.Declared(function.Unit);
+                    result.Add((name, address, file, line));
+                }
                 else if (die.Tag() == Dw.LexicalBlock)
                     Collect(die);
             }

@@ -218,6 +218,22 @@ public sealed class ElfFile
         return null;
     }
 
+    /// <summary>
+    /// The address of what is mapped as code from an offset on; null when no code is loaded from there. Mappings begin at pages, so the first one of a
+    /// segment also holds the end of the segment before it in the file (lld leaves no gap between them): the offset alone does not tell which is meant.
+    /// </summary>
+    public ulong? CodeAddress(ulong mappedOffset)
+    {
+        var page = (ulong)Environment.SystemPageSize;
+        foreach (var segment in _segments)
+        {
+            var before = segment.Offset % page;
+            if (segment.Type == ElfSegment.Load && segment.IsExecutable && mappedOffset >= segment.Offset - before && mappedOffset - (segment.Offset - before) < segment.FileSize + before)
+                return unchecked(mappedOffset - segment.Offset + segment.Address);
+        }
+        return null;
+    }
+
     /// <summary>The address lies in code.</summary>
     public bool IsCode(ulong address)
     {

@@ -10,19 +10,56 @@ namespace SystemTap.Targets;
 /// <summary>Finds the instructions by which a function returns.</summary>
 public static class ReturnSites
 {
-    private const ushort X8664Machine = 62, Arm64Machine = 183;
+    private const ushort I386Machine = 3, X8664Machine = 62, Arm64Machine = 183;
 
-    /// <summary>The file's code walks its own stack: exceptions of C++ or Rust panics, or Go.</summary>
+    /// <summary>
+    /// The file's code walks its own stack: exceptions of C++ or Rust panics, or Go. Or it changes stacks (ucontext): the kernel takes what waits to return on
+    /// another stack for left by a jump, and forgets where to.
+    /// </summary>
     public static bool AreNeeded(ElfFile file)
     {
         if (file.IsGo)
             return true;
+        var isStatic = file.Find(ElfSection.DynamicSymbols) is null;
         foreach (var symbols in (ElfSymbols[])[ElfSymbols.Dynamic(file), file.Symbols])
             for (var i = 0; i < symbols.Count; i++)
-                if (symbols[i].NameUtf8 is { Length: > 5 } name && (name.SequenceEqual("_Unwind_Resume"u8) || name.SequenceEqual("__gxx_personality_v0"u8)
+                if (symbols[i].NameUtf8 is { Length: 11 } context && (context.SequenceEqual("swapcontext"u8) || context.SequenceEqual("makecontext"u8)) && (isStatic || !symbols[i].IsDefined)
+                    || symbols[i].NameUtf8 is { Length: > 5 } name && (name.SequenceEqual("_Unwind_Resume"u8) || name.SequenceEqual("__gxx_personality_v0"u8)
                     || name.SequenceEqual("rust_eh_personality"u8) || name.SequenceEqual("_Unwind_RaiseException"u8) || name.SequenceEqual("__cxa_throw"u8)))
                     return true;
         return false;
+    }
+
+    /// <summary>Functions that keep their return address for a later jump: what would be kept is the kernel's trampoline, and the jump goes there when nothing returns.</summary>
+    private static readonly HashSet<string> Keepers = new(StringComparer.Ordinal)
+    {
+        "setjmp", "_setjmp", "__setjmp", "sigsetjmp", "_sigsetjmp", "__sigsetjmp", "__sigsetjmp_cancel", "getcontext", "__getcontext", "swapcontext", "__swapcontext",
+        "jump_fcontext", "ontop_fcontext", "coroutine_transfer",
+    };
+
+    /// <summary>The function keeps its return address for later (setjmp and its like).</summary>
+    public static bool KeepsAddress(string symbol) => Keepers.Contains(symbol.Split('@')[0]);
+
+    /// <summary>
+    /// At the function's first instruction the stack's top is a return address. It is not where code is jumped to: a program's first instruction (its argument
+    /// count is there), the return from a signal handler, the dynamic linker's resolvers, parts split off by the compiler. The frame information tells; glibc's
+    /// code behind the end of a context has none.
+    /// </summary>
+    public static bool IsCalled(UserFile file, ulong entry, string symbol)
+    {
+        const int stackPointer = 7, stackPointer32 = 4;
+        if (entry == file.Elf.Entry && file.Elf.Entry != 0 || symbol == "__start_context")
+            return false;
+        if (file.Frames.Find(entry) is not var (row, _))
+            return true;
+        if (row.IsSignalFrame || row.ReturnRegister < FrameRow.RegisterCount && row.Rules[row.ReturnRegister].Kind == FrameRuleKind.Undefined)
+            return false;
+        return file.Elf.Machine switch
+        {
+            X8664Machine => row.CfaRegister == stackPointer && row.CfaOffset == 8,
+            I386Machine => row.CfaRegister == stackPointer32 && row.CfaOffset == 4,
+            _ => true,
+        };
     }
 
     /// <summary>Addresses of all returning instructions; null when they cannot all be known.</summary>

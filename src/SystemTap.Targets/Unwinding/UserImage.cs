@@ -67,8 +67,8 @@ public sealed class UserImage
     /// <summary>The file has these instructions at an address.</summary>
     public bool HasCode(ulong address, ReadOnlySpan<byte> code) => _elf?.FileOffset(address) is { } offset && _elf.Part((ulong)offset, (ulong)code.Length).Span.SequenceEqual(code);
 
-    /// <summary>Address in the file of what lies at an offset of it; null when nothing is loaded from there.</summary>
-    public ulong? AddressOf(ulong fileOffset) => _elf?.Address(fileOffset);
+    /// <summary>Address in the file of what is mapped as code from an offset of it on; null when no code is loaded from there.</summary>
+    public ulong? CodeAddress(ulong mappedOffset) => _elf?.CodeAddress(mappedOffset);
 
     /// <summary>Source file and line of an address of the file, by its debug information; null without it.</summary>
     public (string File, int Line)? LineAt(ulong address) => _dwarf.Value?.LineAt(address);

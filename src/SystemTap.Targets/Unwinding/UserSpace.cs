@@ -276,7 +276,7 @@ public sealed class UserSpace
         if (!mapping.Path.StartsWith('/') || mapping.Path.StartsWith("//", StringComparison.Ordinal))
             return null;
         var image = Image(pid, mapping);
-        if (image.AddressOf(mapping.Offset) is { } address)
+        if (image.CodeAddress(mapping.Offset) is { } address)
             mapping.Loaded = new LoadedFile(image, mapping.Start - address);
         return mapping.Loaded;
     }

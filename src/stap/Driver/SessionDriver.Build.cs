@@ -221,7 +221,7 @@ internal sealed partial class SessionDriver
     /// <summary>The name of <c>-m</c>; for <c>-p4</c> one that depends on the script alone; else one for this process.</summary>
     private string OwnModuleName(CTranslation translation) => _options.ModuleName
         ?? (_options.LastPass == 4
-            ? "stap_" + Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.Latin1.GetBytes(translation.Script + translation.Embedded)).AsSpan(0, 16))
+            ? "stap_" + ContentKey.Of(translation.Script + translation.Embedded)
             : $"stap_{Environment.ProcessId}");
 
     /// <summary>The C run-time: <c>-R</c>, SYSTEMTAP_RUNTIME, or beside the tapset library.</summary>

@@ -23,6 +23,7 @@ public class KernelFunctionFamilyTests
             ffffffff81000350 t whole.cold
             ffffffff81000360 t whole.part.0
             ffffffff81000400 T __pfx_plain
+            ffffffff81000500 T __x64_sys_open
             ffffffff82000000 D counter
             ffffffff82000004 D next
 
@@ -109,6 +110,8 @@ public class KernelFunctionFamilyTests
     public void Misses_say_what_would_help()
     {
         Assert.Contains("vfs_read", Fixture.Fails("probe kernel.function(\"vfs_reed\") { next }"));
+        Assert.Contains("this kernel has it as __x64_sys_open; syscall.open is this", Fixture.Fails("probe kernel.function(\"sys_open\") { next }", target: MadeUp));
+        Assert.Contains("this kernel has it as __x64_sys_open; syscall.open is this", Fixture.Fails("probe kprobe.function(\"SyS_open\").return { next }", target: MadeUp));
         Assert.Contains("which functions come from a source file is known only there", Fixture.Fails("probe kernel.function(\"*@fs/*.c\") { next }"));
         Assert.Contains("debug information", Fixture.Fails("probe kernel.function(\"vfs_read\").inline { next }"));
         Assert.Contains("debug information", Fixture.Fails("probe kernel.statement(\"vfs_read@fs/read_write.c:450\") { next }"));

@@ -58,6 +58,28 @@ public class KernelCountTests
         Assert.Equal(["<>", "1 1"], run.Lines);
     }
 
+    /// <summary>The table finds large keys by a hash: (0 · K) ^ 0 and (1 · K) ^ K are made equal here.</summary>
+    [Fact]
+    public void Keys_with_one_hash_are_two()
+    {
+        var run = Counted("""
+            global n, s, all, sums, amounts, counts
+            probe kernel.trace("sys_enter") {
+              if (pid() != target()) next
+              all++
+              n[0, 0, sprint_backtrace()]++
+              n[1, -7046029254386353131, sprint_backtrace()] += 3
+              s[0, 0, sprint_backtrace()] <<< 1
+              s[1, -7046029254386353131, sprint_backtrace()] <<< 2
+            }
+            probe end {
+              foreach ([a, b, t] in n) { sums[a] += n[a, b, t]; counts[a] += @count(s[a, b, t]); amounts[a] += @sum(s[a, b, t]) }
+              println(sums[0] == all, sums[1] == 3 * all, counts[0] == all, counts[1] == all, amounts[0] == all, amounts[1] == 2 * all, all > 600)
+            }
+            """, Dd);
+        Assert.Equal(["1111111"], run.Lines);
+    }
+
     [Fact]
     public void An_array_that_is_full_is_an_error_in_the_probe()
     {

@@ -73,9 +73,9 @@ internal static class KernelDebugPlaces
         }
 
         var pattern = ((StringLiteral)point.Components[2].Argument!).Value;
-        foreach (var (name, address) in file.Dwarf!.Labels(function))
+        foreach (var (name, address, source, line) in file.Dwarf!.Labels(function))
         {
-            if (Globs.Matches(pattern, name) && At(file, module, address, function, Literal.WithText(Literal.WithText(point, 1, found.Name), 2, name), scope) is { } result)
+            if (Globs.Matches(pattern, name) && At(file, module, address, function, Literal.WithText(Literal.WithText(point, 1, FunctionSearch.TextOfLabel(found, source, line)), 2, name), scope) is { } result)
             {
                 results.Add(result);
             }

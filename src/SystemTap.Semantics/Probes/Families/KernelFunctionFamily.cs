@@ -140,6 +140,9 @@ public sealed class KernelFunctionFamily : ProbeFamily
     /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => KernelPlaces.Candidates(match, scope);
 
+    /// <inheritdoc/>
+    public override string? WhyNone(string pattern, ResolveScope scope) => KernelPlaces.SystemCallHint(pattern, scope);
+
     private static void Address(ProbeMatch match, ProbePoint point, string? module, bool isReturn, int maxActive, ResolveScope scope, List<ResolvedPoint> results)
     {
         if (KernelPlaces.ByAddress(match, module, scope) is not { } found)
@@ -168,6 +171,21 @@ public sealed class KernelFunctionFamily : ProbeFamily
 /// <summary>What the families of kernel places share.</summary>
 internal static class KernelPlaces
 {
+    /// <summary>For who looks for <c>sys_open</c>, which is <c>__x64_sys_open</c> since Linux 4.17 (as <c>SyS_open</c> was before); null for other names.</summary>
+    public static string? SystemCallHint(string pattern, ResolveScope scope)
+    {
+        var architecture = scope.Target.Architecture;
+        if (!pattern.StartsWith("sys_", StringComparison.OrdinalIgnoreCase))
+        {
+            return null;
+        }
+
+        var name = pattern["sys_".Length..];
+        var function = architecture.SyscallFunctionPrefix + name;
+        return scope.Target.KernelSymbols.Find(function) is null ? null
+            : $"this kernel has it as {function}" + (architecture.Syscalls.Number(name) < 0 ? "" : $"; syscall.{name} is this system call on every kernel, with its arguments");
+    }
+
     /// <summary>The points with their module: one without module for the kernel, one for each module that fits the pattern.</summary>
     public static IEnumerable<(ProbePoint Point, string? Module)> Modules(ProbePoint point, bool isModule, ResolveScope scope)
     {
@@ -303,13 +321,13 @@ internal static class KernelPlaces
         ResolvedPoint? entry = null;
         if (isReturn)
         {
-            var text = point.ToString();
+            var text = Literal.TextWithAddress(point, 1);
             text = text[..text.LastIndexOf(".return", StringComparison.Ordinal)];
             entry = new ResolvedPoint(spec with { IsReturn = false, MaxActive = 0 }, text, new KernelFunctionContext(prototype, target.Architecture, null, () => ByDebugInfo(null)));
         }
 
         var its = entry;
-        return new ResolvedPoint(spec, point.ToString(), new KernelFunctionContext(prototype, target.Architecture, entry, () => ByDebugInfo(its)));
+        return new ResolvedPoint(spec, Literal.TextWithAddress(point, 1), new KernelFunctionContext(prototype, target.Architecture, entry, () => ByDebugInfo(its)));
 
         UserContext? ByDebugInfo(ResolvedPoint? entry)
         {

@@ -66,4 +66,7 @@ public sealed class KprobeFamily : ProbeFamily
 
     /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope) => scope.Target.KernelFunctions.Names(null);
+
+    /// <inheritdoc/>
+    public override string? WhyNone(string pattern, ResolveScope scope) => KernelPlaces.SystemCallHint(pattern, scope);
 }

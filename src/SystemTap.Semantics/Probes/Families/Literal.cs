@@ -1,3 +1,4 @@
+using System.Globalization;
 using SystemTap.Language.Syntax;
 using SystemTap.Language.Text;
 
@@ -19,6 +20,11 @@ internal static class Literal
         components[component] = new ProbeComponent(old.Span, old.Name, new StringLiteral(span, text));
         return new ProbePoint(point.Span, components, point.IsOptional, point.IsSufficient, point.Condition);
     }
+
+    /// <summary>The point as it is shown when its argument is an address: in hexadecimal, however it was written.</summary>
+    public static string TextWithAddress(ProbePoint point, int component) => point.Components[component] is { Argument: NumberLiteral { Value: var address }, Name: var name }
+        ? point.ToString().Replace($"{name}({address.ToString(CultureInfo.InvariantCulture)})", $"{name}(0x{address:x})", StringComparison.Ordinal)
+        : point.ToString();
 
     /// <summary>The point with component <paramref name="index"/> removed (0-based).</summary>
     public static ProbePoint Without(ProbePoint point, int index)

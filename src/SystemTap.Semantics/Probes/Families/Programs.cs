@@ -8,7 +8,7 @@ using SystemTap.Targets;
 namespace SystemTap.Semantics.Probes.Families;
 
 /// <summary>
-/// From <c>process("PATH")</c> to executables. Without a slash the name is looked for in <c>$PATH</c>; in a tapset file under <c>PATH/</c> a relative name
+/// From <c>process("PATH")</c> to executables. Without a slash the name is looked for in <c>$PATH</c>, then in the working folder; in a tapset file under <c>PATH/</c> a relative name
 /// stands below that file's folder; a pattern means every executable file it fits; symbolic links are followed; a script means its interpreter.
 /// </summary>
 internal static class Programs
@@ -56,6 +56,11 @@ internal static class Programs
             {
                 break;
             }
+        }
+
+        if (result.Count == 0)
+        {
+            Collect(Path.GetFullPath(written), result);
         }
 
         return result;

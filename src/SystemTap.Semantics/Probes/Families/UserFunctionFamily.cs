@@ -62,6 +62,7 @@ public sealed class UserFunctionFamily : ProbeFamily
 
         var found = FunctionSearch.Find(root.File, pattern, inlines: end is 0 or Inline or Label);
         var before = results.Count;
+        var unfit = new UnfitPlaces(root);
         foreach (var function in found)
         {
             if (end == Inline && !function.IsInlined || end != Inline && end != 0 && end != Label && function.IsInlined
@@ -70,9 +71,14 @@ public sealed class UserFunctionFamily : ProbeFamily
                 continue;
             }
 
+            if (end != Label && unfit.Holds(function.Symbol, end is Return or ExportedReturn ? function.Entry : Start(root.File, function)))
+            {
+                continue;
+            }
+
             if (end == Label)
             {
-                Labels(root, function, scope, results);
+                Labels(root, function, unfit, scope, results);
             }
             else if (end is Return or ExportedReturn)
             {
@@ -84,16 +90,19 @@ public sealed class UserFunctionFamily : ProbeFamily
             }
         }
 
+        unfit.Tell(results.Count == before, scope);
         if (results.Count == before && single && !scope.Diagnostics.HasErrors)
         {
             Miss(root, pattern, end, found, scope);
         }
     }
 
+    private static ulong Start(UserFile file, FoundFunction function) => function.Function is { } f && file.Dwarf is { } dwarf ? dwarf.BodyStart(f) : function.Entry;
+
     /// <summary>The entry of a function, or of an inline instance; null when it is not in the file.</summary>
     internal static ResolvedPoint? Entry(UserRoot root, FoundFunction function, string text, Target target)
     {
-        var address = function.Function is { } f && root.File.Dwarf is { } dwarf ? dwarf.BodyStart(f) : function.Entry;
+        var address = Start(root.File, function);
         if (root.File.Elf.FileOffset(address) is not { } offset)
         {
             return null;
@@ -132,7 +141,23 @@ public sealed class UserFunctionFamily : ProbeFamily
 
     internal static void AddReturn(UserRoot root, FoundFunction function, string text, ResolveScope scope, List<ResolvedPoint> results)
     {
-        if (Sites(root.File, function) is var sites && sites is null && root.File.UnwindsItself)
+        var file = root.File;
+        var isNamed = root.Point.Components[root.End].Argument is StringLiteral { Value: var pattern } && !Globs.IsPattern(pattern);
+        if (file.IsUser && !ReturnSites.IsCalled(file, function.Entry, function.Symbol))
+        {
+            Unreturning(root, function, isNamed, "is jumped to and does not return: there is no return address that a return probe could replace", scope);
+            return;
+        }
+
+        var keeps = file.IsUser && ReturnSites.KeepsAddress(function.Symbol);
+        var sites = keeps || file.UnwindsItself ? Sites(file, function) : null;
+        if (keeps && sites is null)
+        {
+            Unreturning(root, function, isNamed, "keeps its return address for a later jump: a return probe would send that jump to nowhere", scope);
+            return;
+        }
+
+        if (sites is null && file.UnwindsItself)
         {
             if (root.File.Elf.IsGo)
             {
@@ -142,10 +167,10 @@ public sealed class UserFunctionFamily : ProbeFamily
                 return;
             }
 
-            if (root.Point.Components[root.End].Argument is StringLiteral { Value: var pattern } && !Globs.IsPattern(pattern))
+            if (isNamed)
             {
                 scope.Diagnostics.Warn("probe.unwinding-return", root.Point.Components[root.End].Span,
-                    $"an exception that passes function \"{function.Symbol}\" while its return is probed ends the program", "probe its entry, if it may throw");
+                    $"an exception, or a change of stacks, that passes function \"{function.Symbol}\" while its return is probed ends the program", "probe its entry, if it may throw");
             }
         }
 
@@ -161,10 +186,19 @@ public sealed class UserFunctionFamily : ProbeFamily
         results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, text, context));
     }
 
-    /// <summary>File offsets of the function's returning instructions when the file needs them; null otherwise, or when they cannot all be known.</summary>
+    /// <summary>A function whose return cannot be probed without harm: an error where it is named, left out where a pattern means it.</summary>
+    private static void Unreturning(UserRoot root, FoundFunction function, bool isNamed, string why, ResolveScope scope)
+    {
+        if (isNamed || root.Point.Components[root.End].Argument is NumberLiteral)
+        {
+            scope.Diagnostics.Error("probe.no-return", Literal.ArgumentSpan(root.Point, root.End), $"function \"{function.Symbol}\" of \"{root.File.Path}\" {why}", "probe its entry: leave .return out");
+        }
+    }
+
+    /// <summary>File offsets of the function's returning instructions; null when they cannot all be known.</summary>
     private static long[]? Sites(UserFile file, FoundFunction function)
     {
-        if (!file.UnwindsItself || !file.Elf.Is64)
+        if (!file.Elf.Is64)
         {
             return null;
         }
@@ -190,7 +224,7 @@ public sealed class UserFunctionFamily : ProbeFamily
         return result;
     }
 
-    private static void Labels(UserRoot root, FoundFunction function, ResolveScope scope, List<ResolvedPoint> results)
+    private static void Labels(UserRoot root, FoundFunction function, UnfitPlaces unfit, ResolveScope scope, List<ResolvedPoint> results)
     {
         if (function.Function is not { } debug || root.File.Dwarf is not { } dwarf)
         {
@@ -198,11 +232,11 @@ public sealed class UserFunctionFamily : ProbeFamily
         }
 
         var pattern = ((StringLiteral)root.Point.Components[root.End + 1].Argument!).Value;
-        foreach (var (name, address) in dwarf.Labels(debug))
+        foreach (var (name, address, file, line) in dwarf.Labels(debug))
         {
-            if (Globs.Matches(pattern, name) && root.File.Elf.FileOffset(address) is { } offset)
+            if (Globs.Matches(pattern, name) && root.File.Elf.FileOffset(address) is { } offset && !unfit.Holds(name, address))
             {
-                var text = Literal.WithText(Literal.WithText(root.Point, root.End, function.Name), root.End + 1, name).ToString();
+                var text = Literal.WithText(Literal.WithText(root.Point, root.End, FunctionSearch.TextOfLabel(function, file, line)), root.End + 1, name).ToString();
                 results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, false, root.Filter) { Symbol = function.Symbol }, text,
                     new FunctionContext(scope.Target, root.File, dwarf, debug, address)));
             }
@@ -222,6 +256,13 @@ public sealed class UserFunctionFamily : ProbeFamily
 
         var name = debug is not null ? FunctionSearch.Text(debug) : symbol!.Value.Name;
         var found = new FoundFunction(name, debug?.Name ?? name, debug?.Entry ?? symbol!.Value.Value, debug);
+        var unfit = new UnfitPlaces(root);
+        if (unfit.Holds(found.Symbol, Start(root.File, found)))
+        {
+            unfit.Tell(isAll: true, scope);
+            return;
+        }
+
         if (isReturn)
         {
             AddReturn(root, found, Text(root, found.Name), scope, results);
@@ -233,9 +274,7 @@ public sealed class UserFunctionFamily : ProbeFamily
     }
 
     private static string Text(UserRoot root, string name) =>
-        (root.Point.Components[root.End].Argument is NumberLiteral n
-            ? root.Point.ToString().Replace(n.Value.ToString(CultureInfo.InvariantCulture), $"0x{n.Value:x}", StringComparison.Ordinal)
-            : Literal.WithText(root.Point, root.End, name).ToString());
+        root.Point.Components[root.End].Argument is NumberLiteral ? Literal.TextWithAddress(root.Point, root.End) : Literal.WithText(root.Point, root.End, name).ToString();
 
     // --------------------------------------------------------------------------------------------------------- misses
 

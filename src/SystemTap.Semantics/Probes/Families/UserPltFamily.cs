@@ -59,6 +59,17 @@ public sealed class UserPltFamily : ProbeFamily
             return;
         }
 
+        if (isReturn && ReturnSites.KeepsAddress(entry.Name))
+        {
+            if (root.Point.Components[root.End].Argument is StringLiteral { Value: var written } && !Globs.IsPattern(written))
+            {
+                scope.Diagnostics.Error("probe.no-return", Literal.ArgumentSpan(root.Point, root.End),
+                    $"function \"{entry.Name}\" keeps its return address for a later jump: a return probe would send that jump to nowhere", "probe its call: leave .return out");
+            }
+
+            return;
+        }
+
         var point = Literal.WithText(root.Point, root.End, entry.Name);
         var called = new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, false, root.Filter) { Symbol = entry.Name },
             isReturn ? point.ToString()[..^".return".Length] : point.ToString(), new PltContext(scope.Target, root.File, entry, null));

@@ -63,11 +63,18 @@ public sealed class UserStatementFamily : ProbeFamily
     {
         var before = results.Count;
         var search = StatementSearch.Find(root.File, dwarf, pattern, nearest);
+        var unfit = new UnfitPlaces(root);
         foreach (var (address, line, function) in search.Sites)
         {
+            if (unfit.Holds($"{function.Name}@{line.File}:{line.Line}", address))
+            {
+                continue;
+            }
+
             Add(root, address, $"{pattern.NameOf(function)}@{line.File}:{line.Line}", function, scope, results);
         }
 
+        unfit.Tell(results.Count == before, scope);
         if (results.Count == before && !scope.Diagnostics.HasErrors)
         {
             var (message, hint) = search.Miss(root.File, pattern);
@@ -86,7 +93,7 @@ public sealed class UserStatementFamily : ProbeFamily
             foreach (var range in process.Maps)
             {
                 if (range.IsExecutable && range.IsFile && address >= range.Start && address < range.End
-                    && scope.Target.UserFiles.Open(UserRoots.InOurView(process, range.Path)) is { } file && file.Elf.Address(address - range.Start + range.FileOffset) is { } linked)
+                    && scope.Target.UserFiles.Open(UserRoots.InOurView(process, range.Path)) is { } file && file.Elf.CodeAddress(address - range.Start + range.FileOffset) is { } linked)
                 {
                     root = root with { File = file };
                     address = linked;
@@ -98,6 +105,13 @@ public sealed class UserStatementFamily : ProbeFamily
         if (!root.File.Elf.IsCode(address))
         {
             scope.Diagnostics.Error("probe.no-code", span, $"address 0x{address:x} is not in the code of \"{root.File.Path}\"", "give an address as linked (what nm and objdump print)");
+            return;
+        }
+
+        var unfit = new UnfitPlaces(root);
+        if (unfit.Holds($"0x{address:x}", address))
+        {
+            unfit.Tell(isAll: true, scope);
             return;
         }
 
@@ -115,7 +129,7 @@ public sealed class UserStatementFamily : ProbeFamily
         ProbeContext context = function is not null
             ? new FunctionContext(scope.Target, root.File, root.File.Dwarf!, function, address)
             : new SymbolContext(scope.Target, root.File, address, null);
-        var text = name is not null ? Literal.WithText(root.Point, root.End, name).ToString() : root.Point.ToString();
+        var text = name is not null ? Literal.WithText(root.Point, root.End, name).ToString() : Literal.TextWithAddress(root.Point, root.End);
         results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, false, root.Filter) { Symbol = function?.Name ?? name ?? "" }, text, context));
     }
 }

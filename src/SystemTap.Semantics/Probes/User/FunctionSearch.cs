@@ -64,6 +64,12 @@ internal static class FunctionSearch
     /// <summary><c>name@file:line</c></summary>
     public static string Text(DwarfFunction function, string? name = null) => function.File.Length == 0 ? name ?? function.Name : $"{name ?? function.Name}@{function.File}:{function.Line}";
 
+    /// <summary>How a label's probe point names the function: with the label's place, as SystemTap does; with the function's where the label has none.</summary>
+    public static string TextOfLabel(FoundFunction found, string file, int line) =>
+        found.Function is { File.Length: > 0 } f && file.Length > 0 && line > 0 && found.Name.EndsWith($"@{f.File}:{f.Line}", StringComparison.Ordinal)
+            ? $"{found.Name[..^$"@{f.File}:{f.Line}".Length]}@{file}:{line}"
+            : found.Name;
+
     private static bool FitsLine(DwarfFile dwarf, FunctionPattern pattern, DwarfFunction function)
     {
         switch (pattern.Lines)

@@ -30,6 +30,9 @@ public sealed record BpfFeatures
     /// </summary>
     public Func<int, int, int, int, bool>? ReadableArgument { get; init; }
 
+    /// <summary>Whether the kernel lets BPF programs see a tracepoint, by its name without system; null: all.</summary>
+    public Func<string, bool>? HasTracepoint { get; init; }
+
     /// <summary><c>bpf_map_lookup_percpu_elem</c> (Linux 5.19): reading an aggregate inside a handler.</summary>
     public bool LookupPerCpu { get; init; } = true;
 

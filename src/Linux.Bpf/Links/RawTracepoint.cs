@@ -22,6 +22,25 @@ public static unsafe class RawTracepoint
             return Open(program, (ulong)pointer, name, cookie);
     }
 
+    /// <summary>
+    /// Whether the kernel lets BPF programs see a tracepoint: some are declared where it makes no table entry for them. Nothing is attached: <paramref name="trial"/> is a program
+    /// that reads an argument no tracepoint has, so the kernel looks the name up and then refuses the program.
+    /// </summary>
+    /// <param name="trial">A raw tracepoint program that reads the twelfth argument.</param>
+    /// <param name="name">Name without the subsystem.</param>
+    public static bool Exists(BpfProgram trial, string name)
+    {
+        try
+        {
+            Attach(trial, name).Dispose();
+            return true;
+        }
+        catch (BpfException e)
+        {
+            return e.ErrorNumber != Errno.ENOENT;
+        }
+    }
+
     /// <summary>Attaches a typed (tp_btf) program to the tracepoint it was loaded for.</summary>
     /// <param name="program">A <see cref="ProgramType.Tracing"/> program.</param>
     /// <param name="cookie">What bpf_get_attach_cookie gives; other than 0 uses LINK_CREATE (Linux 5.18).</param>

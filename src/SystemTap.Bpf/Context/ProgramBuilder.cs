@@ -128,6 +128,11 @@ internal sealed partial class ProgramBuilder(Compilation c, BodyRewriter rewrite
 
     private void Tracepoint(Probe probe, TracepointSpec spec)
     {
+        if (c.Features.HasTracepoint?.Invoke(spec.Name) == false)
+        {
+            throw new BpfCannotException($"tracepoint \"{spec.Name}\" cannot be probed by the BPF engine: this kernel does not offer it to BPF programs", probe.Span, "run with --runtime=kernel");
+        }
+
         var body = rewriter.Rewrite(probe.Body);
         var needs = NeedsOf(body);
         var typed = needs.DirectLoads && c.Features.TypedTracepoints ? c.Target.Tracepoints.Find(spec.Name) : null;

@@ -27,8 +27,8 @@ public sealed partial class BpfGlobalStore
 
     /// <summary>Adds what the kernel has counted since to the arrays it counts for, in the order in which the elements came.</summary>
     /// <param name="keysOf">Makes keys.</param>
-    /// <param name="onError">Gets an error that the addition would have raised.</param>
-    public void TakeCounts(Func<CountTable, CountKeys> keysOf, Action<CountTable, RuntimeError> onError)
+    /// <param name="onError">Gets an error that the addition would have raised; says whether the session goes on, since no addition comes after the error that ended it.</param>
+    public void TakeCounts(Func<CountTable, CountKeys> keysOf, Func<CountTable, RuntimeError, bool> onError)
     {
         var found = new List<Found>();
         foreach (var table in _plan.CountTables)
@@ -64,7 +64,10 @@ public sealed partial class BpfGlobalStore
             }
             catch (RuntimeError error)
             {
-                onError(f.Table, error);
+                if (!onError(f.Table, error))
+                {
+                    return;
+                }
             }
         }
     }

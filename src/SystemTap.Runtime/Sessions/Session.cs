@@ -236,10 +236,26 @@ public sealed partial class Session : IDisposable
     /// <summary>Arrays for which the kernel counts get what it has counted.</summary>
     private void TakeCounts()
     {
+        if (_countsEnded)
+        {
+            return;
+        }
+
         _kernel?.Store.TakeCounts(
             table => _countKeys.TryGetValue(table, out var keys) ? keys : _countKeys[table] = _recordEvaluator!.Keys(table),
-            (table, error) => CountError(ErrorText.Describe(error.Message, error.Span, [], table.PointText)));
+            (table, error) =>
+            {
+                if (!_tooManyErrors)
+                {
+                    CountError(ErrorText.Describe(error.Message, error.Span, [], table.PointText));
+                }
+
+                return !(_countsEnded = _tooManyErrors);
+            });
     }
+
+    /// <summary>An addition failed in a session that an error has ended, or was that error: what the kernel has counted besides would have come after it.</summary>
+    private bool _countsEnded;
 
     private long Errors => _hostErrors + (_kernel?.Errors ?? 0) - _forgotten;
 

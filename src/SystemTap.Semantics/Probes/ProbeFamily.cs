@@ -92,7 +92,7 @@ public sealed record ResolveScope(Target Target, DiagnosticBag Diagnostics, bool
 
     /// <summary>
     /// Why a point that was found cannot be probed by the kernel the session will run on; null when it can. Asked for points that a script or alias marks optional
-    /// (<c>?</c>, <c>!</c>): they are left out then, and an alternative may take their place. Others are refused later, with their place.
+    /// (<c>?</c>, <c>!</c>) and for tracepoints of a pattern: they are left out then, and an alternative may take their place. Others are refused later, with their place.
     /// </summary>
     public Func<ResolvedPoint, string?>? Obstacle { get; init; }
 

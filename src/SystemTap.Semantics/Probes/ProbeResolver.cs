@@ -73,6 +73,7 @@ public sealed class ProbeResolver
         foreach (var point in points)
         {
             var before = results.Count;
+            _obstacle = null;
             One(point, new Path([], [], null, point.IsOptional, point.IsSufficient), diagnostics, results);
             if (results.Count > before && point.IsSufficient)
             {
@@ -83,7 +84,7 @@ public sealed class ProbeResolver
         return results;
     }
 
-    /// <summary>Why an optional point was left out last.</summary>
+    /// <summary>Why an optional point was left out last, below the point of the script that is being expanded.</summary>
     private string? _obstacle;
 
     /// <summary>What has been passed on the way to a point.</summary>
@@ -134,13 +135,14 @@ public sealed class ProbeResolver
             {
                 own.Add(Mismatch(point));
             }
-            else if (matches[0].Node.Family is { } family)
+            else if (matches[0].Node.Family is { } family && (_obstacle is null || path.Aliases.Count == 0))
             {
                 own.Add(NoMatch(family, matches[0]));
             }
             else
             {
-                own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{point}', while resolving probe point", point.Components[0].Span)
+                // An alternative that is there but cannot be probed is the reason, not that the last one does not exist.
+                own.Add(new Diagnostic("probe.no-match", Severity.SemanticError, $"no match for '{path.Name ?? point.ToString()}', while resolving probe point", point.Components[0].Span)
                 {
                     Hint = _obstacle is { } why ? "what is behind the alias cannot be probed here: " + why
                         : Misspelt(point, matches[0].Used) ?? "none of the points behind the alias exists on this machine",

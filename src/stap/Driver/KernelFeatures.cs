@@ -29,6 +29,7 @@ internal sealed partial class SessionDriver
             InstructionSetV4 = features.Has(KernelFeature.CpuV4),
             TypedTracepoints = features.Has(KernelFeature.TpBtf),
             ReadableArgument = ReadableArgument,
+            HasTracepoint = HasTracepoint,
             UprobeMulti = !hasUserProbes || features.Has(KernelFeature.UprobeMulti),
             UprobeMultiPid = !hasUserProbes || features.Has(KernelFeature.PreemptDisable), // of the same release
             Netfilter = !program.Probes.Any(p => p.Spec is NetfilterSpec) || features.Has(KernelFeature.NetfilterPrograms),
@@ -47,10 +48,20 @@ internal sealed partial class SessionDriver
     private readonly HashSet<string> _leftOut = new(StringComparer.Ordinal);
     private bool? _refusesFunctions;
 
-    /// <summary>Why an optional point cannot be probed on the running kernel, by this session's runtime or the one it may become; null when it can.</summary>
+    /// <summary>Why a point that may be left out cannot be probed on the running kernel, by this session's runtime or the one it may become; null when it can.</summary>
     private string? Obstacle(ResolvedPoint point)
     {
-        if (point.Spec is not KernelFunctionSpec { Kind: not KernelAttachKind.Lsm } || UsesModule || _options.Mode != Mode.Run || _options.LastPass < 5 || !_target.IsLive)
+        if (UsesModule || _options.Mode != Mode.Run || _options.LastPass < 5 || !_target.IsLive)
+        {
+            return null;
+        }
+
+        if (point.Spec is TracepointSpec tracepoint)
+        {
+            return HasTracepoint(tracepoint.Name) ? null : "this kernel does not offer the tracepoint to BPF programs";
+        }
+
+        if (point.Spec is not KernelFunctionSpec { Kind: not KernelAttachKind.Lsm })
         {
             return null;
         }
@@ -74,6 +85,34 @@ internal sealed partial class SessionDriver
 
         return reason;
     }
+
+    private readonly Dictionary<string, bool> _tracepoints = new(StringComparer.Ordinal);
+
+    /// <summary>Asks the kernel whether BPF programs can have a tracepoint; without an answer the program itself will meet what is in the way.</summary>
+    private bool HasTracepoint(string name)
+    {
+        if (_tracepoints.TryGetValue(name, out var known))
+        {
+            return known;
+        }
+
+        try
+        {
+            // Shared by all questions; the kernel closes it with the process.
+            _tracepointTrial ??= BpfProgram.Load(new ProgramSpec("tracepoint", ProgramType.RawTracepoint,
+                new Assembler().Emit(Instruction.Load(MemSize.DW, Reg.R0, Reg.R1, 8 * 11)).Emit(Instruction.Mov(Reg.R0, 0)).Exit().Finish()));
+            known = RawTracepoint.Exists(_tracepointTrial, name);
+        }
+        catch (BpfException)
+        {
+            known = true;
+        }
+
+        _tracepoints[name] = known;
+        return known;
+    }
+
+    private BpfProgram? _tracepointTrial;
 
     /// <summary>Asks the verifier whether a typed program may read behind an argument of a tracepoint.</summary>
     private static bool ReadableArgument(int attachId, int argument, int offset, int size)

@@ -26,11 +26,12 @@ internal sealed class Fixture
 
     public ScriptFile File { get; }
 
-    public Fixture(string script, string tapset = "", Target? target = null, bool hasTarget = false, Privilege granted = Privilege.Developer)
+    public Fixture(string script, string tapset = "", Target? target = null, bool hasTarget = false, Privilege granted = Privilege.Developer,
+        Func<ResolvedPoint, string?>? obstacle = null)
     {
         File = Parse(script, false);
         ITapsetLibrary library = tapset.Length == 0 ? new EmptyTapsetLibrary() : new TextLibrary(Parse(tapset, true));
-        var scope = new ResolveScope(target ?? Live, Diagnostics, hasTarget, "bpf") { Granted = granted };
+        var scope = new ResolveScope(target ?? Live, Diagnostics, hasTarget, "bpf") { Granted = granted, Obstacle = obstacle };
         Resolver = new ProbeResolver(scope, library, [File]);
     }
 

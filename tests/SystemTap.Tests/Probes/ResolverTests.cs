@@ -70,6 +70,23 @@ public class ResolverTests
     }
 
     [Fact]
+    public void AnAlternativeThatCannotBeProbedIsTheReason()
+    {
+        const string tapset = "probe al = kernel.syscall(\"read\")!, kernel.syscall(\"nosuch\") {}";
+        var fixture = new Fixture("probe al { next }", tapset, obstacle: p => p.PointText.Contains("read", StringComparison.Ordinal) ? "it is shut" : null);
+        Assert.Empty(fixture.Expand());
+        Assert.Equal("probe.no-match: no match for 'al', while resolving probe point [what is behind the alias cannot be probed here: it is shut]", fixture.Messages());
+    }
+
+    [Fact]
+    public void PatternsLeaveOutTracepointsThatCannotBeProbed()
+    {
+        Func<ResolvedPoint, string?> obstacle = p => p.PointText.Contains("sys_exit", StringComparison.Ordinal) ? "it is shut" : null;
+        Assert.Equal(["kernel.trace(\"sys_enter\")"], new Fixture("probe kernel.trace(\"sys_e*[rt]\") { next }", obstacle: obstacle).Expand().Select(e => e.Point.PointText.Replace("raw_syscalls:", "", StringComparison.Ordinal)));
+        Assert.Single(new Fixture("probe kernel.trace(\"sys_exit\") { next }", obstacle: obstacle).Expand()); // a name is refused later, with its place
+    }
+
+    [Fact]
     public void ConditionsAddUpOutermostFirst()
     {
         var probe = Fixture.One("global x, y probe a if (x) { next }", "probe a = b if (1) {} probe b = begin if (2) {}");

@@ -24,12 +24,17 @@ public sealed class KernelTraceFamily : ProbeFamily
     {
         var pattern = match.Text(1);
         var numbered = match.FormIndex == 1;
+        var isPattern = Globs.IsPattern(pattern);
         foreach (var tracepoint in scope.Target.Tracepoints.Match(pattern))
         {
             var system = tracepoint.System ?? SystemWritten(pattern);
             var name = numbered || system is null ? tracepoint.Name : system + ":" + tracepoint.Name;
             var text = Literal.WithText(match.Point, 1, name).ToString();
-            results.Add(new ResolvedPoint(new TracepointSpec(tracepoint.Name, system), text, new TracepointContext(tracepoint, numbered ? "" : system ?? "", numbered)));
+            var point = new ResolvedPoint(new TracepointSpec(tracepoint.Name, system), text, new TracepointContext(tracepoint, numbered ? "" : system ?? "", numbered));
+            if (!isPattern || scope.Obstacle?.Invoke(point) is null)
+            {
+                results.Add(point);
+            }
         }
     }
 

@@ -87,38 +87,53 @@ public sealed partial class KernelSide
         Array.Sort(places, static (a, b) => a.Address != 0 || b.Address != 0 ? a.Address.CompareTo(b.Address) : string.CompareOrdinal(a.Symbol, b.Symbol));
         var named = Array.FindIndex(places, p => p.Address != 0);
         named = named < 0 ? places.Length : named;
-        AttachRange(plan, program, places.AsSpan(0, named), places.Length);
-        AttachRange(plan, program, places.AsSpan(named), places.Length);
+        AttachTogether(places.AsSpan(0, named), Link, static _ => true, Refuse);
+        AttachTogether(places.AsSpan(named), Link, static _ => true, Refuse);
+
+        void Refuse(BpfException e, KernelPlace place) => Refused(e, place, places.Length);
+
+        BpfLink Link(ReadOnlySpan<KernelPlace> places)
+        {
+            var cookies = new ulong[places.Length];
+            var addresses = new ulong[places.Length];
+            var names = new string[places.Length];
+            for (var i = 0; i < places.Length; i++)
+            {
+                (cookies[i], addresses[i], names[i]) = (places[i].Cookie, places[i].Address, places[i].Symbol);
+            }
+
+            return addresses[0] != 0 ? KprobeMulti.AttachAddresses(program, addresses, cookies, plan.AtReturn) : KprobeMulti.AttachNames(program, names, cookies, plan.AtReturn);
+        }
     }
 
+    private delegate BpfLink LinkOf<T>(ReadOnlySpan<T> places);
+
     /// <summary>One link for all; when the kernel refuses, halves are tried, until the places it means are found.</summary>
-    private void AttachRange(AttachPlan.KernelFunctions plan, BpfProgram program, ReadOnlySpan<KernelPlace> places, int all)
+    /// <param name="places">Where.</param>
+    /// <param name="link">Attaches to all of some places.</param>
+    /// <param name="isAboutPlaces">Whether an error may be about one of the places; others end the attempt.</param>
+    /// <param name="refused">Gets each place that is refused by itself.</param>
+    private void AttachTogether<T>(ReadOnlySpan<T> places, LinkOf<T> link, Func<BpfException, bool> isAboutPlaces, Action<BpfException, T> refused)
     {
         if (places.IsEmpty)
         {
             return;
         }
 
-        var cookies = new ulong[places.Length];
-        var addresses = new ulong[places.Length];
-        var names = new string[places.Length];
-        for (var i = 0; i < places.Length; i++)
-        {
-            (cookies[i], addresses[i], names[i]) = (places[i].Cookie, places[i].Address, places[i].Symbol);
-        }
-
         try
         {
-            _links.Add(addresses[0] != 0 ? KprobeMulti.AttachAddresses(program, addresses, cookies, plan.AtReturn) : KprobeMulti.AttachNames(program, names, cookies, plan.AtReturn));
+            _links.Add(link(places));
         }
-        catch (BpfException e) when (places.Length == 1)
+        catch (BpfException e) when (isAboutPlaces(e))
         {
-            Refused(e, places[0], all);
-        }
-        catch (BpfException)
-        {
-            AttachRange(plan, program, places[..(places.Length / 2)], all);
-            AttachRange(plan, program, places[(places.Length / 2)..], all);
+            if (places.Length == 1)
+            {
+                refused(e, places[0]);
+                return;
+            }
+
+            AttachTogether(places[..(places.Length / 2)], link, isAboutPlaces, refused);
+            AttachTogether(places[(places.Length / 2)..], link, isAboutPlaces, refused);
         }
     }
 

@@ -1,5 +1,6 @@
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
+using SystemTap.Targets;
 
 namespace SystemTap.Runtime.Sessions;
 
@@ -9,7 +10,7 @@ namespace SystemTap.Runtime.Sessions;
 public sealed partial class KernelSide
 {
     /// <summary>Errors that are about the instruction: not one for uprobes, not one the kernel can decode, not in the file.</summary>
-    private static readonly int[] InstructionErrors = [Errno.ENOTSUPP, Errno.EOPNOTSUPP, Errno.ENOEXEC, Errno.EIO];
+    private static bool IsAboutInstruction(BpfException e) => e.ErrorNumber is Errno.ENOTSUPP or Errno.EOPNOTSUPP or Errno.ENOEXEC or Errno.EIO;
 
     private void AttachUprobes(ProgramPlan plan, AttachPlan.Uprobe uprobe, BpfProgram program)
     {
@@ -18,7 +19,7 @@ public sealed partial class KernelSide
         {
             var places = uprobe.Sites.ToArray();
             Array.Sort(places, static (a, b) => a.Offset.CompareTo(b.Offset));
-            AttachUprobes(uprobe, program, places, refused);
+            AttachTogether(places, sites => Link(uprobe, program, sites), IsAboutInstruction, (e, site) => Refused(e, uprobe, site, refused));
             TellRefused(uprobe, refused);
             return;
         }
@@ -29,7 +30,7 @@ public sealed partial class KernelSide
             {
                 _links.Add(ProbePmu.AttachUprobe(program, uprobe.Path, (ulong)site.Offset, uprobe.IsReturn, (ulong)site.Semaphore, cookie: site.Cookie));
             }
-            catch (BpfException e) when (InstructionErrors.Contains(e.ErrorNumber))
+            catch (BpfException e) when (IsAboutInstruction(e))
             {
                 Refused(e, uprobe, site, refused);
             }
@@ -38,8 +39,7 @@ public sealed partial class KernelSide
         TellRefused(uprobe, refused);
     }
 
-    /// <summary>One link for all; when the kernel refuses, halves are tried, until the places it means are found.</summary>
-    private void AttachUprobes(AttachPlan.Uprobe uprobe, BpfProgram program, ReadOnlySpan<UprobeSite> sites, List<string> refused)
+    private static BpfLink Link(AttachPlan.Uprobe uprobe, BpfProgram program, ReadOnlySpan<UprobeSite> sites)
     {
         var offsets = new ulong[sites.Length];
         var cookies = new ulong[sites.Length];
@@ -51,21 +51,7 @@ public sealed partial class KernelSide
             anySemaphore |= semaphores[i] != 0;
         }
 
-        try
-        {
-            _links.Add(UprobeMulti.Attach(program, uprobe.Path, offsets, cookies, anySemaphore ? semaphores : [], uprobe.IsReturn, uprobe.Pid));
-        }
-        catch (BpfException e) when (InstructionErrors.Contains(e.ErrorNumber))
-        {
-            if (sites.Length == 1)
-            {
-                Refused(e, uprobe, sites[0], refused);
-                return;
-            }
-
-            AttachUprobes(uprobe, program, sites[..(sites.Length / 2)], refused);
-            AttachUprobes(uprobe, program, sites[(sites.Length / 2)..], refused);
-        }
+        return UprobeMulti.Attach(program, uprobe.Path, offsets, cookies, anySemaphore ? semaphores : [], uprobe.IsReturn, uprobe.Pid);
     }
 
     /// <summary>A place where the kernel cannot probe: the session goes on without it when it has others.</summary>
@@ -73,7 +59,7 @@ public sealed partial class KernelSide
     {
         if (uprobe.Sites.Count == 1)
         {
-            throw new BpfException($"\"{site.Symbol}\" of \"{uprobe.Path}\"", "probe", e.ErrorNumber, WhyRefused);
+            throw new BpfException($"\"{site.Symbol}\" of \"{uprobe.Path}\"", "probe", e.ErrorNumber, "there is " + UprobePlaces.Unfit);
         }
 
         refused.Add($"\"{site.Symbol}\"");
@@ -85,9 +71,7 @@ public sealed partial class KernelSide
         if (refused.Count > 0)
         {
             _complain($"{string.Join(", ", refused.Take(mostNames))}{(refused.Count > mostNames ? $" and {refused.Count - mostNames} more places" : "")} of \"{uprobe.Path}\" "
-                + $"{(refused.Count == 1 ? "is" : "are")} left out: {WhyRefused}");
+                + $"{(refused.Count == 1 ? "is" : "are")} left out: there is {UprobePlaces.Unfit}");
         }
     }
-
-    private const string WhyRefused = "the kernel does not probe the instruction there (one with a lock prefix, or of vectors)";
 }

@@ -37,7 +37,7 @@ public sealed class Arm64 : Architecture
 
     public override string Name => "arm64";
     public override string MachineName => "aarch64";
-    public override ushort ElfMachine => 183;
+    public override ushort ElfMachine => ElfMachines.Arm64;
 
     public override ReadOnlySpan<Register> Registers => _registers;
     protected override ReadOnlySpan<Register> Aliases => _aliases;

@@ -23,7 +23,7 @@ public sealed class I386 : Architecture
 
     public override string Name => "i386";
     public override string MachineName => "i386";
-    public override ushort ElfMachine => 3;
+    public override ushort ElfMachine => ElfMachines.I386;
     public override int PointerSize => 4;
     public override ReadOnlySpan<Register> Registers => _registers;
 

@@ -39,7 +39,7 @@ public sealed class X8664 : Architecture
 
     public override string Name => "x86_64";
     public override string MachineName => "x86_64";
-    public override ushort ElfMachine => 62;
+    public override ushort ElfMachine => ElfMachines.X8664;
 
     public override ReadOnlySpan<Register> Registers => _registers;
     protected override ReadOnlySpan<Register> Aliases => _aliases;

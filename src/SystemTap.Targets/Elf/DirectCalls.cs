@@ -11,8 +11,6 @@ public readonly record struct DirectCall(ulong ReturnAddress, ulong Target);
 /// </summary>
 public static class DirectCalls
 {
-    private const ushort X8664Machine = 62, Arm64Machine = 183;
-
     /// <summary>Calls in a range of code, up to the first instruction that cannot be read.</summary>
     public static List<DirectCall> Of(ElfFile file, ulong start, ulong end)
     {
@@ -20,7 +18,7 @@ public static class DirectCalls
         if (end <= start || file.FileOffset(start) is not { } offset)
             return result;
         var code = file.Part((ulong)offset, end - start).Span;
-        if (file.Machine == Arm64Machine)
+        if (file.Machine == ElfMachines.Arm64)
         {
             for (var at = 0; at + 4 <= code.Length; at += 4)
             {
@@ -29,7 +27,7 @@ public static class DirectCalls
                     result.Add(new DirectCall(start + (ulong)at + 4, unchecked(start + (ulong)at + (ulong)((long)((int)(word << 6) >> 6) * 4))));
             }
         }
-        else if (file.Machine == X8664Machine)
+        else if (file.Machine == ElfMachines.X8664)
         {
             for (var at = 0; at < code.Length;)
             {

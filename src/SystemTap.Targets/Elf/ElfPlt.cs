@@ -13,8 +13,6 @@ public readonly record struct PltEntry(string Name, ulong Address);
 /// </summary>
 public static class ElfPlt
 {
-    private const ushort X8664Machine = 62, Arm64Machine = 183;
-
     /// <summary>All stubs with names, by address; empty for static files.</summary>
     public static List<PltEntry> Of(ElfFile file)
     {
@@ -45,9 +43,9 @@ public static class ElfPlt
         {
             if (section.Name is not (".plt" or ".plt.sec" or ".plt.got"))
                 continue;
-            if (file.Machine == X8664Machine)
+            if (file.Machine == ElfMachines.X8664)
                 X86(file, section, slots, result);
-            else if (file.Machine == Arm64Machine && section.Name == ".plt")
+            else if (file.Machine == ElfMachines.Arm64 && section.Name == ".plt")
                 for (var i = 0; i < ordered.Count && 32 + 16UL * (ulong)(i + 1) <= section.Size; i++)
                     if (ordered[i].Length > 0)
                         result.Add(new PltEntry(ordered[i], section.Address + 32 + 16UL * (ulong)i));

@@ -28,12 +28,10 @@ public readonly record struct ThreadLocalSlot(ThreadLocalSlotKind Kind, ulong Ad
 internal static class ElfThreadLocals
 {
     private const uint DtpMod64 = 16, TpOff64 = 18, TlsDesc = 36;
-    private const ushort X8664Machine = 62;
-
     /// <summary>The best slot of a file: one that tells where its block is; null when its code asks for none.</summary>
     public static ThreadLocalSlot? Of(ElfFile file)
     {
-        if (!file.Is64 || file.Machine != X8664Machine)
+        if (!file.Is64 || file.Machine != ElfMachines.X8664)
             return null;
         var dynamic = ElfSymbols.Dynamic(file);
         ThreadLocalSlot? best = null;

@@ -10,8 +10,6 @@ namespace SystemTap.Targets;
 /// <summary>Finds the instructions by which a function returns.</summary>
 public static class ReturnSites
 {
-    private const ushort I386Machine = 3, X8664Machine = 62, Arm64Machine = 183;
-
     /// <summary>
     /// The file's code walks its own stack: exceptions of C++ or Rust panics, or Go. Or it changes stacks (ucontext): the kernel takes what waits to return on
     /// another stack for left by a jump, and forgets where to.
@@ -56,8 +54,8 @@ public static class ReturnSites
             return false;
         return file.Elf.Machine switch
         {
-            X8664Machine => row.CfaRegister == stackPointer && row.CfaOffset == 8,
-            I386Machine => row.CfaRegister == stackPointer32 && row.CfaOffset == 4,
+            ElfMachines.X8664 => row.CfaRegister == stackPointer && row.CfaOffset == 8,
+            ElfMachines.I386 => row.CfaRegister == stackPointer32 && row.CfaOffset == 4,
             _ => true,
         };
     }
@@ -71,9 +69,9 @@ public static class ReturnSites
         var result = new List<ulong>();
         if (ranges.Count == 0)
             return null;
-        if (file.Machine == Arm64Machine)
+        if (file.Machine == ElfMachines.Arm64)
             return Arm64(file, ranges, result) ? result : null;
-        if (file.Machine != X8664Machine)
+        if (file.Machine != ElfMachines.X8664)
             return null;
         var all = new List<(ulong Start, ulong End)>(ranges);
         for (var i = 0; i < all.Count && i < 16; i++)

@@ -80,7 +80,8 @@ internal static class ProbedPrograms
         string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>(),
             .. flags.Contains("+musl", StringComparison.Ordinal) ? ["musl-gcc"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
-        return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))));
+        return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))))
+            ?? (flags.Contains("-m32", StringComparison.Ordinal) && !File.Exists("/usr/include/gnu/stubs-32.h") && !File.Exists("/usr/include/x86_64-linux-gnu/gnu/stubs-32.h") ? "gcc-multilib" : null);
     }
 
     private static async Task Run(string[] words, string folder)

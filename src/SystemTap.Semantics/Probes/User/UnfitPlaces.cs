@@ -13,7 +13,7 @@ internal sealed class UnfitPlaces(UserRoot root)
     /// <summary>The place is one of them, and is remembered.</summary>
     public bool Holds(string name, ulong address)
     {
-        if (!!UprobePlaces.IsFit(root.File.Elf, address))
+        if (UprobePlaces.IsFit(root.File.Elf, address))
         {
             return false;
         }
@@ -25,7 +25,6 @@ internal sealed class UnfitPlaces(UserRoot root)
     /// <summary>Says what was left out: an error when nothing else was found.</summary>
     public void Tell(bool isAll, ResolveScope scope)
     {
-        const string why = "an instruction that the kernel's uprobes cannot step over (one with a lock prefix, or of vectors)";
         if (_places.Count == 0 || scope.Diagnostics.HasErrors)
         {
             return;
@@ -38,18 +37,18 @@ internal sealed class UnfitPlaces(UserRoot root)
         {
             if (isAll)
             {
-                scope.Diagnostics.Error("probe.unfit-instruction", span, $"\"{name}\" of \"{root.File.Path}\" cannot be probed: it begins with {why}", next);
+                scope.Diagnostics.Error("probe.unfit-instruction", span, $"\"{name}\" of \"{root.File.Path}\" cannot be probed: it begins with {UprobePlaces.Unfit}", next);
             }
             else
             {
-                scope.Diagnostics.Warn("probe.unfit-instruction", span, $"\"{name}\" of \"{root.File.Path}\" is left out: it begins with {why}", next);
+                scope.Diagnostics.Warn("probe.unfit-instruction", span, $"\"{name}\" of \"{root.File.Path}\" is left out: it begins with {UprobePlaces.Unfit}", next);
             }
 
             return;
         }
 
         var names = string.Join(", ", _places.Take(MostNames).Select(static p => $"\"{p.Name}\"")) + (_places.Count > MostNames ? ", …" : "");
-        var message = $"{_places.Count} places of \"{root.File.Path}\" {(isAll ? "cannot be probed" : "are left out")}: they begin with {why}: {names}";
+        var message = $"{_places.Count} places of \"{root.File.Path}\" {(isAll ? "cannot be probed" : "are left out")}: they begin with {UprobePlaces.Unfit}: {names}";
         if (isAll)
         {
             scope.Diagnostics.Error("probe.unfit-instruction", span, message, next);

@@ -10,7 +10,7 @@ public class InlinedCopyTests
     private static async Task<string[]> List(string point, string flags)
     {
         UserProbeCorpusTests.NeedUprobes();
-        Assert.SkipWhen(ProbedPrograms.Missing("copies.c", flags) is not null, "not installed: " + ProbedPrograms.Missing("copies.c", flags));
+        Assert.SkipWhen(ProbedPrograms.Missing("copies.c", flags) is not null, "needs " + ProbedPrograms.Missing("copies.c", flags));
         Assert.SkipUnless(DwarfFile.IsLibraryPresent, "libdw1 is not installed");
         var program = await ProbedPrograms.Build("copies.c", flags);
         var got = await StapProcess.RunAsync(["-L", $"process(\"{program}\").{point}"], seconds: 60);

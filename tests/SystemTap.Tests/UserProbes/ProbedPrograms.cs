@@ -81,8 +81,31 @@ internal static class ProbedPrograms
             .. flags.Contains("+musl", StringComparison.Ordinal) ? ["musl-gcc"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))))
-            ?? (flags.Contains("-m32", StringComparison.Ordinal) && !File.Exists("/usr/include/gnu/stubs-32.h") && !File.Exists("/usr/include/x86_64-linux-gnu/gnu/stubs-32.h") ? "gcc-multilib" : null);
+            ?? (!flags.Contains("-m32", StringComparison.Ordinal) ? null
+                : !File.Exists("/usr/include/gnu/stubs-32.h") && !File.Exists("/usr/include/x86_64-linux-gnu/gnu/stubs-32.h") ? "gcc-multilib"
+                : Runs32Bit.Value ? null : "a kernel that runs 32-bit programs");
     }
+
+    /// <summary>The kernel executes i386 programs: one that only exits (exit(0) by int 0x80) is tried.</summary>
+    private static readonly Lazy<bool> Runs32Bit = new(static () =>
+    {
+        var path = Path.Combine(Folder, "exits32");
+        File.WriteAllBytes(path, Convert.FromHexString(
+            "7f454c460101010000000000000000000200030001000000548004083400000000000000000000003400200001000000" + // the file's head: i386, entered behind both heads
+            "00000000010000000000000000800408008004085d0000005d0000000500000000100000" +                                                        // all of it is loaded at 0x8048000
+            "b80100000031dbcd80"));                                                                             // mov $1, %eax; xor %ebx, %ebx; int $0x80
+        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        try
+        {
+            using var process = System.Diagnostics.Process.Start(path);
+            process.WaitForExit();
+            return process.ExitCode == 0;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return false;
+        }
+    });
 
     private static async Task Run(string[] words, string folder)
     {

@@ -42,7 +42,7 @@ public sealed partial class UserProbeCorpusTests
     /// <summary>Builds the program, runs the script on it, compares what both print.</summary>
     internal static async Task Check(UserProbeCase one)
     {
-        Assert.SkipWhen(ProbedPrograms.Missing(one.Program, one.Flags) is not null, "not installed: " + ProbedPrograms.Missing(one.Program, one.Flags));
+        Assert.SkipWhen(ProbedPrograms.Missing(one.Program, one.Flags) is not null, "needs " + ProbedPrograms.Missing(one.Program, one.Flags));
         Assert.SkipWhen(one.Flags.Contains("-g", StringComparison.Ordinal) && !DwarfFile.IsLibraryPresent, "libdw1 is not installed");
         var program = await ProbedPrograms.Build(one.Program, one.Flags);
         var library = one.Library is null ? "" : await ProbedPrograms.Build(one.Library, one.LibraryFlags);

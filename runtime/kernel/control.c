@@ -8,7 +8,6 @@
 
 static struct proc_dir_entry *proc_folder;
 static atomic_t control_opened = ATOMIC_INIT(0);
-u64 stap_records(void);
 
 struct proc_dir_entry *stap_proc_folder(void)
 {
@@ -24,19 +23,13 @@ static int control_open(struct inode *inode, struct file *file)
 		atomic_set(&control_opened, 0);
 		return -ENOENT;
 	}
-	if (stap_control.unread) {
-		/* From here on the tails of the rings are the reader's alone. */
-		WRITE_ONCE(stap_control.unread, 0);
-		synchronize_rcu();
-		stap_output_make_room();
-	}
 	return 0;
 }
 
 static int control_release(struct inode *inode, struct file *file)
 {
 	if (stap_control.detached)
-		WRITE_ONCE(stap_control.unread, 1);
+		stap_output_leave();
 	else
 		stap_stop(0);
 	atomic_set(&control_opened, 0);
@@ -59,9 +52,7 @@ static long give_status(void __user *to)
 		.failed = atomic_read(&stap_control.failed),
 		.suppressed = stap_control.suppress_errors,
 		.lost = atomic64_read(&stap_control.lost),
-		.records = stap_records(),
 		.cuts = atomic64_read(&stap_control.cuts),
-		.overwritten = atomic64_read(&stap_control.overwritten),
 	};
 	const struct stap_place *cut = READ_ONCE(stap_control.first_cut);
 	int i;
@@ -197,6 +188,13 @@ static long control_ioctl(struct file *file, unsigned int request, unsigned long
 		if (atomic_read(&stap_control.state) != STAP_LOADED)
 			return -EBUSY;
 		return stap_take_symbol_addresses((void __user *)(unsigned long)list.address, list.bytes);
+	}
+	case STAP_IOC_TAKE: {
+		struct stap_taken taken = { .settled = stap_output_take() };
+
+		taken.overwritten = atomic64_xchg(&stap_control.overwritten, 0);
+		taken.lost = atomic64_xchg(&stap_control.lost, 0);
+		return copy_to_user(user, &taken, sizeof(taken)) ? -EFAULT : 0;
 	}
 	case STAP_IOC_EXIT:
 		stap_end_session(0);

@@ -60,7 +60,6 @@ struct stap_control {
 	const struct stap_place *first_cut;
 	atomic64_t overwritten;		/* records, while nobody read */
 	int detached;			/* goes on without staprun */
-	int unread;			/* nobody reads: new output replaces the oldest */
 	int suppress_errors;		/* errors only end their handler */
 };
 
@@ -130,7 +129,8 @@ void stap_output_stop(void);
 int stap_send(enum stap_record_type type, const void *bytes, u32 n, int more, int may_wait);
 int stap_output_mmap(struct vm_area_struct *vma);
 int stap_output_pending(void);
-void stap_output_make_room(void);
+void stap_output_leave(void);	/* nobody reads from now on */
+u64 stap_output_take(void);	/* a reader does; yields the number below which all records are written or gone. Process context */
 u64 stap_ring_bytes(void);
 void stap_wake_reader(void);
 u64 stap_new_stack_number(void);

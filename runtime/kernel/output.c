@@ -3,12 +3,15 @@
  * The rings. One for each CPU, written by that CPU only, from any context: a record's room is reserved by compare-exchange, filled, and made visible
  * when the outermost writer of the CPU is done (an interrupt's record lies behind the one it interrupted). staprun reads them through a mapping and
  * moves `tail`; a tail that makes no sense counts as a full ring, nothing else. While a detached session has no reader, the writer moves `tail` itself.
+ * A reader that comes takes each ring over on the ring's own CPU, between two of its writers, so that at no time both move the tail and at none neither does.
  */
 #include "kernel.h"
 #include <linux/mm.h>
 #include <linux/irq_work.h>
 #include <linux/wait.h>
 #include <linux/delay.h>
+#include <linux/cpu.h>
+#include <linux/smp.h>
 #include <linux/log2.h>
 
 struct stap_ring {
@@ -16,6 +19,7 @@ struct stap_ring {
 	char *data;
 	unsigned long reserved;		/* head for writers */
 	int nest;
+	int unread;			/* nobody reads: new output replaces the oldest */
 };
 
 static struct stap_ring *rings;		/* by CPU */
@@ -155,14 +159,48 @@ static int forget_oldest(struct stap_ring *ring)
 	return 1;
 }
 
-/* A reader comes: until it has begun to read, new output goes into the room made here. No writer moves a tail any more. */
-void stap_output_make_room(void)
+void stap_output_leave(void)
 {
 	unsigned int cpu;
 
 	for_each_possible_cpu(cpu)
-		while (ring_used(&rings[cpu]) > ring_bytes / 4 * 3 && forget_oldest(&rings[cpu]))
-			;
+		smp_store_release(&rings[cpu].unread, 1);
+}
+
+/* New output until the reader has begun to read goes into the room made here: enough for a moment, little enough for an interrupt. */
+static void take_ring(void *interrupted)
+{
+	struct stap_ring *ring = &rings[smp_processor_id()];
+	unsigned long room = min_t(u64, ring_bytes / 4, 256 << 10);
+
+	if (!ring->unread)
+		return;
+	if (ring->nest) {
+		atomic_set((atomic_t *)interrupted, 1);
+		return;
+	}
+	while (ring_used(ring) > ring_bytes - room && forget_oldest(ring))
+		;
+	WRITE_ONCE(ring->unread, 0);
+}
+
+/* Every CPU was seen between two writers after the number was read, so nothing below it is still being written. */
+u64 stap_output_take(void)
+{
+	u64 settled = atomic64_read(&record_numbers);
+	atomic_t interrupted;
+	unsigned int cpu;
+
+	cpus_read_lock();
+	do {
+		atomic_set(&interrupted, 0);
+		on_each_cpu(take_ring, &interrupted, 1);
+	} while (atomic_read(&interrupted));
+	for_each_possible_cpu(cpu)
+		if (!cpu_online(cpu))
+			WRITE_ONCE(rings[cpu].unread, 0);
+	cpus_read_unlock();
+	return settled;
 }
 
 /* Preemption is off. */
@@ -177,7 +215,7 @@ static int try_send(enum stap_record_type type, const void *bytes, u32 n, int mo
 	for (;;) {
 		at = READ_ONCE(ring->reserved);
 		if (unlikely(at + need - READ_ONCE(ring->page->tail) > ring_bytes)) {
-			if (READ_ONCE(stap_control.unread) && need <= ring_bytes && forget_oldest(ring))
+			if (smp_load_acquire(&ring->unread) && need <= ring_bytes && forget_oldest(ring))
 				continue;
 			need = 0;
 			break;
@@ -283,10 +321,4 @@ u64 stap_new_stack_number(void)
 	static atomic64_t numbers;
 
 	return atomic64_inc_return(&numbers);
-}
-
-u64 stap_records(void);
-u64 stap_records(void)
-{
-	return atomic64_read(&record_numbers);
 }

@@ -13,7 +13,7 @@
 #ifndef STAP_TRANSPORT_H
 #define STAP_TRANSPORT_H
 
-#define STAP_TRANSPORT 6
+#define STAP_TRANSPORT 7
 
 enum stap_record_type {
 	STAP_RECORD_OUTPUT,
@@ -100,11 +100,16 @@ struct stap_status {
 	u32 failed;
 	u32 suppressed;		/* errors were not told and do not count */
 	u32 skipped[8];		/* by enum stap_skip */
-	u64 lost;		/* prints that found no room */
-	u64 records;		/* numbers given out */
+	u64 lost;		/* prints that found no room, since the rings were last taken */
 	u64 cuts;		/* strings cut to MAXSTRINGLEN */
 	char first_cut[128];	/* where the first was, FILE:LINE:COL */
+};
+
+/* The rings of a session that had no reader, taken over. Each loss is told to one reader. */
+struct stap_taken {
+	u64 settled;		/* records below this number are written or gone */
 	u64 overwritten;	/* records that had to make room while nobody read */
+	u64 lost;		/* prints that found no room before */
 };
 
 /* ioctl(2) requests: _IO* of 's'. */
@@ -118,5 +123,6 @@ struct stap_status {
 #define STAP_IOC_PLACES	_IOW('s', 8, struct stap_list)	/* their addresses in the same order, u64, of functions with bit 0 set for those that ftrace can patch; 0: unknown, or not only one. Before START */
 #define STAP_IOC_GLOBALS	_IOW('s', 9, struct stap_list)	/* info.global_bytes: for each global of the script 'n' number, 's' string, 'a' array or 'x' aggregate, then its name and NUL */
 #define STAP_IOC_SET	_IOW('s', 10, struct stap_setting)	/* before START */
+#define STAP_IOC_TAKE	_IOR('s', 11, struct stap_taken)	/* the tails of the rings are the caller's from now on: to be asked for just before reading */
 
 #endif

@@ -190,7 +190,7 @@ internal static class Program
         {
             InBackground = Background.IsBackground,
             Command = command, TargetPid = target, OutputFile = output, RotateBytes = rotate << 20, RotateKeep = keep, Timeout = timeout,
-            RingBytes = Math.Min(megabytes, 1024) << 20, SuppressWarnings = !warnings, Verbosity = verbosity, GlobalValues = values, LongestDelay = delay, TimeZoneName = LocalZone.Abbreviation(),
+            RingBytes = Math.Min(megabytes, 1024) << 20, BufferOption = "-b", SuppressWarnings = !warnings, Verbosity = verbosity, GlobalValues = values, LongestDelay = delay, TimeZoneName = LocalZone.Abbreviation(),
         };
         using var session = mode is 'A' or 'O' ? ModuleSession.Attach(Name(module), options) : ModuleSession.Load(ModuleFile.Find(module), options);
         return mode == 'O' ? session.WriteUnread() : session.Run(detach: mode == 'L');

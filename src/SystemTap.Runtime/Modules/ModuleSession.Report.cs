@@ -17,11 +17,16 @@ public sealed unsafe partial class ModuleSession
         return status;
     }
 
-    private void TellOverwritten(in ModuleTransport.Status status)
+    private void TellLost(ulong lost)
     {
-        if (status.Overwritten > 0)
+        if (lost > 0)
         {
-            Complain($"Output records that nobody read in time, replaced by newer ones (raise the buffer with -b): {status.Overwritten}");
+            Complain($"Lost output records because the buffer was full (raise it with {_options.BufferOption}): {lost}");
+        }
+
+        if (_taken.Overwritten > 0)
+        {
+            Complain($"Output records that nobody read in time, replaced by newer ones (raise the buffer with {_options.BufferOption}): {_taken.Overwritten}");
         }
     }
 
@@ -47,12 +52,7 @@ public sealed unsafe partial class ModuleSession
             }
         }
 
-        if (status.Lost > 0)
-        {
-            Complain($"Lost output records because the buffer was full (raise it with -s): {status.Lost}");
-        }
-
-        TellOverwritten(status);
+        TellLost(_taken.Lost + status.Lost);
         if (status.Cuts > 0)
         {
             var first = Marshal.PtrToStringAnsi((nint)status.FirstCut);

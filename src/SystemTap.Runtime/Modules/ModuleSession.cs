@@ -38,6 +38,7 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
     private readonly ByteSink _marked = new();
     private readonly int _maxBackTrace;
     private readonly ulong _symbolBytes, _symbolFunctions, _globalBytes, _maxString;
+    private ModuleTransport.Taken _taken;
     private bool _unload = true;
 
     private ModuleSession(string name, int control, SessionOptions options, bool attached)
@@ -64,10 +65,6 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
             _bulk = info.Bulk != 0;
             _outputs = new OutputStream?[_bulk ? info.Cpus : 1];
             _outputs[0] = OpenOutput(0);
-            if (attached)
-            {
-                _rings.Settled = Status().Records;
-            }
         }
         catch
         {
@@ -121,6 +118,7 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
         {
             // From now on our death ends the session, as it does for one that was never left.
             Detach(false);
+            TakeRings();
         }
 
         _child?.Release();
@@ -149,9 +147,10 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
     public int WriteUnread()
     {
         _unload = false;
+        TakeRings();
         _rings!.Drain(this, final: false, end: _rings.Settled);
         Flush();
-        TellOverwritten(Status());
+        TellLost(_taken.Lost);
         return 0;
     }
 
@@ -401,6 +400,17 @@ public sealed unsafe partial class ModuleSession : IModuleRecords, IDisposable
         _unload = false;
         Console.Error.WriteLine($"Disconnecting from systemtap module.\nTo reconnect, type \"staprun -A {_name}\"");
         return 0;
+    }
+
+    // Until now the newest output replaced the oldest; from now on full rings lose what is new, so they are read at once.
+    private void TakeRings()
+    {
+        fixed (ModuleTransport.Taken* taken = &_taken)
+        {
+            Call(ModuleTransport.Take, taken, "read");
+        }
+
+        _rings!.Settled = _taken.Settled;
     }
 
     private void Detach(bool leave)

@@ -7,7 +7,7 @@ namespace SystemTap.Runtime.Modules;
 /// <summary>Structures and requests shared with script modules.</summary>
 internal static unsafe partial class ModuleTransport
 {
-    public const int Version = 6;
+    public const int Version = 7;
 
     /// <summary>Kinds of records in the rings.</summary>
     public const int Output = 0, Warning = 1, Error = 2, System = 3, Switch = 4, Stack = 5;
@@ -17,9 +17,10 @@ internal static unsafe partial class ModuleTransport
 
     /// <summary>ioctl requests.</summary>
     public const uint GetInfo = 0x80000000 | 72 << 16 | 's' << 8 | 1, Start = 0x40000000 | 72 << 16 | 's' << 8 | 2, Stop = 's' << 8 | 3,
-        GetStatus = 0x80000000 | 208 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6,
+        GetStatus = 0x80000000 | 192 << 16 | 's' << 8 | 4, Detach = 0x40000000 | 4 << 16 | 's' << 8 | 5, Exit = 's' << 8 | 6,
         GetNames = 0x40000000 | 16 << 16 | 's' << 8 | 7, SetPlaces = 0x40000000 | 16 << 16 | 's' << 8 | 8,
-        GetGlobals = 0x40000000 | 16 << 16 | 's' << 8 | 9, SetGlobal = 0x40000000 | 32 << 16 | 's' << 8 | 10;
+        GetGlobals = 0x40000000 | 16 << 16 | 's' << 8 | 9, SetGlobal = 0x40000000 | 32 << 16 | 's' << 8 | 10,
+        Take = 0x80000000 | 24 << 16 | 's' << 8 | 11;
 
     [StructLayout(LayoutKind.Sequential)]
     public struct Info
@@ -63,9 +64,15 @@ internal static unsafe partial class ModuleTransport
     {
         public uint State, Errors, Failed, Suppressed;
         public fixed uint Skipped[8];
-        public ulong Lost, Records, Cuts;
+        public ulong Lost, Cuts;
         public fixed byte FirstCut[128];
-        public ulong Overwritten;
+    }
+
+    /// <summary>The rings of a session that had no reader, taken over.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Taken
+    {
+        public ulong Settled, Overwritten, Lost;
     }
 
     /// <summary>Why probes were skipped, by index in <see cref="Status.Skipped"/>; the words of the report.</summary>

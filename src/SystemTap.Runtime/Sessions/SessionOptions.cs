@@ -57,6 +57,9 @@ public sealed record SessionOptions
     /// <summary>Bytes of the output ring (<c>-s MB</c>), a power of two; 0: what the plan says.</summary>
     public int RingBytes { get; init; }
 
+    /// <summary>The option that sets it, as messages name it.</summary>
+    public string BufferOption { get; init; } = "-s";
+
     /// <summary>Names of system calls by number, in the native table.</summary>
     public Func<long, string?> SyscallName { get; init; } = static _ => null;
 

@@ -49,6 +49,15 @@ pub mod inner {
     }
 }
 
+pub trait Draw { fn draw(&self, n: i32) -> i32; }
+impl Draw for Point {
+    #[inline(never)]
+    fn draw(&self, n: i32) -> i32 {
+        println!("draw {} {}", self.x, n);
+        n
+    }
+}
+
 #[inline(never)]
 pub fn fails(x: i32) -> i32 {
     if x > 1 { panic!("as wanted"); }
@@ -68,6 +77,7 @@ fn main() {
     let mut c = inner::Counter { count: 100 };
     black_box(black_box(&mut c).bump(5));
     println!("bump-return {}", c.count);
+    black_box(black_box(&p).draw(4));
     std::panic::set_hook(Box::new(|_| {}));
     println!("fails {}", fails(black_box(1)));
     println!("caught {}", std::panic::catch_unwind(|| fails(black_box(2))).is_err() as u8);

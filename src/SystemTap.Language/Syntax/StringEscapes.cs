@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Unicode;
 
 namespace SystemTap.Language.Syntax;
 
@@ -10,6 +11,7 @@ public static class StringEscapes
     {
         var sb = new StringBuilder(value.Length + 2);
         sb.Append('"');
+        var isText = !Ascii.IsValid(value) && Utf8.IsValid(Encoding.Latin1.GetBytes(value));
         foreach (var c in value)
         {
             switch (c)
@@ -24,7 +26,7 @@ public static class StringEscapes
                 case '\f': sb.Append("\\f"); break;
                 case '\v': sb.Append("\\v"); break;
                 default:
-                    if (c is >= ' ' and < (char)127)
+                    if (c is >= ' ' and < (char)127 || isText && c > 127)
                     {
                         sb.Append(c);
                     }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Linux.Bpf;
 using SystemTap.Bpf.Plan;
+using SystemTap.Language.Text;
 using SystemTap.Runtime.Host;
 using SystemTap.Targets;
 
@@ -232,16 +233,16 @@ internal sealed class SymbolService : ISymbols, IPerfRecordHandler, IDisposable
     }
 
     private static InlinedFrame[] Inlined(IReadOnlyList<DwarfInlinedCall> calls, ulong inFile, string file) =>
-        [.. calls.Select(call => new InlinedFrame(Text(call.Name, inFile - call.Start, call.Size, file), call.Call is { } place ? Text(place) : null))];
+        [.. calls.Select(call => new InlinedFrame(Text(ByteText.FromText(call.Name), inFile - call.Start, call.Size, file), call.Call is { } place ? Text(place) : null))];
 
     private static string Text(string name, ulong offset, ulong size, string file) => size > 0
         ? string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x}/0x{size:x} [{file}]")
         : string.Create(CultureInfo.InvariantCulture, $"{name}+0x{offset:x} [{file}]");
 
-    private static string Text((string File, int Line) place) => string.Create(CultureInfo.InvariantCulture, $"{place.File}:{place.Line}");
+    private static string Text((string File, int Line) place) => string.Create(CultureInfo.InvariantCulture, $"{ByteText.FromText(place.File)}:{place.Line}");
 
     /// <summary>C++ and Rust symbols as people write the functions, without parameters.</summary>
-    private static string Plain(ImageSymbol symbol) => Demangler.Plain(symbol.Name) ?? symbol.Name;
+    private static string Plain(ImageSymbol symbol) => ByteText.FromText(Demangler.Plain(symbol.Name) ?? symbol.Name);
 
     /// <inheritdoc/>
     public string? UserModule(long process, ulong address)

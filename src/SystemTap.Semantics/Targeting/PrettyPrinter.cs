@@ -367,7 +367,7 @@ internal sealed class PrettyPrinter(Synthetics synthetics, int maxStringLength)
         {
             if (_literal.Length > 0)
             {
-                _segments.Add(new FormatSegment(FormatConversion.Literal, _literal.ToString()));
+                _segments.Add(new FormatSegment(FormatConversion.Literal, ByteText.FromText(_literal.ToString())));
                 _literal.Clear();
             }
         }

@@ -409,12 +409,12 @@ public sealed class TargetBinder : ITargetBinder
         })
         {
             var value = context.Resolve(variable.Name, span);
-            if (value is null && set == VariableSet.Return)
+            if (value is null && set == VariableSet.Return && !context.Variables.Any(static v => v.Name == "$return"))
             {
-                break;
+                break; // nothing is returned
             }
 
-            text += (text.Length == 0 && segments.Count == 0 ? "" : " ") + variable.Name[1..] + "=";
+            text += (text.Length == 0 && segments.Count == 0 ? "" : " ") + ByteText.FromText(variable.Name[1..]) + "=";
             if (value is null || depth == 0 && (value.Pointee is not null || value.CType is { IsInMemory: true }))
             {
                 text += value is null || value.Pointee is not null ? "?" : value.CType!.Type.IsArray ? "[...]" : "{...}";

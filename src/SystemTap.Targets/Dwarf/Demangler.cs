@@ -3,7 +3,9 @@ using System.Text;
 
 namespace SystemTap.Targets;
 
-/// <summary>Names of C++ and Rust functions as people write them. libstdc++ does the work when it is installed; without it names stay as they are.</summary>
+/// <summary>
+/// Names of C++ and Rust functions as people write them. C++ (and Rust's old scheme, which looks like it) is left to libstdc++ when it is installed; without it such names stay as they are.
+/// </summary>
 public static unsafe partial class Demangler
 {
     private static readonly Lazy<bool> Available = new(static () => NativeLibrary.TryLoad("libstdc++.so.6", out _));
@@ -12,17 +14,20 @@ public static unsafe partial class Demangler
     [LibraryImport("libstdc++.so.6")]
     private static partial byte* __cxa_demangle(byte* name, byte* buffer, nuint* length, int* status);
 
-    public static bool IsMangled(ReadOnlySpan<byte> name) => name.StartsWith("_Z"u8);
+    public static bool IsMangled(ReadOnlySpan<byte> name) => name.StartsWith("_Z"u8) || RustDemangler.IsMangled(name);
 
     /// <summary>The whole declaration: <c>ns::box&lt;int&gt;::get(int) const</c>; null when the name is not a mangled one.</summary>
     public static string? Full(string name)
     {
-        if (!name.StartsWith("_Z", StringComparison.Ordinal) || !Available.Value)
+        var isRust = name.StartsWith("_R", StringComparison.Ordinal);
+        if (!isRust && (!name.StartsWith("_Z", StringComparison.Ordinal) || !Available.Value))
             return null;
         lock (Known)
         {
             if (Known.TryGetValue(name, out var known))
                 return known;
+            if (isRust)
+                return Known[name] = RustDemangler.Path(name);
             string? result = null;
             fixed (byte* text = Encoding.UTF8.GetBytes(name + "\0"))
             {
@@ -35,14 +40,21 @@ public static unsafe partial class Demangler
                 }
             }
             // Rust of the old scheme ends in a hash: alloc::vec::push::h0123456789abcdef.
-            if (result is { Length: > 19 } && result[^19..].StartsWith("::h", StringComparison.Ordinal) && IsHex(result.AsSpan(result.Length - 16)))
-                result = result[..^19];
+            if (result is not null && IsOldRust(name))
+                result = RustDemangler.Unescape(result.LastIndexOf("::h", StringComparison.Ordinal) is > 0 and var hash ? result[..hash] : result);
             return Known[name] = result;
         }
     }
 
     /// <summary>Without parameters, result and qualifiers: <c>ns::box&lt;int&gt;::get</c>.</summary>
-    public static string? Plain(string name) => Full(name) is { } full ? WithoutParameters(full) : null;
+    public static string? Plain(string name) => Full(name) is { } full ? name[1] == 'R' || IsOldRust(name) ? full : WithoutParameters(full) : null;
+
+    /// <summary>Its last part is <c>17h</c> and 16 digits.</summary>
+    private static bool IsOldRust(string name)
+    {
+        var end = name.LastIndexOf('E');
+        return end > 24 && name.AsSpan(end - 19, 3) is "17h" && IsHex(name.AsSpan(end - 16, 16));
+    }
 
     internal static string WithoutParameters(string text)
     {

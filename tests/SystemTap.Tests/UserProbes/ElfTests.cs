@@ -255,6 +255,85 @@ public sealed class ElfTests
     }
 
     [Theory]
+    [InlineData("_RNvCs4Jz2Mtfmu5I_1vu9gre_6ka8i", "v::größe")]
+    [InlineData("_RNvXsd_NtCsgEmfK2I1SDS_4core5arrayAlj3_INtNtNtB7_3ops5index5IndexNtNtBG_5range9RangeFullE5indexCs4Jz2Mtfmu5I_1v", "<[i32; 3] as core::ops::index::Index<core::ops::range::RangeFull>>::index")]
+    [InlineData("_RNvMCs4Jz2Mtfmu5I_1vINtB2_1WKj3_Kb1_Kc78_Kan5_E4showB2_", "v::W<3, true, 'x', -5>::show")]
+    [InlineData("_RNvMCs4Jz2Mtfmu5I_1vINtB2_1WKj1869f_Kb0_Kce9_Ka7_E4showB2_", "v::W<99999, false, 'é', 7>::show")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fFG0_RL1_eRL0_hERL1_eEB2_", "v::f<for<'a, 'b> fn(&'a str, &'b u8) -> &'a str>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fFKClEhEB2_", "v::f<extern \"C\" fn(i32) -> u8>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fThQlEEB2_", "v::f<(u8, &mut i32)>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fTlEEB2_", "v::f<(i32,)>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fOdEB2_", "v::f<*mut f64>")]
+    [InlineData("_RNCNvMs0_NtCs4Jz2Mtfmu5I_1v1mNtB7_1S3own0B9_", "v::m::S::own::{closure#0}")]
+    [InlineData("_RINvMNtCsgEmfK2I1SDS_4core3stre18trim_start_matchesReECsgY6Mt91CT9J_14rustc_demangle", "<str>::trim_start_matches<&str>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fAhj4_EB2_", "v::f<[u8; 4]>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fINtNtCslNYArtu3iFV_5alloc5boxed3BoxDG_INtNtNtCsgEmfK2I1SDS_4core3ops8function2FnTRL0_eEEp6OutputRL0_eEL_EEB2_", "v::f<alloc::boxed::Box<dyn for<'a> core::ops::function::Fn<(&'a str,), Output = &'a str>>>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fINtNtCslNYArtu3iFV_5alloc5boxed3BoxDNtNtB2_1m2Trp1AhNtNtCsgEmfK2I1SDS_4core6marker4SendEL_EEB2_", "v::f<alloc::boxed::Box<dyn v::m::Tr<A = u8> + core::marker::Send>>")]
+    [InlineData("_RINvCs4Jz2Mtfmu5I_1v1fRDNtNtCsgEmfK2I1SDS_4core3fmt5DebugEL_EB2_", "v::f<&dyn core::fmt::Debug>")]
+    [InlineData("_RNSNvYNCNvCs4Jz2Mtfmu5I_1v4mains_0INtNtNtCsgEmfK2I1SDS_4core3ops8function6FnOnceTReEE9call_once6vtableB8_", "<v::main::{closure#1} as core::ops::function::FnOnce<(&str,)>>::call_once::{shim:vtable#0}")]
+    [InlineData("_RNvXNtCs4Jz2Mtfmu5I_1v1mNtB2_1SNtB2_2Tr2go", "<v::m::S as v::m::Tr>::go")]
+    [InlineData("_RNvXs8_NtCslNYArtu3iFV_5alloc5boxedINtB5_3BoxDNtNtCs4Jz2Mtfmu5I_1v1m2Trp1AhNtNtCsgEmfK2I1SDS_4core6marker4SendEL_ENtNtNtB1f_3ops4drop4Drop4dropBM_", "<alloc::boxed::Box<dyn v::m::Tr<A = u8> + core::marker::Send> as core::ops::drop::Drop>::drop")]
+    [InlineData("_RNvXs_NtCs4Jz2Mtfmu5I_1v1mRSlNtB4_2Tr2go", "<&[i32] as v::m::Tr>::go")]
+    [InlineData("_RNvYNCNvCs4Jz2Mtfmu5I_1v4main0INtNtNtCsgEmfK2I1SDS_4core3ops8function6FnOnceTlReEE9call_onceB6_", "<v::main::{closure#0} as core::ops::function::FnOnce<(i32, &str)>>::call_once")]
+    [InlineData("_RNvYNCNvCs4Jz2Mtfmu5I_1v4mains0_0INtNtNtCsgEmfK2I1SDS_4core3ops8function6FnOnceTReRhEE9call_onceB6_", "<v::main::{closure#2} as core::ops::function::FnOnce<(&str, &u8)>>::call_once")]
+    [InlineData("_RNvYNCNvCs4Jz2Mtfmu5I_1v4mains_0INtNtNtCsgEmfK2I1SDS_4core3ops8function6FnOnceTReEE9call_onceB6_", "<v::main::{closure#1} as core::ops::function::FnOnce<(&str,)>>::call_once")]
+    [InlineData("_ZN37_$LT$r..Point$u20$as$u20$r..Speak$GT$5speak17hc8a93f749672a9ddE", "<r::Point as r::Speak>::speak")]
+    [InlineData("_ZN3std2rt10lang_start28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE", "std::rt::lang_start::{{closure}}")]
+    public void Names_of_Rust(string mangled, string name)
+    {
+        Assert.SkipWhen(mangled[1] == 'Z' && Demangler.Full("_Z1fv") is null, "libstdc++ is not installed");
+        Assert.True(Demangler.IsMangled(System.Text.Encoding.UTF8.GetBytes(mangled)));
+        Assert.Equal(name, Demangler.Full(mangled));
+        Assert.Equal(name, Demangler.Plain(mangled));
+    }
+
+    [Theory]
+    [InlineData("_R")]
+    [InlineData("_RNvC1v")]
+    [InlineData("_RNvC1v1")]
+    [InlineData("_RNvC1v1ff")]
+    [InlineData("_RNvB_1f")]
+    [InlineData("_RINvC1v1fTB9_B9_EE")]
+    [InlineData("_RINvC1v1fKj_EE")]
+    [InlineData("_RNvC1v99999999999f")]
+    [InlineData("_Rename")]
+    public void Names_that_look_like_Rust(string name) => Assert.Null(Demangler.Full(name));
+
+    [Fact]
+    public void Damaged_names_of_Rust()
+    {
+        Assert.Equal("<(), ((), ()), (((), ()), ((), ()))>", Demangler.Full(Doubled(2)));
+        Assert.Null(Demangler.Full(Doubled(60)));
+        Gen.Char["_RCMXYNIBKLTFDGEUpasu0123456789vmhj"].Array[0, 40].Sample(text => _ = Demangler.Full("_R" + new string(text)), iter: 20000);
+
+        // Types of twice the one before: the last one's name would be as long as 2 to the power of the count.
+        static string Doubled(int count)
+        {
+            var (name, before) = ("_RINvC0_0u", 7);
+            for (; count > 0; count--)
+            {
+                var next = name.Length - 2;
+                name += $"TB{Base62(before)}B{Base62(before)}E";
+                before = next;
+            }
+
+            return name + "E";
+        }
+
+        static string Base62(int value)
+        {
+            const string digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+            var text = "";
+            for (value--; value >= 0; value = (value / 62) - 1)
+            {
+                text = digits[value % 62] + text;
+            }
+
+            return text + "_";
+        }
+    }
+
+    [Theory]
     [InlineData("main", "main", null, "None", 0, 0)]
     [InlineData("main@a.c", "main", "a.c", "None", 0, 0)]
     [InlineData("*@dir/a.c:12", "*", "dir/a.c", "Absolute", 12, 12)]

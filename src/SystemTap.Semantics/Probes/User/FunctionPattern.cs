@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using SystemTap.Language.Text;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.User;
@@ -43,6 +44,7 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
     /// <summary>Reads a pattern; null when the line part is not one.</summary>
     public static FunctionPattern? Parse(string text)
     {
+        text = ByteText.ToText(text);
         var at = text.IndexOf('@');
         if (at < 0)
         {
@@ -180,10 +182,34 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
 
     private bool FitsName(string name) => Globs.Matches(Function, name) || Demangler.WithoutTemplate(name) is { } bare && bare.Length != name.Length && Globs.Matches(Function, bare);
 
-    private bool FitsQualified(string qualified)
+    private bool FitsQualified(string qualified) => FitsScopes(Scopes(qualified)) || TypeOfTrait(qualified) is { } own && FitsScopes(Scopes(own));
+
+    /// <summary><c>shape::Circle::draw</c> of Rust's <c>&lt;shape::Circle as shape::Draw&gt;::draw</c>, which people write so; null when it is no such name.</summary>
+    private static string? TypeOfTrait(string qualified)
+    {
+        var (depth, type) = (0, 0);
+        for (var i = 0; i < qualified.Length && qualified[0] == '<'; i++)
+        {
+            if (qualified[i] == '<')
+            {
+                depth++;
+            }
+            else if (qualified[i] == '>' && qualified[i - 1] != '-' && --depth == 0)
+            {
+                return type > 0 ? qualified[1..type] + qualified[(i + 1)..] : null;
+            }
+            else if (depth == 1 && type == 0 && qualified.AsSpan(i).StartsWith(" as "))
+            {
+                type = i;
+            }
+        }
+
+        return null;
+    }
+
+    private bool FitsScopes(List<string> scopes)
     {
         var wanted = Wanted;
-        var scopes = Scopes(qualified);
         var count = Depth;
         if (count < wanted.Count ? scopes.Count != count : scopes.Count < count)
         {
@@ -211,9 +237,9 @@ public sealed record FunctionPattern(string Function, string? File, LineChoice L
         }
 
         var scopes = Scopes(function.ScopedName);
-        if (scopes.Count < Depth)
+        if (scopes.Count < Depth || function.ScopedName.Contains("{impl#", StringComparison.Ordinal))
         {
-            scopes = Scopes(function.QualifiedName);
+            scopes = Scopes(function.QualifiedName); // how Rust's debug information numbers the places where functions of a type are written says nothing
         }
 
         return string.Join("::", [.. scopes[Math.Max(0, scopes.Count - Depth)..^1], function.Name]);

@@ -1,3 +1,4 @@
+using SystemTap.Language.Text;
 using SystemTap.Targets;
 
 namespace SystemTap.Semantics.Probes.User;
@@ -9,6 +10,11 @@ namespace SystemTap.Semantics.Probes.User;
 /// <param name="Function">Debug information, or null.</param>
 internal sealed record FoundFunction(string Name, string Symbol, ulong Entry, DwarfFunction? Function)
 {
+    // As scripts have texts: names need not be ASCII.
+    public string Name { get; } = ByteText.FromText(Name);
+
+    public string Symbol { get; } = ByteText.FromText(Symbol);
+
     public bool IsInlined => Function is { IsInlined: true };
 }
 
@@ -66,8 +72,8 @@ internal static class FunctionSearch
 
     /// <summary>How a label's probe point names the function: with the label's place, as SystemTap does; with the function's where the label has none.</summary>
     public static string TextOfLabel(FoundFunction found, string file, int line) =>
-        found.Function is { File.Length: > 0 } f && file.Length > 0 && line > 0 && found.Name.EndsWith($"@{f.File}:{f.Line}", StringComparison.Ordinal)
-            ? $"{found.Name[..^$"@{f.File}:{f.Line}".Length]}@{file}:{line}"
+        found.Function is { File.Length: > 0 } f && file.Length > 0 && line > 0 && ByteText.FromText($"@{f.File}:{f.Line}") is var place && found.Name.EndsWith(place, StringComparison.Ordinal)
+            ? $"{found.Name[..^place.Length]}@{ByteText.FromText(file)}:{line}"
             : found.Name;
 
     private static bool FitsLine(DwarfFile dwarf, FunctionPattern pattern, DwarfFunction function)

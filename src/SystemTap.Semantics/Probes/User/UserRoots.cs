@@ -219,7 +219,7 @@ internal static class UserRoots
     private static ProbePoint WithPath(ProbePoint point, string path)
     {
         var components = new List<ProbeComponent>(point.Components);
-        components[0] = new ProbeComponent(components[0].Span, components[0].Name, new StringLiteral(components[0].Span, path));
+        components[0] = new ProbeComponent(components[0].Span, components[0].Name, new StringLiteral(components[0].Span, ByteText.FromText(path)));
         return new ProbePoint(point.Span, components, point.IsOptional, point.IsSufficient, point.Condition);
     }
 }

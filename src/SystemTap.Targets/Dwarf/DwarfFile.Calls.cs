@@ -91,7 +91,7 @@ public sealed unsafe partial class DwarfFile
                             other = next;
                         }
                         break;
-                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType:
+                    case Dw.Namespace or Dw.Module or Dw.StructureType or Dw.ClassType or Dw.UnionType:
                         Index(die, depth + 1);
                         break;
                 }

@@ -100,7 +100,7 @@ public sealed unsafe partial class DwarfFile
                     case Dw.LexicalBlock when inlines:
                         Walk(entries, inlines, unit, number, die, scope, frame, true, depth + 1);
                         break;
-                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType:
+                    case Dw.Namespace or Dw.Module or Dw.StructureType or Dw.ClassType or Dw.UnionType:
                         var name = die.Name();
                         Walk(entries, inlines, unit, number, die, name.Length == 0 ? scope : scope.Length == 0 ? name : scope + "::" + name, frame, isNested, depth + 1);
                         break;

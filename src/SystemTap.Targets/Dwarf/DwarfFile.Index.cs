@@ -137,7 +137,7 @@ public sealed unsafe partial class DwarfFile
                 case Dw.ImportedUnit when die.Refer(Dw.AtImport, whole: false) is { } imported && _indexed.Add(imported.Key):
                     Index(unit, imported, scope, depth + 1);
                     break;
-                case Dw.Namespace:
+                case Dw.Namespace or Dw.Module:
                     var space = die.Name();
                     Index(unit, die, space.Length == 0 ? scope : scope.Length == 0 ? space : scope + "::" + space, depth + 1);
                     break;

@@ -128,7 +128,7 @@ public sealed unsafe partial class DwarfFile
                         if (!unit.IsC)
                             Collect(die, depth + 1);
                         break;
-                    case Dw.Namespace or Dw.StructureType or Dw.ClassType or Dw.UnionType:
+                    case Dw.Namespace or Dw.Module or Dw.StructureType or Dw.ClassType or Dw.UnionType:
                     case Dw.LexicalBlock when !unit.IsC:
                         Collect(die, depth + 1);
                         break;

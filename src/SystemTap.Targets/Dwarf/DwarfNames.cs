@@ -6,7 +6,7 @@ internal static class Dw
     // Tags
     public const int ArrayType = 0x01, ClassType = 0x02, EnumerationType = 0x04, FormalParameter = 0x05, Label = 0x0a, LexicalBlock = 0x0b, Member = 0x0d,
         PointerType = 0x0f, ReferenceType = 0x10, CompileUnit = 0x11, StructureType = 0x13, SubroutineType = 0x15, Typedef = 0x16, UnionType = 0x17,
-        UnspecifiedParameters = 0x18, Variant = 0x19, Inheritance = 0x1c, InlinedSubroutine = 0x1d, PointerToMember = 0x1f, SubrangeType = 0x21,
+        UnspecifiedParameters = 0x18, Variant = 0x19, Inheritance = 0x1c, InlinedSubroutine = 0x1d, Module = 0x1e, PointerToMember = 0x1f, SubrangeType = 0x21,
         BaseType = 0x24, ConstType = 0x26, Enumerator = 0x28, Subprogram = 0x2e, Variable = 0x34, VolatileType = 0x35, VariantPart = 0x33,
         InterfaceType = 0x38, Namespace = 0x39, ImportedUnit = 0x3d, UnspecifiedType = 0x3b, RvalueReference = 0x42, RestrictType = 0x37, TemplateAlias = 0x43, AtomicType = 0x47, CallSite = 0x48, GnuCallSite = 0x4109;
 

@@ -29,11 +29,10 @@ internal static class ProbedPrograms
         var isLibrary = flags.Contains("-shared", StringComparison.Ordinal);
         var path = Path.Combine(own, Path.GetFileNameWithoutExtension(source) + (isLibrary ? ".so" : ""));
         var words = flags.Split(' ', StringSplitOptions.RemoveEmptyEntries).Where(w => w[0] != '+').ToList();
-        var clang = flags.Contains("+clang", StringComparison.Ordinal);
-        var compiler = source.EndsWith(".cpp", StringComparison.Ordinal) ? clang ? "clang++" : "g++" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : clang ? "clang" : flags.Contains("+musl", StringComparison.Ordinal) ? "musl-gcc" : "gcc";
+        var compiler = Compiler(source, flags);
         var libraries = words.Where(w => w.StartsWith("-l", StringComparison.Ordinal)).ToArray();
         words.RemoveAll(w => w.StartsWith("-l", StringComparison.Ordinal));
-        if (source.EndsWith(".go", StringComparison.Ordinal))
+        if (compiler == "go")
         {
             await Run(["env", "GO111MODULE=off", "GOCACHE=" + Path.Combine(Folder, "go"), "go", "build", .. words, "-o", path, Path.Combine(StapProcess.Root, "tests", "programs", source)], own);
             return path;
@@ -74,11 +73,20 @@ internal static class ProbedPrograms
         return path;
     }
 
+    private static string Compiler(string source, string flags) => (Path.GetExtension(source), flags.Contains("+clang", StringComparison.Ordinal)) switch
+    {
+        (".cpp", var clang) => clang ? "clang++" : "g++",
+        (".rs", _) => "rustc",
+        (".go", _) => "go",
+        (".f90", _) => "gfortran",
+        (_, true) => "clang",
+        _ => flags.Contains("+musl", StringComparison.Ordinal) ? "musl-gcc" : "gcc",
+    };
+
     /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
     public static string? Missing(string source, string flags)
     {
-        string[] needed = [flags.Contains("+clang", StringComparison.Ordinal) ? "clang" : source.EndsWith(".rs", StringComparison.Ordinal) ? "rustc" : source.EndsWith(".go", StringComparison.Ordinal) ? "go" : "gcc", .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>(),
-            .. flags.Contains("+musl", StringComparison.Ordinal) ? ["musl-gcc"] : Array.Empty<string>()];
+        string[] needed = [Compiler(source, flags), .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))))
             ?? (!flags.Contains("-m32", StringComparison.Ordinal) ? null

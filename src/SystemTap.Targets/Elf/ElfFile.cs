@@ -116,6 +116,16 @@ public sealed class ElfFile
     /// <summary>Where the section headers are, and the size of each.</summary>
     internal (ulong Offset, int Entry) SectionTable => Is64 ? (Long(40), Half(58)) : (Word(32), Half(46));
 
+    /// <summary>What the file's header says of the section table, with the numbers that stand in the first section where they are too big for it.</summary>
+    internal (ulong Offset, int Entry, ulong Count, uint Names) SectionHeaders
+    {
+        get
+        {
+            var (offset, entry, count, names) = Is64 ? (Long(40), Half(58), (ulong)Half(60), (uint)Half(62)) : (Word(32), Half(46), (ulong)Half(48), (uint)Half(50));
+            return (offset, entry, count == 0 && _sections.Length > 0 ? _sections[0].Size : count, names == 0xffff && _sections.Length > 0 ? _sections[0].Link : names);
+        }
+    }
+
     /// <summary>The file's bytes. Valid for the life of the process.</summary>
     internal ReadOnlySpan<byte> Bytes => _data.Span;
 

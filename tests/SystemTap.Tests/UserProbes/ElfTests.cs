@@ -44,6 +44,51 @@ public sealed class ElfTests
         }
     }
 
+    /// <summary>A damaged program is said to be damaged, not to lack debug information; a whole or stripped one is not.</summary>
+    [Fact]
+    public async Task Damage_is_named()
+    {
+        Assert.SkipWhen(ProbedPrograms.Missing("shapes.c", "-g -O2") is not null, "gcc is not installed");
+        var whole = await File.ReadAllBytesAsync(await ProbedPrograms.Build("shapes.c", "-g -O2"), TestContext.Current.CancellationToken);
+        var folder = Directory.CreateTempSubdirectory("stap-damaged").FullName;
+        try
+        {
+            var program = Path.Combine(folder, "p");
+            await File.WriteAllBytesAsync(program, whole, TestContext.Current.CancellationToken);
+            Assert.Null(ElfDamage.Of(ElfFile.Open(program)));
+            Assert.Null(ElfDamage.Of(ElfFile.Open("/proc/self/exe")));
+            await Tool("strip", program);
+            Assert.Null(ElfDamage.Of(ElfFile.Open(program)));
+
+            var table = (int)BitConverter.ToUInt64(whole, 40);
+            Assert.Contains("section table is at byte", ElfDamage.Of(ElfFile.Parse(whole[..(whole.Length / 2)])), StringComparison.Ordinal);
+            Assert.Contains("of them in the file", ElfDamage.Of(ElfFile.Parse(whole[..(table + 200)])), StringComparison.Ordinal);
+            Assert.Contains("entries of 7 bytes", ElfDamage.Of(Changed(58, 7)), StringComparison.Ordinal);
+            Assert.Contains("section 1 does not hold its names", ElfDamage.Of(Changed(62, 1)), StringComparison.Ordinal);
+            Assert.Contains("reaches to byte", ElfDamage.Of(Changed(table + 64 + 32 + 4, 1)), StringComparison.Ordinal);
+
+            await File.WriteAllBytesAsync(program, whole[..(whole.Length / 2)], TestContext.Current.CancellationToken);
+            foreach (var point in (string[])["function(\"nosuch\")", "statement(\"*@shapes.c:1\")"])
+            {
+                var got = await StapProcess.RunProgramAsync([.. StapProcess.Program, "-p2", "-e", $"probe process(\"{program}\").{point} {{ println(1) }}"], null, 60, folder, null);
+                Assert.Equal(1, got.Status);
+                Assert.Contains($"\"{program}\" is damaged: its section table is at byte {table}", got.Err, StringComparison.Ordinal);
+                Assert.DoesNotContain("has no debug information", got.Err, StringComparison.Ordinal);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        ElfFile Changed(int at, byte value)
+        {
+            var bytes = (byte[])whole.Clone();
+            bytes[at] = value;
+            return ElfFile.Parse(bytes);
+        }
+    }
+
     [Fact]
     public async Task Symbols_are_those_of_nm()
     {

@@ -323,7 +323,12 @@ public sealed class UserFunctionFamily : ProbeFamily
         }
 
         var hint = Names.Hint(Names.Similar(Demangler.Last(name), FunctionSearch.Names(root.File)));
-        if (hint is null && root.File.Dwarf is null && !root.File.Elf.HasSymbolTable)
+        if (root.File.Dwarf is null && ElfDamage.Of(root.File.Elf) is { } damage)
+        {
+            // First of all: names that happen to be alike would hide why the right one is not known.
+            hint = $"\"{path}\" {damage}";
+        }
+        else if (hint is null && root.File.Dwarf is null && !root.File.Elf.HasSymbolTable)
         {
             hint = "only exported functions are known: " + DebugInfo.Missing(root.File);
         }

@@ -243,7 +243,9 @@ public sealed class SymbolContext(Target target, UserFile file, ulong address, R
 /// <summary>Sentences about missing debug information.</summary>
 internal static class DebugInfo
 {
-    public static string Missing(UserFile file) => DwarfFile.IsLibraryPresent && DwarfFile.Unreadable(file.Elf) is { } why
+    public static string Missing(UserFile file) => ElfDamage.Of(file.Elf) is { } damage
+        ? $"\"{file.Path}\" {damage}"
+        : DwarfFile.IsLibraryPresent && DwarfFile.Unreadable(file.Elf) is { } why
         ? $"the debug information of \"{file.Path}\" {why}"
         : DwarfFile.IsLibraryPresent
         ? $"\"{file.Path}\" has no debug information" + (file.Elf.BuildId is { } id ? $" (install its -dbgsym package, {Debuginfod.Advice}; build id {id[..8]}…)" : "; compile it with -g")

@@ -17,14 +17,14 @@ int64_t big = -5000000000;
 NOINLINE void kinds(int8_t a, uint8_t b, int16_t c, uint16_t d, int32_t e, uint32_t f, int64_t g, uint64_t h)
 {
     DTRACE_PROBE8(marks, kinds, a, b, c, d, e, f, g, h);
-    printf("kinds %d %d %d %d %d %u %ld %lu\n", a, b, c, d, e, f, g, h);
+    printf("kinds %d %d %d %d %d %u %lld %llu\n", a, b, c, d, e, f, (long long)g, (unsigned long long)h);
 }
 
 NOINLINE void places(struct pair *p, int i, const char *text)
 {
     volatile int local = i * 2;
     DTRACE_PROBE9(marks, places, 42, -1, p->a, p->b, p->c, table[i], local, text, big);
-    printf("places 42 -1 %d %d %d %d %d %s %ld\n", p->a, p->b, p->c, table[i], local, text, big);
+    printf("places 42 -1 %d %d %d %d %d %s %lld\n", p->a, p->b, p->c, table[i], local, text, (long long)big);
 }
 
 NOINLINE void bare(void)
@@ -37,7 +37,7 @@ NOINLINE void bare(void)
 int main(void)
 {
     struct pair p = { -7, 300, 'q' };
-    kinds(-1, 255, -300, 65535, -70000, 4000000000u, -5000000000, 18446744073709551615ul);
+    kinds(-1, 255, -300, 65535, -70000, 4000000000u, -5000000000, 18446744073709551615ull);
     places(&p, 3, "text");
     bare();
     return 0;

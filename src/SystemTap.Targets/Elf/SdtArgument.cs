@@ -5,6 +5,7 @@ namespace SystemTap.Targets;
 // The argument texts of SDT notes are assembler operands, made by the compiler from an "nor" constraint. What occurs:
 //
 //   x86-64   -4@%edi  8@$0x10  -4@-20(%rbp)  8@(%rax)  8@8(%rax,%rbx,4)  8@(,%rbx,8)  4@counter(%rip)  4@counter+8(%rip)  8@-8+table(%rip)  8@%fs:16  8f@%xmm0  5
+//   i386     -8@big@GOTOFF(%ebx)   -4@table@GOTOFF(%ebx,%eax,4)
 //   arm64    -4@w0    8@5      -4@[sp, 12]   8@[x0]    8@[x0, x1, lsl 3]  8@[x19, #-8]   8@x29
 //
 // The number before the @ is the size, negative for signed values, with "f" for floating point; it may be missing (notes of old compilers): then
@@ -152,6 +153,8 @@ public sealed record SdtArgument(string Text, SdtArgumentKind Kind)
             if (count > 2 && !(int.TryParse(inner[parts[2]].Trim(), out scale) && scale is 1 or 2 or 4 or 8))
                 return null;
         }
+        if (symbol is not null && symbol.EndsWith("@GOTOFF", StringComparison.Ordinal))
+            (symbol, @base) = (symbol[..^"@GOTOFF".Length], null); // the register has the address that the distance is from
         // sym(%rax) is sym's address plus rax: only in code at fixed addresses, where the symbol's address is what it says.
         return new SdtArgument("", SdtArgumentKind.Memory) { Constant = displacement, Symbol = symbol, Register = @base, IndexRegister = index, Scale = scale };
     }

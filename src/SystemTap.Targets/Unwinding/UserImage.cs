@@ -160,8 +160,9 @@ public sealed class UserImage
         for (var i = 0; i < table.Count; i++)
         {
             var symbol = table[i];
-            if (symbol.IsDefined && symbol.Value != 0 && symbol.Type is ElfSymbolType.Function or ElfSymbolType.IndirectFunction or ElfSymbolType.Object or ElfSymbolType.None
-                && symbol.IsDefined && symbol.Value != 0 && !symbol.NameUtf8.IsEmpty)
+            // .L413 and the like are the compiler's labels within functions (static i386 libraries keep them).
+            if (symbol.IsDefined && symbol.Value != 0 && !symbol.NameUtf8.IsEmpty && !symbol.NameUtf8.StartsWith(".L"u8)
+                && symbol.Type is ElfSymbolType.Function or ElfSymbolType.IndirectFunction or ElfSymbolType.Object or ElfSymbolType.None)
                 found.Add(symbol);
         }
         var symbols = found.ToArray();

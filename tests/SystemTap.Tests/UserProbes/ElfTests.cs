@@ -188,6 +188,8 @@ public sealed class ElfTests
     [InlineData("8@16(,%rbx,8)", SdtArgumentKind.Memory, 8, false, 16, null, "rbx", 8, null)]
     [InlineData("-2@counter(%rip)", SdtArgumentKind.Memory, 2, true, 0, null, null, 1, "counter")]
     [InlineData("4@counter+8(%rip)", SdtArgumentKind.Memory, 4, false, 8, null, null, 1, "counter")]
+    [InlineData("-8@8+big@GOTOFF(%rbx)", SdtArgumentKind.Memory, 8, true, 8, null, null, 1, "big")]
+    [InlineData("4@table@GOTOFF(%rbx,%rcx,4)", SdtArgumentKind.Memory, 4, false, 0, null, "rcx", 4, "table")]
     [InlineData("4@-8+table(%rip)", SdtArgumentKind.Memory, 4, false, -8, null, null, 1, "table")]
     [InlineData("%rax", SdtArgumentKind.Register, 8, false, 0, "rax", null, 1, null)]
     [InlineData("%ax", SdtArgumentKind.Register, 2, false, 0, "ax", null, 1, null)]

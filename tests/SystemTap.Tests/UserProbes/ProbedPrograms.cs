@@ -83,15 +83,15 @@ internal static class ProbedPrograms
         _ => flags.Contains("+musl", StringComparison.Ordinal) ? "musl-gcc" : "gcc",
     };
 
-    /// <summary>A compiler or tool that a build with these flags needs and that is not installed; null when all are.</summary>
-    public static string? Missing(string source, string flags)
+    /// <summary>A compiler or tool that a build with these flags needs and that is not installed, or that the program cannot run here; null when nothing is missing.</summary>
+    public static string? Missing(string source, string flags, bool runsHere = true)
     {
         string[] needed = [Compiler(source, flags), .. flags.Contains("+dwz", StringComparison.Ordinal) || flags.Contains("+alt", StringComparison.Ordinal) ? ["dwz"] : Array.Empty<string>()];
         var folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         return needed.FirstOrDefault(tool => !folders.Any(folder => File.Exists(Path.Combine(folder, tool))))
             ?? (!flags.Contains("-m32", StringComparison.Ordinal) ? null
                 : !File.Exists("/usr/include/gnu/stubs-32.h") && !File.Exists("/usr/include/x86_64-linux-gnu/gnu/stubs-32.h") ? "gcc-multilib"
-                : Runs32Bit.Value ? null : "a kernel that runs 32-bit programs");
+                : !runsHere || Runs32Bit.Value ? null : "a kernel that runs 32-bit programs");
     }
 
     /// <summary>The kernel executes i386 programs: one that only exits (exit(0) by int 0x80) is tried.</summary>

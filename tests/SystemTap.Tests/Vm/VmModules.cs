@@ -32,6 +32,11 @@ internal static class VmModules
         }
     }
 
+    /// <summary>A compiler or tool that is not installed here and that the program of the case needs; null when all are. The machine's kernel runs what is built.</summary>
+    public static string? Missing(CorpusCase one) => one.Program.Length == 0 ? null : ProbedPrograms.Missing(Words(one).Source, Words(one).Flags, runsHere: false);
+
+    private static (string Source, string Flags) Words(CorpusCase one) => one.Program.Split(' ', 2) is [var source, var flags] ? (source, flags) : (one.Program, "");
+
     /// <summary>The case with the path of the program that it probes, compiled on this machine; the path is null when it probes none.</summary>
     public static async Task<(CorpusCase Case, string? Program)> WithProgramAsync(CorpusCase one)
     {
@@ -40,8 +45,8 @@ internal static class VmModules
             return (one, null);
         }
 
-        var words = one.Program.Split(' ', 2);
-        var path = await ProbedPrograms.Build(words[0], words.ElementAtOrDefault(1) ?? "");
+        var (source, flags) = Words(one);
+        var path = await ProbedPrograms.Build(source, flags);
         string Fill(string text) => text.Replace("PROGRAM", path, StringComparison.Ordinal);
         return (one with { Script = Fill(one.Script), Shell = one.Shell is { } shell ? Fill(shell) : null, Options = [.. one.Options.Select(Fill)] }, path);
     }

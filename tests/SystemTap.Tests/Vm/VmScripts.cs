@@ -34,6 +34,8 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
     {
         var space = name.IndexOf(' ', StringComparison.Ordinal);
         var (kernel, key) = (name[..space], name[(space + 1)..]);
+        var one = _cases.Value[key[(key.IndexOf(' ', StringComparison.Ordinal) + 1)..]];
+        Assert.SkipWhen(VmModules.Missing(one) is not null, "needs " + VmModules.Missing(one));
         Task<Dictionary<string, VmResult>> boot;
         lock (_boots)
         {
@@ -52,7 +54,6 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
             Assert.Fail($"the machine did not come to this case; its console ends with:\n{results[""].Log}");
         }
 
-        var one = _cases.Value[key[(key.IndexOf(' ', StringComparison.Ordinal) + 1)..]];
         var got = result.Run with { Out = Plain(result.Run.Out), Err = Plain(result.Run.Err) };
         Assert.SkipWhen(key.StartsWith("bpf ", StringComparison.Ordinal) && CorpusRunner.IsForeseenRefusal(one, got), "the BPF engine cannot: " + got.Err.Split('\n')[0]);
         Assert.SkipWhen(key.StartsWith("kernel ", StringComparison.Ordinal) && got.Status == 1 && got.Err.Contains("the kernel-module runtime cannot do '", StringComparison.Ordinal),
@@ -90,6 +91,11 @@ internal sealed class VmScripts(Func<IEnumerable<CorpusCase>> load, string[] run
         var warnings = new Dictionary<string, string>();
         foreach (var (key, written, runtime) in Selected(kernel))
         {
+            if (VmModules.Missing(written) is not null)
+            {
+                continue;
+            }
+
             var (one, program) = await VmModules.WithProgramAsync(written);
             var files = await VmModules.ProbedAsync(kernel, one);
             if (program is not null)

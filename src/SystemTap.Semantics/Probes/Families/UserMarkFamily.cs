@@ -140,6 +140,9 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
         {
             case SdtArgumentKind.Constant:
                 return LocationLowering.Narrow(new LongConst(argument.Constant, span), argument.Size, argument.IsSigned, span);
+            case SdtArgumentKind.Register when argument.Size == 8 && !File.Elf.Is64 && SecondOfPair(argument.Register!) is { } upper:
+                return new BinaryExpr(BinaryOperator.BitOr, new BinaryExpr(BinaryOperator.ShiftLeft, Whole(upper, span), new LongConst(32, span), span),
+                    LocationLowering.Narrow(Whole(argument.Register!, span), 4, false, span), span);
             case SdtArgumentKind.Register:
                 return LocationLowering.Narrow(Whole(argument.Register!, span), argument.Size, argument.IsSigned, span);
             case SdtArgumentKind.Memory:
@@ -183,7 +186,16 @@ public sealed class MarkContext(Target target, UserFile file, SdtMark mark) : Us
             sum = sum is null ? bias : bias is LongConst { Value: 0 } ? sum : new BinaryExpr(BinaryOperator.Add, sum, bias, span);
         }
 
-        return sum is null ? new LongConst(displacement, span) : Targeting.TargetBinder.Offset(sum, displacement, span);
+        var place = sum is null ? new LongConst(displacement, span) : Targeting.TargetBinder.Offset(sum, displacement, span);
+        return File.Elf.Is64 ? place : LocationLowering.Narrow(place, 4, false, span); // addresses of i386 wrap around there
+    }
+
+    /// <summary>A number of 64 bits is in two registers of i386, of which the operand names the lower one: the upper one is the next in GCC's order.</summary>
+    private Register? SecondOfPair(Register lower)
+    {
+        ReadOnlySpan<string> order = ["eax", "edx", "ecx", "ebx", "esi", "edi", "ebp"];
+        var at = order.IndexOf(lower.Name);
+        return at >= 0 && at + 1 < order.Length ? Architecture.FindRegister(order[at + 1]) : null;
     }
 
     /// <summary>A register; of %ah and its like the byte is moved down.</summary>

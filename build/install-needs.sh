@@ -26,9 +26,11 @@ case ${1:-build} in
     peer)  need /usr/bin/stap systemtap ;;
 esac
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
+updated=""
 install() { # install PACKAGE…
     echo "installing: $*" >&2
-    apt-get update -qq >/dev/null 2>&1
+    [ -n "$updated" ] || apt-get update -qq >/dev/null 2>&1
+    updated=1
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1
 }
 # shellcheck disable=SC2086 # the lists are made of words

@@ -47,6 +47,9 @@ public sealed class Lexer
         CompatibleVersion = compatibleVersion;
         _hexEscapes = LanguageVersion.AtLeast(compatibleVersion, "2.3");
         _hasPrivate = LanguageVersion.AtLeast(compatibleVersion, "3.0");
+
+        // Some editors begin UTF-8 files with a byte-order mark.
+        _pos = text.StartsWith("\u00ef\u00bb\u00bf", StringComparison.Ordinal) ? 3 : 0;
     }
 
     /// <summary>Numbers of the script arguments that were referred to; null when none was.</summary>

@@ -14,7 +14,6 @@ public sealed partial class KernelSide
     private const int ManyFunctions = 50;
 
     /// <summary>Errors that are not about the function.</summary>
-    private const int NoMemory = 12, NoDevice = 19, TooManyFiles = 24;
 
     /// <summary>Attached one by one before the time of the rest is told.</summary>
     private const int Sample = 8;
@@ -40,7 +39,7 @@ public sealed partial class KernelSide
                     ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
                     : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
             }
-            catch (BpfException e) when (e.ErrorNumber is not (TooManyFiles or NoMemory or NoDevice))
+            catch (BpfException e) when (e.ErrorNumber is not (Errno.EMFILE or Errno.ENOMEM or Errno.ENODEV))
             {
                 Refused(e, place, plan.Places.Count);
             }
@@ -61,7 +60,7 @@ public sealed partial class KernelSide
         {
             if (_tracefs is null)
             {
-                throw new BpfException("tracefs", "open", NoDevice);
+                throw new BpfException("tracefs", "open", Errno.ENODEV);
             }
 
             _events ??= KprobeEvents.Open(_tracefs.Root);

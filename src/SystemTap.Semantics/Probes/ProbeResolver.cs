@@ -172,7 +172,14 @@ public sealed class ProbeResolver
         var use = Use(match.Point, match.Used);
         foreach (var alias in aliases)
         {
-            if (path.Aliases.Count >= DeepestAlias || IsInside(alias, path.Aliases))
+            if (path.Aliases.Count >= DeepestAlias)
+            {
+                diagnostics.Error("probe.alias-depth", use, $"'{ProbeTree.Text(match.Point, match.Used)}' is the {DeepestAlias + 1}th alias of a chain in which each is built on the next",
+                    $"at most {DeepestAlias} may follow each other: let one end at a probe point that is no alias");
+                continue;
+            }
+
+            if (IsInside(alias, path.Aliases))
             {
                 // A native point of the same name is what such an alias means: probe begin = begin { … }.
                 if (match.Node.Family is null)

@@ -70,6 +70,13 @@ public class LexerTests
     }
 
     [Fact]
+    public void AByteOrderMarkAtTheBeginningIsPassedOver()
+    {
+        Assert.Equal("a Plus 1", Kinds("\u00ef\u00bb\u00bfa+1"));
+        Assert.NotEqual("a Plus 1", Kinds("a+\u00ef\u00bb\u00bf1"));
+    }
+
+    [Fact]
     public void PastedTokensStandWhereTheArgumentIsNamed()
     {
         var lexer = new Lexer(new SourceText("a.stp", "x $1 y"), ["p q"]);

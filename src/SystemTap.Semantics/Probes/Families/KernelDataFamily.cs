@@ -96,6 +96,10 @@ public sealed class KernelDataFamily : ProbeFamily
     }
 
     /// <inheritdoc/>
+    public override string? WhyNone(string pattern, ResolveScope scope) =>
+        scope.Target.KernelSymbols.FindAll(pattern.TrimStart('_')).Any() ? null : "the kernel's variables are those with b, d or r in /proc/kallsyms";
+
+    /// <inheritdoc/>
     public override IEnumerable<string> Candidates(ProbeMatch match, ResolveScope scope)
     {
         if (match.FormIndex < 4 || scope.Target.KernelBtfOrNull is not { } btf)

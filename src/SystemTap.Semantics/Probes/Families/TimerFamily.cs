@@ -72,7 +72,7 @@ public sealed class TimerFamily : ProbeFamily
         if (random < 0 || random > amount)
         {
             scope.Diagnostics.Error("probe.timer-randomize", match.Point.Components[2].Argument!.Span,
-                $"randomize value '{random}' is out of range: it must lie between 0 and the interval '{amount}'");
+                $"randomize value '{random}' is out of range: it must lie between 0 and the interval '{amount}'", "use a smaller number");
             return;
         }
 
@@ -104,7 +104,7 @@ public sealed class TimerFamily : ProbeFamily
             return true;
         }
 
-        scope.Diagnostics.Error("probe.timer-range", span, $"timer interval '{text}' is out of range: it must lie between 100 us and 24 h");
+        scope.Diagnostics.Error("probe.timer-range", span, $"timer interval '{text}' is out of range: it must lie between 100 us and 24 h", "use timer.ms(100)");
         return false;
     }
 

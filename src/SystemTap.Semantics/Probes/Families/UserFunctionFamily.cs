@@ -159,10 +159,10 @@ public sealed class UserFunctionFamily : ProbeFamily
 
         if (sites is null && file.UnwindsItself)
         {
-            if (root.File.Elf.IsGo)
+            if (file.Elf.IsGo)
             {
                 scope.Diagnostics.Error("probe.go-return", root.Point.Components[root.End].Span,
-                    $"function \"{function.Symbol}\" of \"{root.File.Path}\" is Go code that ends in jumps: a return probe would corrupt its stack when Go moves it",
+                    $"function \"{function.Symbol}\" of \"{file.Path}\" is Go code that ends in jumps: a return probe would corrupt its stack when Go moves it",
                     "probe the entry, or an instruction by .statement(ADDRESS)");
                 return;
             }
@@ -174,16 +174,16 @@ public sealed class UserFunctionFamily : ProbeFamily
             }
         }
 
-        if (root.File.Elf.FileOffset(function.Entry) is not { } offset || Entry(root, function, text, scope.Target) is not { } entry)
+        if (file.Elf.FileOffset(function.Entry) is not { } offset || Entry(root, function, text, scope.Target) is not { } entry)
         {
             return;
         }
 
         entry = entry with { PointText = entry.PointText[..entry.PointText.LastIndexOf(".return", StringComparison.Ordinal)] + ".call" };
         ProbeContext context = function.Function is { } debug
-            ? new ReturnContext(scope.Target, root.File, root.File.Dwarf!, debug, entry)
-            : new SymbolContext(scope.Target, root.File, function.Entry, entry);
-        results.Add(new ResolvedPoint(new UserFunctionSpec(root.File.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, text, context));
+            ? new ReturnContext(scope.Target, file, file.Dwarf!, debug, entry)
+            : new SymbolContext(scope.Target, file, function.Entry, entry);
+        results.Add(new ResolvedPoint(new UserFunctionSpec(file.Path, offset, true, root.Filter) { Symbol = function.Symbol, ReturnSites = sites }, text, context));
     }
 
     /// <summary>A function whose return cannot be probed without harm: an error where it is named, left out where a pattern means it.</summary>

@@ -206,24 +206,30 @@ internal ref struct RustDemangler
         return name ?? "";
     }
 
-    /// <summary>Reads on where a backreference points to.</summary>
-    private void Follow(BackReference what)
+    /// <summary>Where a backreference points to; null when what is there need not be read again, for nothing is written.</summary>
+    private int? Backwards()
     {
         var start = _at - 1;
         var to = Base62();
         if (_failed || to >= (ulong)start)
         {
             Fail();
+            return null;
+        }
+
+        return _silent ? null : (int)to;
+    }
+
+    /// <summary>Reads on where a backreference points to.</summary>
+    private void Follow(BackReference what)
+    {
+        if (Backwards() is not { } to)
+        {
             return;
         }
 
-        if (_silent)
-        {
-            return; // it was read before
-        }
-
         var back = _at;
-        _at = (int)to;
+        _at = to;
         switch (what)
         {
             case BackReference.Path: ReadPath(); break;
@@ -583,22 +589,15 @@ internal ref struct RustDemangler
     {
         if (TakeIf('B'))
         {
-            var start = _at - 1;
-            var to = Base62();
-            if (_failed || to >= (ulong)start || !Enter())
+            if (Backwards() is not { } to || !Enter())
             {
-                Fail();
                 return false;
             }
 
-            var (back, open) = (_at, false);
-            if (!_silent)
-            {
-                _at = (int)to;
-                open = ReadTraitPath();
-                _at = back;
-            }
-
+            var back = _at;
+            _at = to;
+            var open = ReadTraitPath();
+            _at = back;
             _depth--;
             return open;
         }

@@ -326,6 +326,7 @@ public sealed class ElfTests
     [InlineData("_RNvYNCNvCs4Jz2Mtfmu5I_1v4mains_0INtNtNtCsgEmfK2I1SDS_4core3ops8function6FnOnceTReEE9call_onceB6_", "<v::main::{closure#1} as core::ops::function::FnOnce<(&str,)>>::call_once")]
     [InlineData("_ZN37_$LT$r..Point$u20$as$u20$r..Speak$GT$5speak17hc8a93f749672a9ddE", "<r::Point as r::Speak>::speak")]
     [InlineData("_ZN3std2rt10lang_start28_$u7b$$u7b$closure$u7d$$u7d$17h0123456789abcdefE", "std::rt::lang_start::{{closure}}")]
+    [InlineData("_RINvCsbsFkZsjFIc5_1w1fTINtNtCslNYArtu3iFV_5alloc5boxed3BoxDINtB2_2IthEp1AlEL_EBl_EEB2_", "w::f<(alloc::boxed::Box<dyn w::It<u8, A = i32>>, alloc::boxed::Box<dyn w::It<u8, A = i32>>)>")]
     public void Names_of_Rust(string mangled, string name)
     {
         Assert.SkipWhen(mangled[1] == 'Z' && Demangler.Full("_Z1fv") is null, "libstdc++ is not installed");

@@ -13,8 +13,6 @@ public sealed partial class KernelSide
     /// <summary>Functions from which a slow attachment is announced.</summary>
     private const int ManyFunctions = 50;
 
-    /// <summary>Errors that are not about the function.</summary>
-
     /// <summary>Attached one by one before the time of the rest is told.</summary>
     private const int Sample = 8;
 
@@ -39,7 +37,7 @@ public sealed partial class KernelSide
                     ? ProbePmu.AttachKprobe(program, place.Address, place.Symbol, plan.AtReturn, place.Cookie)
                     : ProbePmu.AttachKprobe(program, place.Symbol, (ulong)place.Offset, plan.AtReturn, place.Cookie));
             }
-            catch (BpfException e) when (e.ErrorNumber is not (Errno.EMFILE or Errno.ENOMEM or Errno.ENODEV))
+            catch (BpfException e) when (e.ErrorNumber is not (Errno.EMFILE or Errno.ENOMEM or Errno.ENODEV)) // those are not about the function
             {
                 Refused(e, place, plan.Places.Count);
             }
